@@ -1,0 +1,124 @@
+import Koa from 'koa';
+import Router from '@koa/router';
+import { mailboxRoutes } from './demo/mailbox.ts';
+import type { Deps } from './deps.ts';
+import { homeRoutes } from './home/routes.ts';
+import { Assets } from './http/assets.ts';
+import { clientIp } from './http/client-ip.ts';
+import { errorResponses } from './http/errors.ts';
+import { securityHeaders } from './http/headers.ts';
+import { health } from './http/health.ts';
+import { issuerHost } from './http/host.ts';
+import { createPage } from './http/page.ts';
+import { requestLog } from './http/request-log.ts';
+import { sameOrigin } from './http/same-origin.ts';
+import { Templates } from './http/templates.ts';
+import { Catalogues } from './i18n/catalogue.ts';
+import { interactionRoutes } from './interaction/routes.ts';
+import { schedule } from './jobs/schedule.ts';
+import { createTasks } from './jobs/tasks.ts';
+import { startWorker } from './jobs/worker.ts';
+import { keepKeysFresh } from './keys/rotation.ts';
+import { parseSender } from './mail/compose.ts';
+import { createMailer } from './mail/mailer.ts';
+import { createMailRenderer } from './mail/render.ts';
+import { createMailTransport } from './mail/transport.ts';
+import { Metrics } from './metrics/metrics.ts';
+import { ClientCache } from './oidc/client-cache.ts';
+import { Engine } from './oidc/engine.ts';
+import { observe } from './oidc/events.ts';
+import { enginePages } from './oidc/pages.ts';
+import { cookieKeys, createProvider } from './oidc/provider.ts';
+import { RefreshTokenFormat } from './oidc/refresh-token-format.ts';
+import { setupRoutes } from './setup/routes.ts';
+
+export interface App {
+  app: Koa;
+  metrics: Metrics;
+  /** Stops what runs beside requests. */
+  close(): Promise<void>;
+}
+
+/** The server on one page: what a request passes, in order, and what runs beside requests. */
+export async function createApp(deps: Deps): Promise<App> {
+  const { config, log, knex, seal, passwords } = deps;
+  const metrics = new Metrics(deps);
+  const assets = new Assets();
+  const catalogues = new Catalogues();
+  const templates = new Templates();
+  const page = createPage({ config, templates, catalogues, assets });
+  const mailer = createMailer({ seal, locales: config.locales });
+
+  const clientCache = new ClientCache(knex);
+  const refreshTokenFormat = new RefreshTokenFormat(seal.derive('refresh-token'));
+  const pages = enginePages(page);
+  const observer = observe({ knex, log, mailer });
+  const { fetch } = deps;
+  const engine = await Engine.open({
+    knex,
+    seal,
+    build: (jwks) =>
+      createProvider(
+        { config, knex, seal, clientCache, refreshTokenFormat, fetch, pages, observe: observer },
+        jwks,
+      ),
+  });
+  deps.onChange('lintel_clients', () => clientCache.clear());
+  deps.onChange('lintel_keys', () => engine.refreshSoon(log));
+
+  const app = new Koa({ proxy: true });
+  app.keys = cookieKeys(seal);
+  app.silent = true;
+  app.use(metrics.requests);
+  app.use(requestLog(log));
+  app.use(securityHeaders(config));
+  app.use(errorResponses({ page, log }));
+  app.use(health({ knex, engine }));
+  app.use(issuerHost(config));
+  app.use(clientIp(config.trustedProxies));
+  app.use(sameOrigin(config));
+  app.use(assets.middleware);
+
+  const mail = {
+    seal,
+    renderMail: createMailRenderer({ config, templates, catalogues }),
+    from: parseSender(config.mailFrom),
+  };
+  const routers = [
+    interactionRoutes({ config, knex, seal, passwords, mailer, page, engine }),
+    setupRoutes({ config, knex, passwords, mailer, page }),
+    homeRoutes({ knex, page, engine }),
+  ];
+  if (config.mode === 'development') {
+    const router = new Router();
+    mailboxRoutes(router, { knex, mail, page });
+    routers.push(router);
+  }
+  for (const router of routers) app.use(router.routes());
+  app.use(engine.middleware);
+
+  const transport = createMailTransport(config);
+  const worker = await startWorker({
+    url: deps.directUrl,
+    tasks: createTasks({
+      knex,
+      mail: { ...mail, transport, log },
+      rotateKeys: (now) => keepKeysFresh(knex, seal, now),
+      onPurged: (table, rows) => metrics.purged(table, rows),
+      log,
+    }),
+    schedule: schedule(),
+    log,
+  });
+  const keysTimer = setInterval(() => engine.refreshSoon(log), 60_000);
+
+  return {
+    app,
+    metrics,
+    async close() {
+      clearInterval(keysTimer);
+      await worker.stop();
+      transport.close();
+    },
+  };
+}

@@ -1,0 +1,54 @@
+type Outcome = "success" | "failure" | "denied";
+
+interface EventKind {
+  readonly outcome: Outcome;
+  /** The fields that `details` may have. None holds what identifies a person: ids go into columns of their own. */
+  readonly details: readonly string[];
+}
+
+/** Everything that is recorded: the closed list of event types, how each ends, and what it may say. */
+export const EVENTS = {
+  "login.succeeded": { outcome: "success", details: ["method", "acr"] },
+  "login.failed": { outcome: "failure", details: ["method", "reason"] },
+  "login.blocked": { outcome: "denied", details: ["retryAfter"] },
+  "logout.user": { outcome: "success", details: [] },
+  "logout.rp": { outcome: "success", details: [] },
+  "session.revoked": { outcome: "success", details: ["reason", "count"] },
+
+  "user.created": { outcome: "success", details: ["via", "roles"] },
+  "user.disabled": { outcome: "success", details: [] },
+  "user.enabled": { outcome: "success", details: [] },
+
+  "authorization.succeeded": { outcome: "success", details: ["scope", "responseType"] },
+  "consent.granted": { outcome: "success", details: ["scopes"] },
+  "consent.denied": { outcome: "denied", details: ["scopes"] },
+  "consent.revoked": { outcome: "success", details: [] },
+  "token.refresh_reused": { outcome: "denied", details: ["grantId"] },
+  "token.code_reused": { outcome: "denied", details: ["grantId"] },
+  "token.revoked": { outcome: "success", details: ["kind", "grantId"] },
+
+  "client.created": { outcome: "success", details: ["name"] },
+  "client.updated": { outcome: "success", details: ["fields"] },
+  "client.secret_added": { outcome: "success", details: ["secretId"] },
+  "client.secret_revoked": { outcome: "success", details: ["secretId"] },
+  "client.deleted": { outcome: "success", details: [] },
+
+  "key.created": { outcome: "success", details: ["alg"] },
+  "key.rotated": { outcome: "success", details: ["alg"] },
+  "key.retired": { outcome: "success", details: ["alg"] },
+  "setup.link_issued": { outcome: "success", details: [] },
+  "setup.completed": { outcome: "success", details: [] },
+  "settings.updated": { outcome: "success", details: ["keys"] },
+} as const satisfies Record<string, EventKind>;
+
+export type EventType = keyof typeof EVENTS;
+
+/** The details that events of a type may carry. */
+export type EventDetails<Type extends EventType> = {
+  readonly [Field in (typeof EVENTS)[Type]["details"][number]]?:
+    | string
+    | number
+    | boolean
+    | readonly string[]
+    | undefined;
+};

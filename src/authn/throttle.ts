@@ -1,0 +1,164 @@
+import { createHmac } from "node:crypto";
+import type { TransactionOrKnex } from "objection";
+import type { Seal } from "../keys/seal.ts";
+import { LoginThrottle } from "../models/login-throttle.ts";
+import { findByIdentifier, readIdentifier } from "./identifier.ts";
+
+type Scope = LoginThrottle["scope"];
+
+/** How many tries a counter allows and how long it then blocks; times in seconds. */
+interface Limit {
+  readonly tries: number;
+  /** How long tries are remembered, from the first one, or from the end of a block. */
+  readonly window: number;
+  /** The first block; every further try doubles it, up to `longestBlock`. */
+  readonly block: number;
+  readonly longestBlock: number;
+}
+
+const MINUTE = 60;
+const DAY = 24 * 60 * MINUTE;
+
+/** NIST SP 800-63B-4 §3.2.2 allows 100 consecutive failures on an account; the others make them slow (T-63). */
+const LIMITS: Readonly<Record<Scope, Limit>> = {
+  account_ip: { tries: 5, window: 15 * MINUTE, block: MINUTE, longestBlock: 15 * MINUTE },
+  ip: { tries: 30, window: 10 * MINUTE, block: 10 * MINUTE, longestBlock: 10 * MINUTE },
+  account: { tries: 100, window: 7 * DAY, block: 30 * DAY, longestBlock: 30 * DAY },
+};
+
+/** Numbers of tries on one account, from anywhere, at which its owner should hear of them. */
+const TELL_OWNER_AT: ReadonlySet<number> = new Set([20, 100]);
+
+/** The longest wait that an answer names, in seconds. */
+const LONGEST_WAIT = 15 * MINUTE;
+
+/** The counters that one try moved, for `throttleSuccess`. */
+export interface CountedTry {
+  readonly allowed: true;
+  /** True on exactly one try at each threshold, so that one mail is sent, and only if this try fails. */
+  readonly ownerShouldBeTold: boolean;
+  readonly keys: Readonly<Record<Scope, Buffer>>;
+}
+
+export type Throttled = CountedTry | { readonly allowed: false; readonly retryAfter: number };
+
+/**
+ * Counts a try to sign in, before the password is looked at, and says whether it may go on; parallel tries cannot
+ * outrun the counters. People we do not know are counted like those we know. Call it outside a transaction: a try
+ * counts even if what follows is rolled back.
+ *
+ * A try that one counter refuses does not reach the next, so hammering from one place blocks that place long before
+ * it blocks the account for everybody.
+ */
+export async function throttleAttempt(
+  db: TransactionOrKnex,
+  seal: Seal,
+  { identifier, ipPrefix, now }: { identifier: string; ipPrefix: string; now: Date },
+): Promise<Throttled> {
+  const keys = throttleKeys(seal, await accountName(db, identifier), ipPrefix);
+  // The order is the same for everybody, so that not even callers inside transactions can wait for each other.
+  for (const scope of ["account_ip", "ip"] as const)
+    if ((await count(db, scope, keys[scope], now)) === undefined)
+      return await refusal(db, keys[scope], now);
+  const tries = await count(db, "account", keys.account, now);
+  if (tries === undefined) return await refusal(db, keys.account, now);
+  return { allowed: true, ownerShouldBeTold: TELL_OWNER_AT.has(tries), keys };
+}
+
+/**
+ * Takes back what a try counted that turned out right. Failures before it are forgotten for this person here, and are
+ * no longer consecutive on the account; the address they came from keeps all but this one.
+ */
+export async function throttleSuccess(db: TransactionOrKnex, { keys }: CountedTry): Promise<void> {
+  await LoginThrottle.query(db).delete().whereIn("keyHash", [keys.account_ip, keys.account]);
+  await LoginThrottle.statement(
+    db,
+    `UPDATE login_throttles
+        SET failures = greatest(failures - 1, 0),
+            blocked_until = CASE WHEN failures > :tries THEN blocked_until END
+      WHERE key_hash = :key`,
+    { key: keys.ip, tries: LIMITS.ip.tries },
+  );
+}
+
+/** Lifts the stop on a user's password: for whoever sets a new one for them. */
+export async function clearThrottle(
+  db: TransactionOrKnex,
+  seal: Seal,
+  userId: string,
+): Promise<void> {
+  await LoginThrottle.query(db).deleteById(throttleKeys(seal, userKey(userId), "").account);
+}
+
+/** One name for an account, whichever of its identifiers was typed, and one for each that nobody has. */
+async function accountName(db: TransactionOrKnex, typed: string): Promise<string> {
+  const identifier = readIdentifier(typed);
+  const found = await findByIdentifier(db, identifier);
+  if (found !== undefined) return userKey(found.user.id);
+  return `unknown\0${identifier?.value ?? typed.normalize("NFKC").trim().toLowerCase()}`;
+}
+
+function userKey(userId: string): string {
+  return `user\0${userId}`;
+}
+
+function throttleKeys(seal: Seal, account: string, ipPrefix: string): CountedTry["keys"] {
+  const secret = seal.derive("throttle");
+  const key = (...parts: string[]): Buffer =>
+    createHmac("sha256", secret).update(JSON.stringify(parts)).digest();
+  return {
+    account_ip: key("account_ip", account, ipPrefix),
+    ip: key("ip", ipPrefix),
+    account: key("account", account),
+  };
+}
+
+/** Counts one try, and blocks after it where it reaches the limit; `undefined` where a block stands. */
+async function count(
+  db: TransactionOrKnex,
+  scope: Scope,
+  key: Buffer,
+  now: Date,
+): Promise<number | undefined> {
+  const { tries, window, block, longestBlock } = LIMITS[scope];
+  const [row] = await LoginThrottle.statement<{ failures: number }>(
+    db,
+    `INSERT INTO login_throttles AS t (key_hash, scope, failures, window_start, gc_on)
+     VALUES (:key, :scope, 1, :now, :gcOn)
+     ON CONFLICT (key_hash) DO UPDATE SET (failures, window_start, blocked_until, gc_on) = (
+       SELECT counted.failures,
+              counted.start,
+              CASE WHEN counted.failures >= :tries THEN excluded.window_start + make_interval(secs => least(
+                CAST(:block AS float8) * 2 ^ least(counted.failures - :tries, 20), :longestBlock)) END,
+              CASE WHEN counted.failures >= :tries THEN CAST(:gcBlockedOn AS date) ELSE excluded.gc_on END
+         FROM (SELECT CASE WHEN t.over THEN 1 ELSE t.failures + 1 END AS failures,
+                      CASE WHEN t.over THEN excluded.window_start ELSE t.window_start END AS start
+                 FROM (SELECT t.failures, t.window_start, greatest(t.window_start, t.blocked_until)
+                              + make_interval(secs => :window) <= excluded.window_start AS over) t) counted)
+     WHERE t.blocked_until IS NULL OR t.blocked_until <= excluded.window_start
+     RETURNING failures`,
+    {
+      key,
+      scope,
+      now,
+      tries,
+      window,
+      block,
+      longestBlock,
+      gcOn: gcDay(now, window),
+      gcBlockedOn: gcDay(now, longestBlock + window),
+    },
+  );
+  return row?.failures;
+}
+
+async function refusal(db: TransactionOrKnex, key: Buffer, now: Date): Promise<Throttled> {
+  const row = await LoginThrottle.query(db).findById(key);
+  const seconds = Math.ceil(((row?.blockedUntil?.getTime() ?? 0) - now.getTime()) / 1000);
+  return { allowed: false, retryAfter: Math.min(Math.max(seconds, 1), LONGEST_WAIT) };
+}
+
+/** The day from which a counter may be swept away: two days after nothing of it matters any more. */
+function gcDay(now: Date, seconds: number): string {
+  return new Date(now.getTime() + (seconds + 2 * DAY) * 1000).toISOString().slice(0, 10);
+}

@@ -1,0 +1,202 @@
+import { UniqueViolationError, type TransactionOrKnex } from 'objection';
+import { record, type NewEvent } from '../audit/record.ts';
+import { AppError, errors } from '../errors.ts';
+import { uuidv7 } from '../lib/uuid.ts';
+import { OAuthClient } from '../models/oauth-client.ts';
+import { endGrantsOfClient } from './grants.ts';
+import { toMetadata, toRow, usesSecret } from './metadata.ts';
+import { METADATA_FIELDS, parseClientMetadata, type ClientMetadata } from './schema.ts';
+import { addSecret, revokeSecrets } from './secrets.ts';
+
+/** Who changes a client, for the audit. */
+export type Actor = NewEvent['actor'];
+
+/** A client, and its secret if one was made just now: this is the only time that it can be shown. */
+export interface ClientWithSecret {
+  readonly client: OAuthClient;
+  readonly secret: string | undefined;
+}
+
+const SYSTEM: Actor = { type: 'system' };
+const CLIENT_ID = /^[!-~]{1,512}$/;
+const MAX_PAGE = 200;
+
+/**
+ * Registers a client. All writes of this file go through the given transaction, the audit events with them.
+ *
+ * @param input.clientId an identifier the client already has elsewhere; random unless given.
+ * @throws AppError `invalid_client_metadata` with everything that is wrong.
+ */
+export async function createClient(
+  db: TransactionOrKnex,
+  input: { metadata: unknown; clientId?: string | undefined; actor?: Actor },
+  now: Date,
+): Promise<ClientWithSecret> {
+  const metadata = parseClientMetadata(input.metadata);
+  const clientId = input.clientId ?? uuidv7(now.getTime());
+  if (!CLIENT_ID.test(clientId))
+    throw errors.invalidClientMetadata('client_id must be 1 to 512 printable ASCII characters without spaces');
+  const { actor = SYSTEM } = input;
+  const client = await OAuthClient.query(db)
+    .insertAndFetch({ ...toRow(metadata), clientId, createdAt: now, updatedAt: now })
+    .catch((error: unknown) => {
+      if (!(error instanceof UniqueViolationError)) throw error;
+      throw errors.invalidClientMetadata(`client_id ${clientId} is in use or was, so choose another`);
+    });
+  await record(db, {
+    type: 'client.created',
+    actor,
+    clientId: client.id,
+    details: { name: client.name },
+  });
+  const secret = usesSecret(client.tokenEndpointAuthMethod)
+    ? await addSecret(db, client, actor, now)
+    : undefined;
+  return { client, secret };
+}
+
+/** Clients from the oldest on, `limit` at most, beginning after the one whose public identifier is `after`. */
+export async function listClients(
+  db: TransactionOrKnex,
+  { after, limit = 50 }: { after?: string | undefined; limit?: number | undefined } = {},
+): Promise<OAuthClient[]> {
+  const page = OAuthClient.query(db)
+    .whereNull('deletedAt')
+    .orderBy(['createdAt', 'id'])
+    .limit(Math.min(limit, MAX_PAGE));
+  if (after === undefined) return await page;
+  return await page.whereRaw(
+    '(created_at, id) > (SELECT created_at, id FROM oauth_clients WHERE client_id = ?)',
+    [after],
+  );
+}
+
+/** @throws AppError `unknown_client` where there is none, or no longer. */
+export async function getClient(db: TransactionOrKnex, clientId: string): Promise<OAuthClient> {
+  const client = await OAuthClient.query(db).findOne({ clientId }).whereNull('deletedAt');
+  if (client === undefined) throw errors.unknownClient(clientId);
+  return client;
+}
+
+/**
+ * Changes some of a client's metadata and checks the whole again; `null` takes a field back to its default. A client
+ * that starts to authenticate by secret gets one, and one that stops loses those it has.
+ *
+ * @param change.ifVersion the version the change was made for; without it the last writer wins.
+ * @throws AppError `invalid_client_metadata`, `unknown_client`, or `client_changed` (409) where `ifVersion` is not
+ *   the current version.
+ */
+export async function updateClient(
+  db: TransactionOrKnex,
+  clientId: string,
+  change: {
+    metadata: Readonly<Record<string, unknown>>;
+    ifVersion?: number | undefined;
+    actor?: Actor;
+  },
+  now: Date,
+): Promise<ClientWithSecret> {
+  const before = await lockClient(db, clientId);
+  if (change.ifVersion !== undefined && change.ifVersion !== before.version)
+    throw new AppError(
+      'client_changed',
+      409,
+      `The client was changed meanwhile: it has version ${before.version}, not ${change.ifVersion}. Read it again and repeat the change.`,
+    );
+  const { actor = SYSTEM } = change;
+  const old = toMetadata(before);
+  const metadata = parseClientMetadata(merge(old, change.metadata));
+  const client = await before.$query(db).patchAndFetch({
+    ...toRow(metadata),
+    version: before.version + 1,
+    updatedAt: now,
+  });
+  const fields = changedFields(old, metadata);
+  await record(db, { type: 'client.updated', actor, clientId: client.id, details: { fields } });
+  return { client, secret: await followMethod(db, before, client, actor, now) };
+}
+
+/**
+ * Gives a client another secret. The earlier ones authenticate for `keepSeconds` more, a day unless said, so that the
+ * new one can be rolled out without an outage; 0 revokes them at once.
+ *
+ * @throws AppError `unknown_client`; `invalid_client_metadata` where the client does not authenticate by secret.
+ */
+export async function rotateSecret(
+  db: TransactionOrKnex,
+  clientId: string,
+  { keepSeconds = 86_400, actor = SYSTEM }: { keepSeconds?: number | undefined; actor?: Actor },
+  now: Date,
+): Promise<{ readonly client: OAuthClient; readonly secret: string }> {
+  const client = await lockClient(db, clientId);
+  if (!usesSecret(client.tokenEndpointAuthMethod))
+    throw errors.invalidClientMetadata(
+      `token_endpoint_auth_method is ${client.tokenEndpointAuthMethod}, so this client has no secret`,
+    );
+  await revokeSecrets(db, client, { keepSeconds, actor }, now);
+  return { client, secret: await addSecret(db, client, actor, now) };
+}
+
+/**
+ * Deletes a client: it can no longer authenticate, and everything that was issued to it is void. The row stays, so
+ * that its identifier is never given to anybody else and the audit can be read.
+ *
+ * @throws AppError `unknown_client`
+ */
+export async function deleteClient(
+  db: TransactionOrKnex,
+  clientId: string,
+  { actor = SYSTEM }: { actor?: Actor },
+  now: Date,
+): Promise<void> {
+  const client = await lockClient(db, clientId);
+  await client.$query(db).patch({
+    status: 'disabled',
+    deletedAt: now,
+    updatedAt: now,
+    version: client.version + 1,
+  });
+  await revokeSecrets(db, client, { keepSeconds: 0, actor }, now);
+  await endGrantsOfClient(db, client.id, now);
+  await record(db, { type: 'client.deleted', actor, clientId: client.id });
+}
+
+/** One writer at a time: what is merged and checked is what is there when it is written. */
+async function lockClient(db: TransactionOrKnex, clientId: string): Promise<OAuthClient> {
+  const client = await OAuthClient.query(db).findOne({ clientId }).whereNull('deletedAt').forUpdate();
+  if (client === undefined) throw errors.unknownClient(clientId);
+  return client;
+}
+
+function merge(
+  old: ClientMetadata,
+  change: Readonly<Record<string, unknown>>,
+): Record<string, unknown> {
+  // It follows from the grant types, which may change.
+  const { response_types: _derived, ...kept } = old;
+  const merged = Object.entries({ ...kept, ...change });
+  return Object.fromEntries(merged.filter(([field, value]) => !isUnset(field, value)));
+}
+
+/** An unknown field stays, so that it is refused and not ignored. */
+function isUnset(field: string, value: unknown): boolean {
+  return value === undefined || (value === null && METADATA_FIELDS.has(field));
+}
+
+function changedFields(before: ClientMetadata, after: ClientMetadata): string[] {
+  const fields = new Set([...Object.keys(before), ...Object.keys(after)]) as Set<keyof ClientMetadata>;
+  return [...fields].filter((field) => JSON.stringify(before[field]) !== JSON.stringify(after[field]));
+}
+
+async function followMethod(
+  db: TransactionOrKnex,
+  before: OAuthClient,
+  after: OAuthClient,
+  actor: Actor,
+  now: Date,
+): Promise<string | undefined> {
+  const had = usesSecret(before.tokenEndpointAuthMethod);
+  const has = usesSecret(after.tokenEndpointAuthMethod);
+  if (had && !has) await revokeSecrets(db, after, { keepSeconds: 0, actor }, now);
+  return !had && has ? await addSecret(db, after, actor, now) : undefined;
+}

@@ -1,0 +1,182 @@
+import { z } from "zod";
+import { normaliseEmail } from "../authn/normalise-email.ts";
+import { errors } from "../errors.ts";
+import { httpsUri, origin, pictureUri, redirectUri } from "./addresses.ts";
+import { keySet } from "./key-set.ts";
+import { contradictions } from "./rules.ts";
+
+const MAX_ADDRESSES = 20;
+
+/** What a client may do at the token endpoint (RFC 6749 §4.1, §4.4, §6). */
+export const GRANT_TYPES = ["authorization_code", "refresh_token", "client_credentials"] as const;
+
+/** How a client proves who it is at the token endpoint (OIDC Core §9). */
+export const AUTH_METHODS = [
+  "none",
+  "client_secret_basic",
+  "client_secret_post",
+  "private_key_jwt",
+] as const;
+
+/** The scopes a client may be limited to (OIDC Core §5.4, §11). */
+export const SCOPES = ["openid", "offline_access", "profile", "email", "phone", "address"] as const;
+
+/** Algorithms of client assertions: asymmetric ones, so that we hold nothing that could sign for a client. */
+const ASSERTION_ALGORITHMS = ["ES256", "RS256", "PS256", "EdDSA"] as const;
+
+/** Algorithms we have signing keys for. */
+const ID_TOKEN_ALGORITHMS = ["ES256", "RS256"] as const;
+
+/** Controls, invisible characters and those that change the direction of text: they make one name look like another. */
+const DECEPTIVE = /[\p{Cc}\p{Cf}\p{Co}\p{Cs}\p{Zl}\p{Zp}\p{Default_Ignorable_Code_Point}]/u;
+
+const clientName = z
+  .string()
+  .trim()
+  .transform((name) => name.normalize("NFC"))
+  .superRefine((name, context) => {
+    const refuse = (message: string) => context.addIssue({ code: "custom", message });
+    if (name === "") refuse("must say what people know the application as");
+    if (Array.from(name).length > 64) refuse("must have at most 64 characters");
+    if (DECEPTIVE.test(name))
+      refuse("must not contain control, invisible or direction-changing characters");
+  });
+
+const contact = z.string().refine(isEmail, { error: "must be an e-mail address" });
+
+const scope = z.string().superRefine((value, context) => {
+  const unknown = value.split(" ").filter((word) => !(SCOPES as readonly string[]).includes(word));
+  if (unknown.length > 0)
+    context.addIssue({
+      code: "custom",
+      message: `must be words of ${SCOPES.join(", ")}, separated by single spaces`,
+    });
+});
+
+const addresses = (item: typeof redirectUri) => distinct(item, MAX_ADDRESSES).default([]);
+
+/**
+ * The metadata of a client by their registered names (RFC 7591 §2, OpenID Connect Dynamic Client Registration §2,
+ * RP-Initiated Logout §3.1, RFC 9449 §5.2, RFC 9126 §6), then our own policy. The one definition for the command line,
+ * imported files and registration; the engine's own checks are looser and come after these.
+ */
+export const clientMetadata = z.strictObject({
+  client_name: clientName,
+  application_type: z.enum(["web", "native"]).default("web"),
+  redirect_uris: addresses(redirectUri),
+  post_logout_redirect_uris: addresses(redirectUri),
+  grant_types: distinct(z.enum(GRANT_TYPES), GRANT_TYPES.length)
+    .min(1, {
+      error: "must name at least one grant type",
+    })
+    .default(["authorization_code"]),
+  /** Follows from the grant types; accepted where it says the same. */
+  response_types: z.array(z.literal("code")).max(1).optional(),
+  token_endpoint_auth_method: z.enum(AUTH_METHODS).default("client_secret_basic"),
+  token_endpoint_auth_signing_alg: z.enum(ASSERTION_ALGORITHMS).optional(),
+  jwks: keySet.optional(),
+  jwks_uri: httpsUri.optional(),
+  scope: scope.optional(),
+  subject_type: z.literal("public").default("public"),
+  id_token_signed_response_alg: z.enum(ID_TOKEN_ALGORITHMS).default("ES256"),
+  /** Seconds after which a sign-in is too old for this client. */
+  default_max_age: z.int().min(0).max(31_536_000).optional(),
+  require_auth_time: z.boolean().default(false),
+  initiate_login_uri: httpsUri.optional(),
+  client_uri: httpsUri.optional(),
+  logo_uri: pictureUri.optional(),
+  policy_uri: httpsUri.optional(),
+  tos_uri: httpsUri.optional(),
+  contacts: distinct(contact, 10).optional(),
+  dpop_bound_access_tokens: z.boolean().default(false),
+  require_pushed_authorization_requests: z.boolean().default(false),
+  /** The operator's own: nobody is asked for consent. */
+  first_party: z.boolean().default(false),
+  /** Seconds in which the previous refresh token is answered with the current one; 0 is strict. */
+  refresh_reuse_interval: z.int().min(0).max(300).default(10),
+  /** Origins whose scripts may call the token and userinfo endpoints. */
+  cors_origins: distinct(origin, MAX_ADDRESSES).default([]),
+});
+
+/** The metadata of a client, complete with defaults and free of contradictions. */
+export type ClientMetadata = Omit<z.output<typeof clientMetadata>, "response_types"> & {
+  response_types: "code"[];
+};
+
+/** The names of everything that can be registered. */
+export const METADATA_FIELDS: ReadonlySet<string> = new Set(Object.keys(clientMetadata.shape));
+
+/**
+ * Reads client metadata from outside.
+ *
+ * @throws AppError `invalid_client_metadata` (RFC 7591 §3.2.2) that lists every problem with its field and the way to
+ *   fix it, not only the first.
+ */
+export function parseClientMetadata(input: unknown): ClientMetadata {
+  const parsed = clientMetadata.safeParse(input, { error: describe });
+  const problems = parsed.success ? [] : parsed.error.issues.map(toProblem);
+  problems.push(...contradictions(validFields(input)));
+  if (!parsed.success || problems.length > 0)
+    throw errors.invalidClientMetadata([...new Set(problems)].join("; "));
+  const usesCode = parsed.data.grant_types.includes("authorization_code");
+  return { ...parsed.data, response_types: usesCode ? ["code"] : [] };
+}
+
+/** What is right by itself, with defaults, so that contradictions are found beside other problems. */
+function validFields(input: unknown): Partial<z.output<typeof clientMetadata>> {
+  if (typeof input !== "object" || input === null) return {};
+  const valid: Record<string, unknown> = {};
+  for (const [field, type] of Object.entries(clientMetadata.shape)) {
+    const parsed = type.safeParse((input as Record<string, unknown>)[field]);
+    if (parsed.success) valid[field] = parsed.data;
+  }
+  return valid;
+}
+
+function toProblem({ code, path, message, ...issue }: z.core.$ZodIssue): string {
+  if (code === "unrecognized_keys" && path.length === 0) {
+    const { keys } = issue as z.core.$ZodIssueUnrecognizedKeys;
+    return `${keys.join(", ")} ${keys.length > 1 ? "are" : "is"} not known, so remove or rename`;
+  }
+  const [field = "metadata", ...rest] = path;
+  const place = rest.map((step) => (typeof step === "number" ? `[${step}]` : `.${String(step)}`));
+  return `${String(field)}${place.join("")} ${message}`;
+}
+
+/** Zod's own messages, as the end of a sentence that begins with the field. */
+function describe(issue: z.core.$ZodRawIssue): string | undefined {
+  if (issue.code === "invalid_type")
+    return issue.input === undefined ? "is missing" : `must be ${article(issue.expected)}`;
+  if (issue.code === "invalid_value") return `must be ${issue.values.join(" or ")}`;
+  if (issue.code === "too_big") return `must be at most ${issue.maximum}${unit(issue.origin)}`;
+  if (issue.code === "too_small") return `must be at least ${issue.minimum}${unit(issue.origin)}`;
+  if (issue.code === "unrecognized_keys") return `must not contain ${issue.keys.join(", ")}`;
+  return undefined;
+}
+
+function unit(of: string): string {
+  return of === "array" ? " entries" : "";
+}
+
+function article(type: string): string {
+  if (type === "int") return "a whole number";
+  return /^[aeiou]/.test(type) ? `an ${type}` : `a ${type}`;
+}
+
+function distinct<Item extends z.ZodType>(item: Item, most: number) {
+  return z
+    .array(item)
+    .max(most, { error: `must have at most ${most} entries` })
+    .refine((list) => new Set(list).size === list.length, {
+      error: "must not list anything twice",
+    });
+}
+
+function isEmail(value: string): boolean {
+  try {
+    normaliseEmail(value);
+    return true;
+  } catch {
+    return false;
+  }
+}

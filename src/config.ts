@@ -1,0 +1,210 @@
+import { readFileSync } from 'node:fs';
+import { resolve } from 'node:path';
+import { z } from 'zod';
+
+/** Settings that hold a secret, or point at one; each may also be given as a file, `NAME_FILE`. */
+const SECRETS = ['DATABASE_URL', 'DATABASE_DIRECT_URL', 'ENCRYPTION_KEY', 'SMTP_URL'] as const;
+
+const LOOPBACK = new Set(['localhost', '127.0.0.1', '[::1]']);
+
+const port = z.coerce.number().int().min(0).max(65535);
+
+/** A 256-bit key as 64 hexadecimal digits or as base64. */
+const encryptionKey = z
+  .string()
+  .transform((text) =>
+    /^[0-9a-f]{64}$/i.test(text) ? Buffer.from(text, 'hex') : Buffer.from(text, 'base64'),
+  )
+  .refine((key) => key.length === 32, {
+    error: 'must be 32 random bytes in base64 or hexadecimal; make one with `openssl rand -base64 32`',
+  })
+  .refine((key) => new Set(key).size > 4, { error: 'must be random, not a placeholder' });
+
+const postgresUrl = z
+  .string()
+  .regex(/^postgres(ql)?:\/\//, { error: 'must be an address like postgres://user:password@host/database' });
+
+/** Every setting, with what it means. The README's table is made from this list. */
+export const SETTINGS = {
+  NODE_ENV: z
+    .enum(['development', 'production', 'test'])
+    .default('development')
+    .describe('`production` implies nothing: the settings it needs must be given'),
+  ISSUER: z
+    .url({ protocol: /^https?$/ })
+    .optional()
+    .describe('Address under which people and clients reach Lintel; the `iss` of every token'),
+  HOST: z.string().optional().describe('Address to listen on; loopback only in development'),
+  PORT: port.default(3000).describe('Port to listen on'),
+  DATABASE_URL: postgresUrl
+    .optional()
+    .describe('PostgreSQL 15 or newer; without it development runs its own in `DATA_DIR`'),
+  DATABASE_DIRECT_URL: postgresUrl
+    .optional()
+    .describe('The same database without a transaction-pooling proxy, for notifications and jobs'),
+  DATABASE_POOL: z.coerce
+    .number()
+    .int()
+    .min(2)
+    .max(200)
+    .default(10)
+    .describe('Most connections a process opens for requests'),
+  DATA_DIR: z
+    .string()
+    .default('./.lintel')
+    .describe('Where development keeps its database, encryption key and demo secret'),
+  ENCRYPTION_KEY: encryptionKey
+    .optional()
+    .describe('32 random bytes that protect everything stored encrypted'),
+  DEMO_PORT: port.default(3001).describe('Port of the demo relying party in development'),
+  METRICS_PORT: port
+    .optional()
+    .describe('Port for Prometheus metrics on loopback; 9464 in production, off otherwise'),
+  METRICS_HOST: z.string().default('127.0.0.1').describe('Address the metrics listen on'),
+  TRUSTED_PROXIES: z.coerce
+    .number()
+    .int()
+    .min(0)
+    .max(10)
+    .default(0)
+    .describe('How many reverse proxies in front set X-Forwarded-For and X-Forwarded-Proto'),
+  SMTP_URL: z
+    .string()
+    .regex(/^smtps?:\/\//, { error: 'must be an address like smtp://user:password@host:587' })
+    .optional()
+    .describe('Where mail is sent; without it development keeps it in its mailbox'),
+  MAIL_FROM: z
+    .string()
+    .default('Lintel <no-reply@localhost>')
+    .describe('Sender of every mail'),
+  SIGN_IN_LAYOUT: z
+    .enum(['identifier-first', 'combined'])
+    .default('identifier-first')
+    .describe('Whether the sign-in page asks for the address first or for both at once'),
+  PRODUCT_NAME: z
+    .string()
+    .min(1)
+    .max(60)
+    .default('Lintel')
+    .describe('What the pages and mails call this service'),
+  LOCALES: z
+    .string()
+    .default('en,de')
+    .transform((list) => list.split(',').map((tag) => tag.trim()))
+    .pipe(z.array(z.enum(['en', 'de', 'en-XA', 'ar-XB'])).min(1))
+    .describe('Languages people can choose, the first being the default'),
+  LOG_LEVEL: z
+    .enum(['trace', 'debug', 'info', 'warn', 'error', 'fatal', 'silent'])
+    .default('info')
+    .describe('Least severe entries to log'),
+} as const;
+
+type Environment = Readonly<Record<string, string | undefined>>;
+const schema = z.object(SETTINGS);
+
+/** What the process was told, checked and frozen. */
+export interface Config {
+  readonly mode: 'development' | 'production' | 'test';
+  readonly issuer: string;
+  readonly host: string;
+  readonly port: number;
+  readonly databaseUrl: string | undefined;
+  readonly databaseDirectUrl: string | undefined;
+  readonly databasePool: number;
+  readonly dataDir: string;
+  readonly encryptionKey: Buffer | undefined;
+  readonly demoPort: number;
+  readonly metricsPort: number | undefined;
+  readonly metricsHost: string;
+  readonly trustedProxies: number;
+  readonly smtpUrl: string | undefined;
+  readonly mailFrom: string;
+  readonly signInLayout: 'identifier-first' | 'combined';
+  readonly productName: string;
+  readonly locales: readonly string[];
+  readonly logLevel: string;
+}
+
+/** Everything that is wrong with the settings, each with its name and the way to fix it. */
+export class ConfigError extends Error {
+  readonly problems: readonly string[];
+  constructor(problems: readonly string[]) {
+    super(`These settings need attention:\n${problems.map((problem) => `  - ${problem}`).join('\n')}`);
+    this.name = 'ConfigError';
+    this.problems = problems;
+  }
+}
+
+/**
+ * Reads the settings from an environment, reporting every problem at once.
+ *
+ * @throws ConfigError listing what is missing, malformed or contradictory.
+ */
+export function readConfig(environment: Environment): Config {
+  const problems: string[] = [];
+  const values = withSecretFiles(environment, problems);
+  const parsed = schema.safeParse(values);
+  if (!parsed.success) {
+    for (const issue of parsed.error.issues) problems.push(`${issue.path.join('.')} ${issue.message}`);
+    throw new ConfigError(problems);
+  }
+
+  const settings = parsed.data;
+  const production = settings.NODE_ENV === 'production';
+  const issuer = (settings.ISSUER ?? `http://localhost:${settings.PORT}`).replace(/\/$/, '');
+  const { protocol, hostname, search, hash, pathname } = new URL(issuer);
+  if (production) {
+    if (settings.ISSUER === undefined)
+      problems.push('ISSUER is not set; give the https address under which people reach Lintel');
+    if (settings.DATABASE_URL === undefined)
+      problems.push('DATABASE_URL is not set; give the address of a PostgreSQL 15 or newer');
+    if (settings.ENCRYPTION_KEY === undefined)
+      problems.push('ENCRYPTION_KEY is not set; make one with `openssl rand -base64 32` and keep it safe');
+  }
+  if (protocol !== 'https:' && !LOOPBACK.has(hostname))
+    problems.push('ISSUER must use https unless its host is localhost, 127.0.0.1 or [::1]');
+  if (search !== '' || hash !== '')
+    problems.push('ISSUER must have no query and no fragment (OpenID Connect Discovery §3)');
+  if (pathname !== '/')
+    problems.push('ISSUER must have no path; serve Lintel on a host of its own');
+  if (problems.length > 0) throw new ConfigError(problems);
+
+  return Object.freeze({
+    mode: settings.NODE_ENV,
+    issuer,
+    host: settings.HOST ?? (production ? '0.0.0.0' : 'localhost'),
+    port: settings.PORT,
+    databaseUrl: settings.DATABASE_URL,
+    databaseDirectUrl: settings.DATABASE_DIRECT_URL,
+    databasePool: settings.DATABASE_POOL,
+    dataDir: resolve(settings.DATA_DIR),
+    encryptionKey: settings.ENCRYPTION_KEY,
+    demoPort: settings.DEMO_PORT,
+    metricsPort: settings.METRICS_PORT ?? (production ? 9464 : undefined),
+    metricsHost: settings.METRICS_HOST,
+    trustedProxies: settings.TRUSTED_PROXIES,
+    smtpUrl: settings.SMTP_URL,
+    mailFrom: settings.MAIL_FROM,
+    signInLayout: settings.SIGN_IN_LAYOUT,
+    productName: settings.PRODUCT_NAME,
+    locales: settings.LOCALES,
+    logLevel: settings.LOG_LEVEL,
+  });
+}
+
+/** Replaces `NAME_FILE` by the content of that file. An empty value counts as not given. */
+function withSecretFiles(environment: Environment, problems: string[]): Environment {
+  const values: Record<string, string | undefined> = {};
+  for (const name of Object.keys(SETTINGS)) values[name] = environment[name] || undefined;
+  for (const name of SECRETS) {
+    const file = environment[`${name}_FILE`];
+    if (!file) continue;
+    if (values[name] !== undefined) problems.push(`${name} and ${name}_FILE are both set; keep one`);
+    try {
+      values[name] = readFileSync(file, 'utf8').trim();
+    } catch (cause) {
+      problems.push(`${name}_FILE cannot be read: ${(cause as Error).message}`);
+    }
+  }
+  return values;
+}

@@ -1,0 +1,60 @@
+import knex from "knex";
+import type { Knex } from "knex";
+import { knexSnakeCaseMappers } from "objection";
+import { types as pgTypes } from "pg";
+
+import type { Logger } from "../lib/log.ts";
+
+const TEXT = 25;
+const DATE = 1082;
+const DATE_ARRAY = 1182;
+const TEXT_ARRAY = 1009;
+
+/** How column values reach JavaScript. A `date` has no time zone, so it stays the text `YYYY-MM-DD`. */
+const types: Knex.PgCustomTypesConfig = {
+  getTypeParser: (oid, format) => {
+    const byDefault = pgTypes.getTypeParser as Knex.PgGetTypeParser;
+    if (oid === DATE) return byDefault(TEXT, format);
+    return byDefault(oid === DATE_ARRAY ? TEXT_ARRAY : oid, format);
+  },
+};
+
+/**
+ * A pool of connections. Connections open when needed and carry no session state (no SET, no LISTEN, no start-up
+ * parameter but `application_name`), so everything works behind a transaction-pooling pgbouncer. Whoever waits
+ * longer than 5 s for a connection gets knex's `KnexTimeoutError`. `bigint` and `numeric` arrive as strings.
+ *
+ * @param options.applicationName what `pg_stat_activity` shows; begin it with `lintel`, by which the embedded
+ *   server knows who still uses it.
+ * @param options.poolMax most connections at a time, 10 unless said. A unit of work holds one from its first write.
+ * @param options.log where knex tells about connections that broke; without it only the failing call does.
+ */
+export function connect(options: {
+  url: string;
+  applicationName: string;
+  poolMax?: number;
+  log?: Logger;
+}): Knex {
+  const { log } = options;
+  return knex({
+    client: "pg",
+    connection: {
+      connectionString: options.url,
+      application_name: options.applicationName,
+      connectionTimeoutMillis: 5000,
+      keepAlive: true,
+      types,
+    },
+    acquireConnectionTimeout: 5000,
+    pool: { min: 0, max: options.poolMax ?? 10 },
+    // Identifiers are camelCase in queries and rows, snake_case in the database; written-out SQL stays as it is.
+    ...knexSnakeCaseMappers(),
+    log: {
+      warn: (detail: unknown) => log?.warn({ detail }, "knex"),
+      error: (detail: unknown) => log?.error({ detail }, "knex"),
+      debug: (detail: unknown) => log?.debug({ detail }, "knex"),
+      deprecate: (method: string, alternative: string) =>
+        log?.warn({ method, alternative }, "knex deprecation"),
+    },
+  });
+}

@@ -1,0 +1,107 @@
+import type { Knex } from 'knex';
+import { createHashQueue, type HashQueue } from './authn/hash-queue.ts';
+import { createPasswords, type Passwords } from './authn/password.ts';
+import type { Config } from './config.ts';
+import { connect } from './database/connect.ts';
+import { startEmbeddedPostgres } from './database/embedded.ts';
+import { listen } from './database/listen.ts';
+import { migrateToLatest, schemaState } from './database/migrate.ts';
+import { ensurePartitions } from './database/partitions.ts';
+import { errors } from './errors.ts';
+import { ensureKeys } from './keys/keystore.ts';
+import { openSeal, type Seal } from './keys/seal.ts';
+import { developmentKey } from './lib/development-key.ts';
+import { createSafeFetch } from './lib/fetch.ts';
+import type { Logger } from './lib/log.ts';
+
+/** What the process owns: opened once, handed down in parts, closed in reverse. */
+export interface Deps {
+  readonly config: Config;
+  readonly log: Logger;
+  readonly knex: Knex;
+  /** Where jobs and notifications connect: never through a transaction-pooling proxy. */
+  readonly directUrl: string;
+  readonly seal: Seal;
+  readonly hashQueue: HashQueue;
+  readonly passwords: Passwords;
+  readonly fetch: typeof fetch;
+  /** Calls back when clients or keys changed in the database, and when changes may have been missed. */
+  onChange(channel: 'lintel_clients' | 'lintel_keys', handler: () => void): void;
+  close(): Promise<void>;
+}
+
+/**
+ * Opens everything a server needs, and fails before anything listens when something is not right: the schema, the
+ * encryption key, password hashing on this machine.
+ */
+export async function openDeps(config: Config, log: Logger): Promise<Deps> {
+  const closers: (() => Promise<unknown>)[] = [];
+  const close = async (): Promise<void> => {
+    for (const closer of closers.splice(0).reverse()) await closer();
+  };
+  try {
+    const embedded =
+      config.databaseUrl === undefined
+        ? await startEmbeddedPostgres({ dataDir: config.dataDir, log })
+        : undefined;
+    if (embedded !== undefined) closers.push(() => embedded.stop());
+    const url = config.databaseUrl ?? embedded?.url ?? '';
+    const directUrl = config.databaseDirectUrl ?? url;
+
+    const knex = connect({ url, applicationName: 'lintel', poolMax: config.databasePool });
+    closers.push(() => knex.destroy());
+    await prepareSchema(config, knex, log);
+
+    const encryptionKey = config.encryptionKey ?? developmentKey(config.dataDir);
+    const seal = await openSeal(knex, { encryptionKey });
+    await ensureKeys(knex, seal, new Date());
+
+    const hashQueue = createHashQueue();
+    const passwords = createPasswords(hashQueue);
+    await passwords.selfTest();
+
+    const handlers = new Map<string, (() => void)[]>();
+    const notify = (channel: string) => handlers.get(channel)?.forEach((handler) => handler());
+    const listener = await listen({
+      url: directUrl,
+      channels: ['lintel_clients', 'lintel_keys'],
+      onNotify: notify,
+      onReconnect: () => [...handlers.keys()].forEach(notify),
+      log,
+    });
+    closers.push(() => listener.stop());
+
+    return {
+      config,
+      log,
+      knex,
+      directUrl,
+      seal,
+      hashQueue,
+      passwords,
+      fetch: createSafeFetch({
+        allowLoopback: config.mode !== 'production',
+        allowHttp: config.mode !== 'production',
+        log,
+      }),
+      onChange(channel, handler) {
+        handlers.set(channel, [...(handlers.get(channel) ?? []), handler]);
+      },
+      close,
+    };
+  } catch (error) {
+    await close();
+    throw error;
+  }
+}
+
+/** Development migrates by itself; in production an operator does, and a server refuses a schema it does not know. */
+async function prepareSchema(config: Config, knex: Knex, log: Logger): Promise<void> {
+  if (config.mode === 'production') {
+    const state = await schemaState(knex);
+    if (state !== 'current') throw errors.schemaNotCurrent(state);
+  } else {
+    await migrateToLatest(knex, log);
+  }
+  await ensurePartitions(knex, new Date());
+}

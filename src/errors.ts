@@ -1,0 +1,72 @@
+/**
+ * Every outcome that a person or a client can see and act on. `code` is public API and the key of the
+ * translated text (`error.<code>` in the catalogues); `message` is the English text for logs and JSON.
+ * What is not an AppError is a bug and is answered as `server_error`.
+ */
+export class AppError extends Error {
+  readonly code: string;
+  readonly status: number;
+  /** Seconds after which trying again makes sense; sent as Retry-After (RFC 9110 §10.2.3). */
+  readonly retryAfter: number | undefined;
+
+  constructor(
+    code: string,
+    status: number,
+    message: string,
+    options?: ErrorOptions & { retryAfter?: number },
+  ) {
+    super(message, options);
+    this.name = 'AppError';
+    this.code = code;
+    this.status = status;
+    this.retryAfter = options?.retryAfter;
+  }
+}
+
+/** The constructors, in one list: what can go wrong, with which status and which words. */
+export const errors = {
+  badRequest: (detail: string, cause?: unknown) =>
+    new AppError('bad_request', 400, detail, { cause }),
+  crossSite: () =>
+    new AppError('cross_site_request', 403, 'This form was sent from another site. Open the page here and send it again.'),
+  notFound: () => new AppError('not_found', 404, 'There is no page at this address.'),
+  methodNotAllowed: () =>
+    new AppError('method_not_allowed', 405, 'This address does not answer this kind of request.'),
+  bodyTooLarge: () => new AppError('body_too_large', 413, 'The request is larger than this page accepts.'),
+  unsupportedBody: () =>
+    new AppError('unsupported_body', 415, 'Send this form as application/x-www-form-urlencoded, uncompressed.'),
+  misdirected: () =>
+    new AppError('misdirected_request', 421, 'This server does not answer for the host in the request.'),
+  tooManyRequests: (retryAfter: number) =>
+    new AppError('too_many_requests', 429, 'Too many tries. Wait a moment and try again.', { retryAfter }),
+  serverError: (cause: unknown) =>
+    new AppError('server_error', 500, 'Something went wrong on our side. Try again in a minute.', { cause }),
+  busy: (retryAfter: number) =>
+    new AppError('busy', 503, 'The server is busy. Try again in a moment.', { retryAfter }),
+  wrongEncryptionKey: () =>
+    new AppError(
+      'wrong_encryption_key',
+      500,
+      "The encryption key does not open this database's data keys. Set ENCRYPTION_KEY to the key this database was created with.",
+    ),
+  schemaNotCurrent: (state: 'behind' | 'ahead') =>
+    new AppError(
+      'schema_not_current',
+      500,
+      state === 'behind'
+        ? 'The database schema is older than this Lintel. Run `lintel migrate`, then start again.'
+        : 'The database schema is newer than this Lintel. Start the version that migrated it, or a newer one.',
+    ),
+  invalidSetupLink: () =>
+    new AppError('invalid_setup_link', 410, 'This setup link was used or has expired. Run `lintel setup-link` for a new one.'),
+  invalidClientMetadata: (detail: string) => new AppError('invalid_client_metadata', 400, detail),
+  unknownClient: (clientId: string) =>
+    new AppError('unknown_client', 404, `There is no client with the id ${clientId}. Run \`lintel client list\`.`),
+  unknownUser: (who: string) =>
+    new AppError('unknown_user', 404, `There is no user ${who}. Run \`lintel user list\`.`),
+  emailTaken: () =>
+    new AppError('email_taken', 409, 'Another user already has this verified e-mail address.'),
+  invalidEmail: () =>
+    new AppError('invalid_email', 400, 'This is not an e-mail address that mail can be sent to.'),
+  weakPassword: (detail: string) => new AppError('weak_password', 400, detail),
+} as const;

@@ -1,0 +1,54 @@
+import type { Context } from 'koa';
+import { z } from 'zod';
+import { errors } from '../errors.ts';
+
+const LIMIT = 64 * 1024;
+
+/**
+ * Reads a form that a page of ours sent. A field may occur once, unless the schema asks for a list.
+ *
+ * @throws AppError `unsupported_body`, `body_too_large`, or `bad_request` when it is not what the page sends.
+ */
+export async function readForm<Shape extends z.ZodRawShape>(
+  ctx: Context,
+  schema: z.ZodObject<Shape>,
+): Promise<z.output<z.ZodObject<Shape>>> {
+  if (ctx.get('content-encoding') !== '' || ctx.is('urlencoded') !== 'urlencoded') {
+    throw errors.unsupportedBody();
+  }
+  const fields = new URLSearchParams(await readText(ctx));
+  const values: Record<string, string | string[]> = {};
+  for (const name of new Set(fields.keys())) {
+    const all = fields.getAll(name);
+    const isList = acceptsList(schema.shape[name]);
+    if (!isList && all.length > 1) throw errors.badRequest(`The form has the field ${name} twice.`);
+    Object.defineProperty(values, name, { value: isList ? all : all[0], enumerable: true });
+  }
+  const parsed = schema.safeParse(values);
+  if (!parsed.success) {
+    const names = parsed.error.issues.map((issue) => issue.path.join('.') || issue.message);
+    throw errors.badRequest(`The form is not the one on this page: ${names.join(', ')}.`);
+  }
+  return parsed.data;
+}
+
+async function readText(ctx: Context): Promise<string> {
+  if (Number(ctx.get('content-length') || 0) > LIMIT) throw errors.bodyTooLarge();
+  const chunks: Buffer[] = [];
+  let size = 0;
+  for await (const chunk of ctx.req) {
+    if (!Buffer.isBuffer(chunk)) continue;
+    size += chunk.length;
+    if (size > LIMIT) throw errors.bodyTooLarge();
+    chunks.push(chunk);
+  }
+  return Buffer.concat(chunks).toString('utf8');
+}
+
+function acceptsList(field: unknown): boolean {
+  return field instanceof z.ZodDefault
+    ? acceptsList(field.unwrap())
+    : field instanceof z.ZodOptional
+      ? acceptsList(field.unwrap())
+      : field instanceof z.ZodArray;
+}

@@ -1,0 +1,50 @@
+import type { Middleware } from 'koa';
+
+/** Addresses whose forms end, after redirects, at a client: browsers hold `form-action` against the whole chain. */
+const PROTOCOL = /^\/(auth|interaction|session|device)(\/|$)/;
+
+const CONTENT_SECURITY_POLICY = [
+  "default-src 'none'",
+  // Explicit, so that the engine can add the hash of its form_post script.
+  "script-src 'self'",
+  "style-src 'self'",
+  "img-src 'self' data:",
+  "font-src 'self'",
+  "connect-src 'self'",
+  "base-uri 'none'",
+  "frame-ancestors 'none'",
+].join('; ');
+
+const PERMISSIONS_POLICY = [
+  'publickey-credentials-get=(self)',
+  'publickey-credentials-create=(self)',
+  'camera=()',
+  'microphone=()',
+  'geolocation=()',
+].join(', ');
+
+/** The headers that every answer has. They are set first, because the engine adds to the policy it finds. */
+export function securityHeaders(options: { issuer: string }): Middleware {
+  const isHttps = options.issuer.startsWith('https:');
+  return async (ctx, next) => {
+    const isProtocol = PROTOCOL.test(ctx.path);
+    ctx.set({
+      'Content-Security-Policy': isProtocol
+        ? CONTENT_SECURITY_POLICY
+        : `${CONTENT_SECURITY_POLICY}; form-action 'self'`,
+      // An app that opened the sign-in in a pop-up keeps its window; nobody else shares ours.
+      'Cross-Origin-Opener-Policy': isProtocol ? 'same-origin-allow-popups' : 'same-origin',
+      'Permissions-Policy': PERMISSIONS_POLICY,
+      'Referrer-Policy': 'no-referrer',
+      'X-Content-Type-Options': 'nosniff',
+      'X-Frame-Options': 'DENY',
+      'X-Robots-Tag': 'noindex',
+    });
+    if (isHttps) ctx.set('Strict-Transport-Security', 'max-age=63072000; includeSubDomains');
+    await next();
+    // Key sets and metadata may be kept for a while; the lead time of key rotation is far longer.
+    if (ctx.status === 200 && (ctx.path === '/jwks' || ctx.path.startsWith('/.well-known/'))) {
+      ctx.set('Cache-Control', 'public, max-age=300');
+    }
+  };
+}

@@ -1,0 +1,43 @@
+import { once } from 'node:events';
+import { createServer, type Server } from 'node:http';
+
+/** Milliseconds that requests in progress get to finish when the process is told to stop. */
+const DRAIN = 10_000;
+
+/** Limits on what a slow or hostile peer can hold on to; Node's own are an order of magnitude looser. */
+export async function listenOn(
+  handler: Parameters<typeof createServer>[1],
+  port: number,
+  host: string,
+): Promise<Server> {
+  const server = createServer(
+    {
+      headersTimeout: 10_000,
+      requestTimeout: 30_000,
+      keepAliveTimeout: 75_000,
+      connectionsCheckingInterval: 2_000,
+      maxHeaderSize: 16_384,
+    },
+    handler,
+  );
+  server.maxHeadersCount = 100;
+  server.listen(port, host);
+  await once(server, 'listening');
+  return server;
+}
+
+/** Takes no new connections and waits for the requests in progress, but not for ever. */
+export async function drain(server: Server): Promise<void> {
+  const closed = once(server, 'close');
+  server.close();
+  server.closeIdleConnections();
+  const timer = setTimeout(() => server.closeAllConnections(), DRAIN);
+  await closed;
+  clearTimeout(timer);
+}
+
+/** The port a server got, which matters when it was told to take any. */
+export function portOf(server: Server): number {
+  const address = server.address();
+  return typeof address === 'object' && address !== null ? address.port : 0;
+}

@@ -1,0 +1,54 @@
+import type { Context } from 'koa';
+import type { Config } from '../config.ts';
+import { directionOf, nameOf, type Catalogues } from '../i18n/catalogue.ts';
+import type { Shell, Views } from '../views.ts';
+import type { Assets } from './assets.ts';
+import { localeOf } from './locale.ts';
+import type { Templates } from './templates.ts';
+
+/** Answers a request with a page, in the visitor's language. What it needs, `Views` says. */
+export type Page = <Name extends keyof Views>(
+  ctx: Context,
+  name: Name,
+  view: Views[Name],
+  status?: number,
+) => Promise<void>;
+
+export interface PageNeeds {
+  config: Pick<Config, 'productName' | 'locales'>;
+  templates: Templates;
+  catalogues: Catalogues;
+  assets: Assets;
+}
+
+/** Makes {@link Page}: the page's own template, then the layout around it. */
+export function createPage({ config, templates, catalogues, assets }: PageNeeds): Page {
+  return async (ctx, name, view, status = 200) => {
+    const locale = localeOf(ctx, config.locales);
+    const t = catalogues.translator(locale);
+    const shell: Shell = {
+      locale,
+      direction: directionOf(locale),
+      productName: config.productName,
+      correlationId: ctx.state['correlationId'] ?? '',
+      languages: config.locales.map((tag) => ({
+        tag,
+        name: nameOf(tag),
+        href: `${ctx.path}?ui_lang=${encodeURIComponent(tag)}`,
+      })),
+      css: assets.href('app.css'),
+      js: assets.href('ui.js'),
+      icon: assets.href('favicon.svg'),
+    };
+    const content = templates.fill(name, { view: { ...view, shell }, t });
+    const errors = 'errors' in view && Array.isArray(view.errors) ? view.errors : [];
+    ctx.status = status;
+    ctx.type = 'html';
+    ctx.set('Cache-Control', 'no-store');
+    ctx.set('Content-Language', locale);
+    ctx.body = templates.fill('layout', {
+      view: { ...shell, page: name, content, hasErrors: errors.length > 0, canChooseLanguage: ctx.method === 'GET' },
+      t,
+    });
+  };
+}

@@ -1,0 +1,25 @@
+import type { Middleware } from 'koa';
+import { errors } from '../errors.ts';
+
+const SAFE = new Set(['GET', 'HEAD', 'OPTIONS']);
+
+/** Where machines post: the request is authenticated by what it carries, and cookies mean nothing. */
+const MACHINES = /^\/(token|request|me|reg|backchannel|device\/auth)(\/|$)/;
+
+/**
+ * Refuses what another site's page makes a browser send (CSRF): a request that changes something must come from our
+ * own pages, by Sec-Fetch-Site or else by Origin. What has neither header is not a browser's cross-site request and
+ * is left to the cookie checks, which SameSite and the interaction's own path make hold.
+ */
+export function sameOrigin(options: { issuer: string }): Middleware {
+  const { origin } = new URL(options.issuer);
+  return (ctx, next) => {
+    if (SAFE.has(ctx.method) || MACHINES.test(ctx.path)) return next();
+    const site = ctx.get('sec-fetch-site');
+    const source = ctx.get('origin');
+    const isOurs =
+      site === '' ? source === '' || source === origin : site === 'same-origin' || site === 'none';
+    if (!isOurs || (source !== '' && source !== origin)) throw errors.crossSite();
+    return next();
+  };
+}

@@ -1,0 +1,91 @@
+import { readFileSync } from 'node:fs';
+import { IntlMessageFormat } from 'intl-messageformat';
+import en from '../../views/locales/en.json' with { type: 'json' };
+
+/** The id of a message: a key of the English catalogue, so that a misspelt one does not compile. */
+export type MessageId = keyof typeof en;
+export type MessageValues = Readonly<Record<string, string | number>>;
+/** Says a message in one language, with its gaps filled (ICU MessageFormat). The result is text, not HTML. */
+export type Translate = (id: MessageId, values?: MessageValues) => string;
+
+/** Languages that machines make from English, to see layouts under stress. */
+const PSEUDO: Readonly<Record<string, (text: string) => string>> = {
+  'en-XA': (text) => outsideGaps(text, accented),
+  'ar-XB': (text) => outsideGaps(text, (words) => (words.trim() === '' ? words : `\u202e${words}\u202c`)),
+};
+
+/** Scripts that run from right to left. Engines disagree about this, so the list is ours. */
+const RIGHT_TO_LEFT = new Set(['ar', 'he', 'fa', 'ur', 'ps', 'ckb', 'sd', 'ug', 'yi', 'dv']);
+
+/** The messages of every language, read once and compiled when first said. */
+export class Catalogues {
+  readonly #directory: URL;
+  readonly #translators = new Map<string, Translate>();
+
+  constructor(directory: URL = new URL('../../views/locales/', import.meta.url)) {
+    this.#directory = directory;
+  }
+
+  /** How to say things in `locale`; a message that a language lacks is said in English. */
+  translator(locale: string): Translate {
+    let translate = this.#translators.get(locale);
+    if (translate === undefined) {
+      translate = this.#open(locale);
+      this.#translators.set(locale, translate);
+    }
+    return translate;
+  }
+
+  #open(locale: string): Translate {
+    const english: Readonly<Record<string, string>> = en;
+    const pseudo = PSEUDO[locale];
+    const messages = pseudo === undefined ? this.#read(locale) : {};
+    const compiled = new Map<MessageId, IntlMessageFormat>();
+    return (id, values) => {
+      let format = compiled.get(id);
+      if (format === undefined) {
+        const text = messages[id] ?? english[id] ?? id;
+        format = new IntlMessageFormat(pseudo?.(text) ?? text, pseudo === undefined ? locale : 'en');
+        compiled.set(id, format);
+      }
+      return String(format.format(values));
+    };
+  }
+
+  #read(locale: string): Readonly<Record<string, string>> {
+    return JSON.parse(readFileSync(new URL(`${locale}.json`, this.#directory), 'utf8')) as Record<
+      string,
+      string
+    >;
+  }
+}
+
+/** Which way the text of a language runs. */
+export function directionOf(locale: string): 'ltr' | 'rtl' {
+  return RIGHT_TO_LEFT.has(locale.split('-')[0] ?? '') ? 'rtl' : 'ltr';
+}
+
+/** A language's own name for itself. */
+export function nameOf(locale: string): string {
+  if (PSEUDO[locale] !== undefined) return locale;
+  return new Intl.DisplayNames([locale], { type: 'language' }).of(locale) ?? locale;
+}
+
+/** Changes the words of a message and leaves its gaps, `{name}`, as they are. */
+function outsideGaps(text: string, change: (words: string) => string): string {
+  let depth = 0;
+  return text
+    .split(/([{}])/)
+    .map((part) => {
+      if (part === '{') depth += 1;
+      else if (part === '}') depth -= 1;
+      else if (depth === 0) return change(part);
+      return part;
+    })
+    .join('');
+}
+
+function accented(words: string): string {
+  const marked = words.replaceAll(/[aeiouyAEIOUY]/g, (letter) => `${letter}\u0301`);
+  return marked.trim() === '' ? marked : marked.replaceAll(/(\w{4,})/g, '$1~');
+}

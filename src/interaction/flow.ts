@@ -1,0 +1,42 @@
+/** What a person has shown or said so far in one interaction; kept in the engine's Interaction until it ends. */
+export interface Progress {
+  /** What was typed as address or username. */
+  readonly identifier?: string;
+  /** Who signed in, once the last required factor was shown. */
+  readonly userId?: string;
+  /** How (RFC 8176 §2). */
+  readonly amr?: readonly string[];
+  /** When, in seconds since the epoch: the `auth_time` of tokens. */
+  readonly signedInAt?: number;
+  /** Whether this browser keeps the session when it closes. */
+  readonly remember?: boolean;
+  /** The answer on the consent page. */
+  readonly consent?: { readonly scopes: readonly string[]; readonly rejected: readonly string[] };
+}
+
+/** What the request asks for, as far as it decides what comes next. */
+export interface Demand {
+  /** Whether the person must sign in, though a session may exist. */
+  readonly signIn: boolean;
+  /** Whose session this browser has. */
+  readonly sessionUserId: string | undefined;
+  /** Whether consent is asked for: something is undecided, or the client or its kind demands it. */
+  readonly consent: boolean;
+}
+
+export type Step = 'identifier' | 'password' | 'consent' | 'done';
+
+/** The single place that decides what a sign-in needs next. Every rule is one line. */
+export function nextStep(progress: Progress, demand: Demand): Step {
+  if (demand.signIn && progress.userId === undefined) {
+    const isKnown = progress.identifier !== undefined || demand.sessionUserId !== undefined;
+    return isKnown ? 'password' : 'identifier';
+  }
+  if (demand.consent && progress.consent === undefined) return 'consent';
+  return 'done';
+}
+
+/** The address of a step, below the interaction's own, to which its cookie is bound. */
+export function stepPath(uid: string, step: Exclude<Step, 'done'>): string {
+  return step === 'identifier' ? `/interaction/${uid}` : `/interaction/${uid}/${step}`;
+}

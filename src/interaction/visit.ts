@@ -1,0 +1,93 @@
+import type { Knex } from 'knex';
+import type { Client, Provider } from 'oidc-provider';
+import type { Context } from 'koa';
+import { reader } from '../database/transaction.ts';
+import type { User } from '../models/user.ts';
+import { findConsent, isAlwaysAsked, isFirstParty, undecidedScopes } from '../consents/consents.ts';
+import { findUserWithClaims } from '../users/claims.ts';
+import type { Demand, Progress } from './flow.ts';
+
+type Interaction = Awaited<ReturnType<Provider['interactionDetails']>>;
+
+/** One request to an interaction: what the engine asked for, how far the person has come, and who they are. */
+export interface Visit {
+  readonly interaction: Interaction;
+  readonly client: Client;
+  readonly progress: Progress;
+  readonly demand: Demand;
+  /** Who is, or is about to be, signed in: from this interaction or from the session. */
+  readonly user: User | undefined;
+  /** The scopes of the request, and which of them this person has already allowed. */
+  readonly requestedScopes: readonly string[];
+  readonly allowedScopes: ReadonlySet<string>;
+}
+
+/**
+ * Loads what a step needs to know.
+ *
+ * @throws the engine's SessionNotFound when the interaction ended, never was, or belongs to another browser.
+ */
+export async function loadVisit(provider: Provider, knex: Knex, ctx: Context): Promise<Visit> {
+  const interaction = await provider.interactionDetails(ctx.req, ctx.res);
+  ctx.state['uiLocales'] = interaction.params['ui_locales'];
+  const client = await provider.Client.find(String(interaction.params['client_id']));
+  if (client === undefined) throw new Error('an interaction has a client');
+  return assess(knex, interaction, client, readProgress(interaction));
+}
+
+/** The same visit after the person has come a step further. */
+export async function advance(knex: Knex, visit: Visit, progress: Progress): Promise<Visit> {
+  return assess(knex, visit.interaction, visit.client, progress);
+}
+
+async function assess(
+  knex: Knex,
+  interaction: Interaction,
+  client: Client,
+  progress: Progress,
+): Promise<Visit> {
+  const signIn = interaction.prompt.name === 'login';
+  const sessionUserId = interaction.session?.accountId;
+  const userId = progress.userId ?? sessionUserId;
+  const user = userId === undefined ? undefined : await findUserWithClaims(reader(knex), userId);
+  const requestedScopes = words(interaction.params['scope']);
+  const knowsWho = progress.userId !== undefined || !signIn;
+  const decided =
+    user !== undefined && knowsWho && !isFirstParty(client)
+      ? await findConsent(reader(knex), user.id, client)
+      : undefined;
+  const prompts = new Set(words(interaction.params['prompt']));
+  const redirectUri = interaction.params['redirect_uri'];
+  return {
+    interaction,
+    client,
+    progress,
+    user,
+    requestedScopes,
+    allowedScopes: new Set(decided?.scopes),
+    demand: {
+      signIn,
+      sessionUserId: user === undefined ? undefined : sessionUserId,
+      consent:
+        isAlwaysAsked(client, prompts, typeof redirectUri === 'string' ? redirectUri : undefined) ||
+        undecidedScopes(requestedScopes, client, decided).length > 0,
+    },
+  };
+}
+
+/** Our part of the engine's interaction: under a key of our own, so that it starts no session. */
+function readProgress(interaction: Interaction): Progress {
+  const progress = interaction.result?.['progress'];
+  return progress !== null && typeof progress === 'object' ? (progress as Progress) : {};
+}
+
+/** Keeps progress without finishing: the engine's session starts when a result has `login`, and not before. */
+export async function saveProgress(interaction: Interaction, progress: Progress): Promise<void> {
+  interaction.result = { progress };
+  await interaction.persist();
+}
+
+/** A parameter that is a list of words separated by spaces (RFC 6749 §3.3). */
+function words(value: unknown): string[] {
+  return typeof value === 'string' ? value.split(' ').filter((word) => word !== '') : [];
+}

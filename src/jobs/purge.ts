@@ -1,0 +1,95 @@
+import { setTimeout as delay } from 'node:timers/promises';
+import type { Knex } from 'knex';
+
+const BATCH = 1_000;
+const BATCHES_PER_RUN = 5;
+const PAUSE_MS = 50;
+const DAY_MS = 24 * 60 * 60 * 1_000;
+
+/**
+ * When rows of a table may go: once `column` lies before `before(now)`. A `date` column holds the day of expiry and
+ * two more, so comparing it with today is enough. No reader depends on any of this: every read tests expiry itself.
+ */
+interface Expiry {
+  readonly table: string;
+  readonly column: string;
+  readonly before: (now: Date) => string;
+}
+
+const today = (now: Date) => now.toISOString().slice(0, 10);
+const instant = (now: Date) => now.toISOString();
+const thirtyDaysAgo = (now: Date) => new Date(now.getTime() - 30 * DAY_MS).toISOString();
+
+/** What expires, children before parents, so that deleting a grant finds no refresh tokens to take along. */
+const EXPIRIES: readonly Expiry[] = [
+  { table: 'oauth_interactions', column: 'gc_at', before: instant },
+  { table: 'sessions', column: 'gc_on', before: today },
+  { table: 'refresh_tokens', column: 'gc_on', before: today },
+  { table: 'oauth_grants', column: 'gc_on', before: today },
+  { table: 'replay_guards', column: 'expires_at', before: instant },
+  { table: 'login_throttles', column: 'gc_on', before: today },
+  { table: 'one_time_tokens', column: 'expires_at', before: thirtyDaysAgo },
+  { table: 'outbox_messages', column: 'created_at', before: thirtyDaysAgo },
+];
+
+/** What one run of the purge did. */
+export interface PurgeResult {
+  /** Rows deleted by table, every table included. */
+  readonly deleted: Readonly<Record<string, number>>;
+  /** Some table was left with more; another run should follow. */
+  readonly more: boolean;
+}
+
+/** What a caller may observe or change. */
+export interface PurgeOptions {
+  /** Hears of every batch, for metrics. */
+  readonly onDeleted?: (table: string, rows: number) => void;
+  /** Ends the run after the current batch. */
+  readonly signal?: AbortSignal;
+}
+
+/**
+ * Deletes expired rows in batches of 1 000, each its own statement and transaction, with a rest after each and at
+ * most five for one table, so that a run is short and no request waits for it. Rows that a request holds are left
+ * for the next run.
+ */
+export async function purge(
+  db: Knex,
+  now: Date,
+  { onDeleted, signal }: PurgeOptions = {},
+): Promise<PurgeResult> {
+  const deleted: Record<string, number> = {};
+  let more = false;
+  for (const expiry of EXPIRIES) {
+    // Grants wait until their refresh tokens are gone; otherwise one batch would cascade into many rows.
+    if (expiry.table === 'oauth_grants' && deleted['refresh_tokens'] === BATCH * BATCHES_PER_RUN) {
+      deleted[expiry.table] = 0;
+      continue;
+    }
+    let total = 0;
+    let rows = BATCH;
+    for (let batch = 0; batch < BATCHES_PER_RUN && rows === BATCH; batch += 1) {
+      if (signal?.aborted === true) return { deleted, more: true };
+      rows = await deleteBatch(db, expiry, now);
+      total += rows;
+      if (rows > 0) {
+        onDeleted?.(expiry.table, rows);
+        await delay(PAUSE_MS);
+      }
+    }
+    deleted[expiry.table] = total;
+    more ||= rows === BATCH;
+  }
+  return { deleted, more };
+}
+
+/** The order makes PostgreSQL walk the index, whose dead entries it learns to skip, instead of the emptied heap. */
+async function deleteBatch(db: Knex, { table, column, before }: Expiry, now: Date): Promise<number> {
+  const result: { rowCount: number } = await db.raw(
+    `DELETE FROM :table: WHERE ctid = ANY (ARRAY(
+       SELECT ctid FROM :table: WHERE :column: < :before
+        ORDER BY :column: LIMIT :batch FOR UPDATE SKIP LOCKED))`,
+    { table, column, before: before(now), batch: BATCH },
+  );
+  return result.rowCount;
+}

@@ -1,0 +1,54 @@
+import type { JobHelpers } from 'graphile-worker';
+import type { Knex } from 'knex';
+import { z } from 'zod';
+import { dropExpiredPartitions, ensurePartitions } from '../database/partitions.ts';
+import type { Logger } from '../lib/log.ts';
+import { deliverMail, type DeliverNeeds } from '../mail/deliver.ts';
+import { purge } from './purge.ts';
+import type { TaskName } from './schedule.ts';
+
+/** One job's code. What it throws makes the job run again, later and later. */
+export type Task = (payload: unknown, helpers: JobHelpers) => Promise<void>;
+
+/** What the jobs need. */
+export interface TaskNeeds {
+  readonly knex: Knex;
+  readonly mail: DeliverNeeds;
+  readonly rotateKeys: (now: Date) => Promise<unknown>;
+  /** Hears how many expired rows left which table. */
+  readonly onPurged?: (table: string, rows: number) => void;
+  readonly log: Logger;
+}
+
+const deliverMailPayload = z.object({ id: z.uuid() });
+
+/** Every job there is, by the name it has in the database. */
+export function createTasks(needs: TaskNeeds): Record<TaskName, Task> {
+  const { knex, mail, rotateKeys, onPurged, log } = needs;
+  return {
+    async deliver_mail(payload, { job }) {
+      const { id } = deliverMailPayload.parse(payload);
+      const last = job.attempts >= job.max_attempts;
+      await deliverMail(knex, mail, { id, attempt: job.attempts, last });
+    },
+
+    async purge(_payload, { abortSignal, addJob }) {
+      const options = onPurged === undefined ? {} : { onDeleted: onPurged };
+      const { deleted, more } = await purge(knex, new Date(), { ...options, signal: abortSignal });
+      if (Object.values(deleted).some((rows) => rows > 0)) log.info({ deleted }, 'purged');
+      // Under the schedule's key, so that the next tick finds this job and adds none.
+      if (more) await addJob('purge', {}, { jobKey: 'purge', maxAttempts: 3 });
+    },
+
+    async ensure_partitions() {
+      const now = new Date();
+      const made = await ensurePartitions(knex, now);
+      const dropped = await dropExpiredPartitions(knex, now);
+      if (made.length + dropped.length > 0) log.info({ made, dropped }, 'partitions changed');
+    },
+
+    async rotate_keys() {
+      await rotateKeys(new Date());
+    },
+  };
+}

@@ -1,0 +1,139 @@
+import { setTimeout as delay } from 'node:timers/promises';
+import {
+  Logger as WorkerLogger,
+  run,
+  runMigrations,
+  type ParsedCronItem,
+  type Runner,
+  type RunnerOptions,
+} from 'graphile-worker';
+import { Pool } from 'pg';
+import type { Logger } from '../lib/log.ts';
+import type { Task } from './tasks.ts';
+
+const SCHEMA = 'graphile_worker';
+const POOL_MAX = 3;
+const POLL_MS = 2_000;
+const RESTART_MS = 5_000;
+
+/** How jobs run in this process. */
+export interface WorkerOptions {
+  /** The database, without a transaction-pooling proxy where there is a choice. */
+  readonly url: string;
+  /** `url` leads through such a proxy: no prepared statements, and jobs start when polled for, within two seconds. */
+  readonly pooled?: boolean;
+  readonly tasks: Readonly<Record<string, Task>>;
+  /** What recurs; without it this process only runs jobs that others add. */
+  readonly schedule?: readonly ParsedCronItem[];
+  /** Jobs at the same time. */
+  readonly concurrency?: number;
+  readonly log: Logger;
+}
+
+/** A running worker. */
+export interface Worker {
+  /** Takes no more jobs and resolves when the running ones are done, or gave up after their signal. */
+  stop(): Promise<void>;
+}
+
+/**
+ * Runs jobs until stopped, over at most three connections of its own. A worker that ends by itself, because the
+ * database went away in the wrong moment, is replaced. Signals are the caller's business.
+ *
+ * @throws when the first start fails.
+ */
+export async function startWorker(options: WorkerOptions): Promise<Worker> {
+  const { log } = options;
+  const stopping = new AbortController();
+  const pool = openPool(options.url, log);
+  const runnerOptions: RunnerOptions = {
+    pgPool: pool,
+    schema: SCHEMA,
+    taskList: options.tasks,
+    parsedCronItems: [...(options.schedule ?? [])],
+    concurrency: options.concurrency ?? 2,
+    pollInterval: POLL_MS,
+    noPreparedStatements: options.pooled === true,
+    noHandleSignals: true,
+    logger: workerLogger(log),
+  };
+
+  let runner: Runner;
+  try {
+    runner = await run(runnerOptions);
+  } catch (error) {
+    await pool.end();
+    throw error;
+  }
+  const supervised = supervise();
+
+  return {
+    async stop() {
+      if (!stopping.signal.aborted) {
+        stopping.abort();
+        // A runner that is already on its way down refuses to be stopped.
+        await runner.stop().catch(() => {});
+      }
+      await supervised;
+    },
+  };
+
+  async function supervise(): Promise<void> {
+    while (!stopping.signal.aborted) {
+      await runner.promise.catch((error: unknown) => log.error({ err: error }, 'job worker failed'));
+      if (stopping.signal.aborted) break;
+      log.warn('job worker ended, starting another');
+      await restart();
+    }
+    await pool.end();
+  }
+
+  async function restart(): Promise<void> {
+    while (!stopping.signal.aborted) {
+      await delay(RESTART_MS, undefined, { signal: stopping.signal }).catch(() => {});
+      try {
+        // graphile-worker remembers options objects, and releases what it remembers.
+        runner = await run({ ...runnerOptions });
+        if (stopping.signal.aborted) await runner.stop();
+        return;
+      } catch (error) {
+        log.error({ err: error }, 'job worker not started');
+      }
+    }
+  }
+}
+
+/** Brings graphile-worker's tables up to date. Nodes that start together do it once. */
+export async function migrateJobs(url: string, log: Logger): Promise<void> {
+  const pool = openPool(url, log);
+  try {
+    await runMigrations({ pgPool: pool, schema: SCHEMA, logger: workerLogger(log) });
+  } finally {
+    await pool.end();
+  }
+}
+
+function openPool(url: string, log: Logger): Pool {
+  const pool = new Pool({
+    connectionString: url,
+    application_name: 'lintel jobs',
+    max: POOL_MAX,
+    connectionTimeoutMillis: 5_000,
+    keepAlive: true,
+  });
+  // A connection that breaks is replaced by the pool or reported by its query; unheard, the event would end the process.
+  const ignore = (error: Error) => log.debug({ err: error }, 'job connection lost');
+  pool.on('error', ignore);
+  pool.on('connect', (client) => client.on('error', ignore));
+  return pool;
+}
+
+/** graphile-worker's log in ours. What it says of single jobs is detail; failures and warnings keep their level. */
+function workerLogger(log: Logger): WorkerLogger {
+  return new WorkerLogger((scope) => (level, message) => {
+    const entry = { job: scope.jobId, task: scope.taskIdentifier, detail: message };
+    if (level === 'error') log.error(entry, 'job worker');
+    else if (level === 'warning') log.warn(entry, 'job worker');
+    else log.debug(entry, 'job worker');
+  });
+}

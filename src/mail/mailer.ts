@@ -1,0 +1,77 @@
+import type { TransactionOrKnex } from 'objection';
+import { negotiateLocale } from '../i18n/negotiate.ts';
+import type { Seal } from '../keys/seal.ts';
+import { UserEmail } from '../models/user-email.ts';
+import { UserProfile } from '../models/user-profile.ts';
+import * as messages from './messages.ts';
+import { sendMail } from './outbox.ts';
+
+/**
+ * The mails Lintel sends, one function each. They put it into the outbox within the caller's transaction and are done;
+ * a user is written to at the primary address, in the language of the profile.
+ */
+export interface Mailer {
+  /** At most once a day for one user, however often somebody makes it happen. */
+  signinBlocked(db: TransactionOrKnex, event: { userId: string; now: Date }): Promise<void>;
+  /** At most once a day for one user and client. */
+  tokenReused(
+    db: TransactionOrKnex,
+    event: { userId: string; clientName: string; now: Date },
+  ): Promise<void>;
+  administratorCreated(db: TransactionOrKnex, event: { userId: string; now: Date }): Promise<void>;
+  /** @throws AppError `invalid_email` for what is not exactly one plain address. */
+  test(db: TransactionOrKnex, event: { to: string; now: Date }): Promise<void>;
+}
+
+/** Makes the mailer. The first of `locales` is written to people who chose none of them. */
+export function createMailer(needs: {
+  readonly seal: Seal;
+  readonly locales: readonly string[];
+}): Mailer {
+  const { seal, locales } = needs;
+
+  return {
+    async signinBlocked(db, { userId, now }) {
+      const reader = await findReader(db, userId);
+      // A notice about a sign-in goes to nobody but the person: to an address that was proven to be theirs.
+      if (reader?.isVerified !== true) return;
+      const mail = messages.signinBlocked({ email: reader.to, at: now });
+      await sendMail(db, { seal }, { ...reader, mail, dedupeKey: daily(now, mail, userId) });
+    },
+
+    async tokenReused(db, { userId, clientName, now }) {
+      const reader = await findReader(db, userId);
+      if (reader?.isVerified !== true) return;
+      const mail = messages.tokenReused({ email: reader.to, clientName, at: now });
+      const dedupeKey = daily(now, mail, userId, clientName);
+      await sendMail(db, { seal }, { ...reader, mail, dedupeKey });
+    },
+
+    async administratorCreated(db, { userId, now }) {
+      const reader = await findReader(db, userId);
+      if (reader === undefined) return;
+      const mail = messages.administratorCreated({ email: reader.to, at: now });
+      await sendMail(db, { seal }, { ...reader, mail });
+    },
+
+    async test(db, { to, now }) {
+      const locale = negotiateLocale({ accepted: [] }, locales);
+      await sendMail(db, { seal }, { to, locale, mail: messages.test({ at: now }) });
+    },
+  };
+
+  async function findReader(db: TransactionOrKnex, userId: string) {
+    const email = await UserEmail.query(db).findOne({ userId, isPrimary: true });
+    if (email === undefined) return undefined;
+    const profile = await UserProfile.query(db).findById(userId).select('locale');
+    const locale = negotiateLocale(
+      { remembered: profile?.locale ?? undefined, accepted: [] },
+      locales,
+    );
+    return { userId, to: email.email, isVerified: email.verifiedAt !== null, locale };
+  }
+}
+
+function daily(now: Date, mail: messages.Mail, ...about: string[]): string {
+  return [mail.template, now.toISOString().slice(0, 10), ...about].join(':');
+}

@@ -1,0 +1,52 @@
+/** What each mail says. Everything is JSON, because it waits sealed in the outbox; times are ISO 8601. */
+export interface MailProps {
+  /** Somebody guessed passwords until the throttle stopped them. */
+  signin_blocked: { readonly email: string; readonly at: string };
+  /** A refresh token came back after it had been exchanged, so that sign-in was ended. */
+  token_reused: { readonly email: string; readonly clientName: string; readonly at: string };
+  /** The setup link, or the command line, made an administrator. */
+  administrator_created: { readonly email: string; readonly at: string };
+  /** An operator asks whether mail works. */
+  test: { readonly at: string };
+}
+
+export type MailTemplate = keyof MailProps;
+
+/** A mail before it has a language and a recipient: a template, and what to fill in. */
+export type Mail = {
+  [T in MailTemplate]: { readonly template: T; readonly props: MailProps[T] };
+}[MailTemplate];
+
+/** A mail in one language, as it is read. */
+export interface RenderedMail {
+  readonly subject: string;
+  readonly text: string;
+  readonly html: string;
+}
+
+/** Renders a template; the renderer adds what all mails share: product name, issuer, footer. */
+export type RenderMail = <T extends MailTemplate>(
+  template: T,
+  props: MailProps[T],
+  locale: string,
+) => RenderedMail | Promise<RenderedMail>;
+
+/** Tells a user that many wrong passwords were tried. */
+export function signinBlocked(event: { email: string; at: Date }): Mail {
+  return { template: 'signin_blocked', props: { ...event, at: event.at.toISOString() } };
+}
+
+/** Tells a user that a stolen or repeated refresh token ended a sign-in (RFC 9700 §4.14.2). */
+export function tokenReused(event: { email: string; clientName: string; at: Date }): Mail {
+  return { template: 'token_reused', props: { ...event, at: event.at.toISOString() } };
+}
+
+/** Tells a new administrator, at the new address, that the account exists. */
+export function administratorCreated(event: { email: string; at: Date }): Mail {
+  return { template: 'administrator_created', props: { ...event, at: event.at.toISOString() } };
+}
+
+/** Shows an operator that mail arrives. */
+export function test(event: { at: Date }): Mail {
+  return { template: 'test', props: { at: event.at.toISOString() } };
+}

@@ -1,0 +1,81 @@
+import type { Config } from '../config.ts';
+import type { Templates } from '../http/templates.ts';
+import { directionOf, type Catalogues, type Translate } from '../i18n/catalogue.ts';
+import type { MailProps, MailTemplate, RenderMail } from './messages.ts';
+
+/** A mail as its template says it: one subject, and paragraphs that both its text and its HTML are made of. */
+interface Letter {
+  readonly subject: string;
+  readonly paragraphs: readonly string[];
+}
+
+interface Words {
+  readonly t: Translate;
+  /** A moment of the props, in the mail's language. */
+  readonly time: (iso: string) => string;
+  readonly product: string;
+}
+
+const LETTERS: { readonly [T in MailTemplate]: (props: MailProps[T], words: Words) => Letter } = {
+  signin_blocked: ({ email, at }, { t, time, product }) => ({
+    subject: t('mail.signin_blocked.subject', { product }),
+    paragraphs: [
+      t('mail.signin_blocked.what', { email, time: time(at) }),
+      t('mail.signin_blocked.you'),
+      t('mail.signin_blocked.not_you'),
+    ],
+  }),
+  token_reused: ({ email, clientName, at }, { t, time, product }) => ({
+    subject: t('mail.token_reused.subject', { client: clientName }),
+    paragraphs: [
+      t('mail.token_reused.what', { client: clientName, email, product, time: time(at) }),
+      t('mail.token_reused.next', { client: clientName }),
+    ],
+  }),
+  administrator_created: ({ email, at }, { t, time, product }) => ({
+    subject: t('mail.administrator_created.subject', { product }),
+    paragraphs: [
+      t('mail.administrator_created.what', { product, email, time: time(at) }),
+      t('mail.administrator_created.not_you'),
+    ],
+  }),
+  test: ({ at }, { t, time, product }) => ({
+    subject: t('mail.test.subject', { product }),
+    paragraphs: [t('mail.test.what', { product, time: time(at) })],
+  }),
+};
+
+/** Makes the function that writes a mail in a language, as text and as HTML. */
+export function createMailRenderer(needs: {
+  config: Pick<Config, 'productName' | 'issuer'>;
+  templates: Templates;
+  catalogues: Catalogues;
+}): RenderMail {
+  const { config, templates, catalogues } = needs;
+  return (template, props, locale) => {
+    const t = catalogues.translator(locale);
+    const clock = new Intl.DateTimeFormat(locale, {
+      dateStyle: 'long',
+      timeStyle: 'long',
+      timeZone: 'UTC',
+    });
+    const { subject, paragraphs } = LETTERS[template](props, {
+      t,
+      time: (iso) => clock.format(new Date(iso)),
+      product: config.productName,
+    });
+    const view = {
+      subject,
+      paragraphs,
+      locale,
+      direction: directionOf(locale),
+      productName: config.productName,
+      issuer: config.issuer,
+    };
+    return {
+      subject,
+      text: templates.fill('mail/text', { view, t }),
+      html: templates.fill('mail/html', { view, t }),
+    };
+  };
+}

@@ -1,0 +1,90 @@
+import { createApp } from './app.ts';
+import { ConfigError, readConfig, type Config } from './config.ts';
+import { startDemo } from './demo/start.ts';
+import { openDeps, type Deps } from './deps.ts';
+import { AppError } from './errors.ts';
+import { drain, listenOn, portOf } from './http/listen.ts';
+import { createLogger, type Logger } from './lib/log.ts';
+import { issueSetupLink } from './setup/setup-link.ts';
+
+/** A running server, as `start` made it. */
+export interface Running {
+  readonly deps: Deps;
+  /** The port it listens on, which matters when it was told to take any. */
+  readonly port: number;
+  /** Takes no new requests, finishes those in progress, and closes everything. */
+  stop(): Promise<void>;
+}
+
+/**
+ * Starts the server: everything is opened and checked before anything listens.
+ *
+ * @throws AppError when the schema, the encryption key or the machine are not as they must be.
+ */
+export async function start(
+  config: Config,
+  log: Logger = createLogger({ level: config.logLevel }),
+): Promise<Running> {
+  const deps = await openDeps(config, log);
+  const closers: (() => Promise<unknown>)[] = [() => deps.close()];
+  const stop = async (): Promise<void> => {
+    for (const closer of closers.splice(0).reverse()) await closer();
+  };
+  try {
+    const { app, metrics, close } = await createApp(deps);
+    closers.push(close);
+    const server = await listenOn(app.callback(), config.port, config.host);
+    closers.push(() => drain(server));
+    if (config.metricsPort !== undefined) {
+      const metricsServer = await listenOn(metrics.handler, config.metricsPort, config.metricsHost);
+      closers.push(() => drain(metricsServer));
+    }
+    if (config.mode === 'development') {
+      const demo = await startDemo(deps);
+      closers.push(() => drain(demo));
+    }
+    return { deps, port: portOf(server), stop };
+  } catch (error) {
+    await stop();
+    throw error;
+  }
+}
+
+/** Runs the server as a process: `npm start`, `lintel start`. */
+export async function run(environment: NodeJS.ProcessEnv): Promise<void> {
+  let running: Running | undefined;
+  const shutDown = async (): Promise<void> => {
+    process.removeListener('SIGINT', shutDown).removeListener('SIGTERM', shutDown);
+    await running?.stop();
+    process.exit(0);
+  };
+  try {
+    const config = readConfig(environment);
+    process.on('SIGINT', shutDown).on('SIGTERM', shutDown);
+    running = await start(config);
+    await announce(running.deps);
+  } catch (error) {
+    const isExplained = error instanceof ConfigError || error instanceof AppError;
+    console.error(isExplained ? error.message : error);
+    process.exit(1);
+  }
+}
+
+/** What somebody who just started Lintel wants to know. */
+async function announce({ config, knex }: Deps): Promise<void> {
+  if (config.mode !== 'development') return;
+  const lines = [`Issuer        ${config.issuer}`];
+  const setupLink = await issueSetupLink(knex, config, new Date()).catch(() => undefined);
+  if (setupLink !== undefined) lines.push(`First admin   ${setupLink}  (works once, for an hour)`);
+  lines.push(`Demo app      http://localhost:${config.demoPort}`);
+  if (config.smtpUrl === undefined) lines.push(`Mailbox       ${config.issuer}/dev/mail`);
+  lines.push(
+    config.databaseUrl === undefined
+      ? `Database      embedded PostgreSQL in ${config.dataDir}; set DATABASE_URL to use your own`
+      : 'Database      DATABASE_URL',
+    'Production    set NODE_ENV=production, ISSUER, DATABASE_URL and ENCRYPTION_KEY; `lintel doctor` checks them',
+  );
+  console.log(`\nLintel is running.\n\n${lines.map((line) => `  ${line}`).join('\n')}\n`);
+}
+
+if (import.meta.main) await run(process.env);

@@ -1,0 +1,29 @@
+import { Model, type TransactionOrKnex } from 'objection';
+import { uuidv7 } from '../lib/uuid.ts';
+
+/** What every model shares. Properties are camelCase, columns snake_case; `database/connect.ts` maps between them. */
+export class BaseModel extends Model {
+  static override useLimitInFirst = true;
+
+  /**
+   * Runs a statement that is written out, for the few places where what is decided cannot be said with the query
+   * builder, or where building costs more than running. `:name` in the text stands for a binding.
+   */
+  static async statement<Row>(
+    db: TransactionOrKnex,
+    sql: string,
+    bindings: Readonly<Record<string, unknown>>,
+  ): Promise<Row[]> {
+    const result: { rows: Row[] } = await db.raw(sql, bindings);
+    return result.rows;
+  }
+}
+
+/** A model whose key is a UUIDv7 that we make, unless the caller already has one. */
+export class IdentifiedModel extends BaseModel {
+  declare id: string;
+
+  override $beforeInsert(): void {
+    this.id ??= uuidv7();
+  }
+}

@@ -1,0 +1,13 @@
+import { BaseModel } from './base.ts';
+
+/** How often somebody has failed to sign in, counted under a keyed hash. */
+export class LoginThrottle extends BaseModel {
+  static override tableName = 'login_throttles';
+  static override idColumn = 'keyHash';
+  declare keyHash: Buffer;
+  declare scope: 'account' | 'ip' | 'account_ip';
+  declare failures: number;
+  declare windowStart: Date;
+  declare blockedUntil: Date | null;
+  declare gcOn: string;
+}

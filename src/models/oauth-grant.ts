@@ -1,0 +1,62 @@
+import type { TransactionOrKnex } from 'objection';
+import { BaseModel } from './base.ts';
+
+/** What one sign-in of a user at a client may do: the engine's Grant. Tokens die with it. */
+export class OAuthGrant extends BaseModel {
+  static override tableName = 'oauth_grants';
+  static override jsonAttributes = ['payload'];
+  declare id: string;
+  declare userId: string;
+  declare clientId: string;
+  declare sessionUid: string | null;
+  declare payload: Record<string, unknown>;
+  /** Tokens made before this moment are void, however many there are. */
+  declare tokensValidAfter: Date | null;
+  declare createdAt: Date;
+  declare expiresAt: Date;
+  declare gcOn: string;
+  declare revokedAt: Date | null;
+
+  /** Saves a grant; `clientId` is the client's public identifier. A revoked grant stays revoked. */
+  static async save(
+    db: TransactionOrKnex,
+    grant: {
+      id: string;
+      userId: string;
+      clientId: string;
+      sessionUid: string | null;
+      payload: Record<string, unknown>;
+      expiresAt: Date;
+    },
+  ): Promise<void> {
+    await OAuthGrant.statement(
+      db,
+      `INSERT INTO oauth_grants AS g (id, user_id, client_id, session_uid, payload, expires_at, gc_on)
+       SELECT :id, :userId, c.id, :sessionUid, :payload, :expiresAt,
+              (CAST(:expiresAt AS timestamptz) AT TIME ZONE 'UTC')::date + 2
+       FROM oauth_clients c WHERE c.client_id = :clientId
+       ON CONFLICT (id) DO UPDATE SET payload = EXCLUDED.payload, expires_at = EXCLUDED.expires_at, gc_on = EXCLUDED.gc_on
+       WHERE g.revoked_at IS NULL`,
+      { ...grant, payload: JSON.stringify(grant.payload) },
+    );
+  }
+
+  /** Voids every token of the grant by one write, and leaves the grant itself. */
+  static async voidTokens(db: TransactionOrKnex, id: string): Promise<void> {
+    await OAuthGrant.statement(
+      db,
+      'UPDATE oauth_grants SET tokens_valid_after = clock_timestamp() WHERE id = :id',
+      { id },
+    );
+  }
+
+  /** Revokes the grant, and with it everything that was issued under it. */
+  static async revoke(db: TransactionOrKnex, id: string): Promise<void> {
+    await OAuthGrant.statement(
+      db,
+      `UPDATE oauth_grants SET revoked_at = clock_timestamp(), tokens_valid_after = clock_timestamp()
+       WHERE id = :id AND revoked_at IS NULL`,
+      { id },
+    );
+  }
+}

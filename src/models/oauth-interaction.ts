@@ -1,0 +1,50 @@
+import type { TransactionOrKnex } from 'objection';
+import { BaseModel } from './base.ts';
+
+/**
+ * A sign-in in progress. What it holds is sealed, because its id is the value of a cookie and its parameters are
+ * personal. When it ends the content goes and the row stays for 30 days, so that its address can still be explained.
+ */
+export class OAuthInteraction extends BaseModel {
+  static override tableName = 'oauth_interactions';
+  static override idColumn = 'uidHash';
+  declare uidHash: Buffer;
+  /** The client's public identifier. */
+  declare clientId: string | null;
+  declare userId: string | null;
+  declare payloadEnc: Buffer | null;
+  declare createdAt: Date;
+  declare expiresAt: Date;
+  declare finishedAt: Date | null;
+  declare gcAt: Date;
+
+  static async save(
+    db: TransactionOrKnex,
+    interaction: {
+      uidHash: Buffer;
+      clientId: string | null;
+      userId: string | null;
+      payloadEnc: Buffer;
+      expiresAt: Date;
+    },
+  ): Promise<void> {
+    await OAuthInteraction.statement(
+      db,
+      `INSERT INTO oauth_interactions AS i (uid_hash, client_id, user_id, payload_enc, expires_at, gc_at)
+       VALUES (:uidHash, :clientId, :userId, :payloadEnc, :expiresAt, CAST(:expiresAt AS timestamptz) + interval '30 days')
+       ON CONFLICT (uid_hash) DO UPDATE SET payload_enc = EXCLUDED.payload_enc, user_id = EXCLUDED.user_id,
+         expires_at = EXCLUDED.expires_at, gc_at = EXCLUDED.gc_at
+       WHERE i.finished_at IS NULL`,
+      interaction,
+    );
+  }
+
+  static async finish(db: TransactionOrKnex, uidHash: Buffer, now: Date): Promise<void> {
+    await OAuthInteraction.statement(
+      db,
+      `UPDATE oauth_interactions SET finished_at = :now, payload_enc = NULL
+       WHERE uid_hash = :uidHash AND finished_at IS NULL`,
+      { uidHash, now },
+    );
+  }
+}

@@ -1,0 +1,108 @@
+import type { TransactionOrKnex } from 'objection';
+import { BaseModel } from './base.ts';
+import { TOKEN_CONTEXT_COLUMNS, type TokenContextRow } from './token-context.ts';
+
+/** The engine's models that are inserted once, read, perhaps consumed once, and forgotten. */
+export const ARTIFACT_MODELS = {
+  AccessToken: 1,
+  ClientCredentials: 2,
+  PushedAuthorizationRequest: 3,
+} as const;
+export type ArtifactModel = keyof typeof ARTIFACT_MODELS;
+
+/** Longest life of an artifact; together with {@link KEPT} it bounds the partitions a look-up touches. */
+const MAX_LIFETIME = "interval '1 day'";
+/** Rows are found this long after they ended: a pushed request is consumed at the end of its interaction. */
+const KEPT = "interval '2 hours'";
+const WHERE = `t.id_hash = :idHash AND t.model = :model AND t.expires_at > CAST(:now AS timestamptz) - ${KEPT}
+  AND t.expires_at <= CAST(:now AS timestamptz) + ${MAX_LIFETIME}`;
+
+interface OidcArtifactRow extends TokenContextRow {
+  payload: Record<string, unknown>;
+  expires_at: Date;
+  consumed_at: Date | null;
+}
+
+/** An opaque access token, a client-credentials token or a pushed authorization request, by its hash. */
+export class OidcArtifact extends BaseModel {
+  static override tableName = 'oidc_artifacts';
+  static override idColumn = ['idHash', 'expiresAt'];
+  static override jsonAttributes = ['payload'];
+  declare idHash: Buffer;
+  declare expiresAt: Date;
+  declare model: number;
+  declare grantId: string | null;
+  declare createdAt: Date;
+  declare consumedAt: Date | null;
+  declare payload: Record<string, unknown>;
+
+  static async add(
+    db: TransactionOrKnex,
+    artifact: {
+      idHash: Buffer;
+      model: ArtifactModel;
+      expiresAt: Date;
+      grantId: string | null;
+      payload: Record<string, unknown>;
+    },
+  ): Promise<void> {
+    await OidcArtifact.statement(
+      db,
+      `INSERT INTO oidc_artifacts (id_hash, model, expires_at, grant_id, payload)
+       VALUES (:idHash, :model, :expiresAt, :grantId, :payload)`,
+      {
+        ...artifact,
+        model: ARTIFACT_MODELS[artifact.model],
+        payload: JSON.stringify(artifact.payload),
+      },
+    );
+  }
+
+  /** The artifact, unless its grant no longer covers it. */
+  static async find(
+    db: TransactionOrKnex,
+    model: ArtifactModel,
+    idHash: Buffer,
+    now: Date,
+  ): Promise<OidcArtifactRow | undefined> {
+    const rows = await OidcArtifact.statement<OidcArtifactRow>(
+      db,
+      `SELECT t.payload, t.expires_at, t.consumed_at, ${TOKEN_CONTEXT_COLUMNS}
+       FROM oidc_artifacts t
+       LEFT JOIN oauth_grants g ON g.id = t.grant_id
+       LEFT JOIN sessions s ON s.uid = t.payload->>'sessionUid' AND s.ended_at IS NULL
+       WHERE ${WHERE} AND (t.grant_id IS NULL OR (g.id IS NOT NULL AND g.revoked_at IS NULL
+         AND (g.tokens_valid_after IS NULL OR t.created_at > g.tokens_valid_after)))`,
+      { idHash, model: ARTIFACT_MODELS[model], now },
+    );
+    return rows[0];
+  }
+
+  /** Spends the artifact. Of any number of callers exactly one gets `true`. */
+  static async consume(
+    db: TransactionOrKnex,
+    model: ArtifactModel,
+    idHash: Buffer,
+    now: Date,
+  ): Promise<boolean> {
+    const rows = await OidcArtifact.statement(
+      db,
+      `UPDATE oidc_artifacts t SET consumed_at = :now WHERE ${WHERE} AND t.consumed_at IS NULL RETURNING 1`,
+      { idHash, model: ARTIFACT_MODELS[model], now },
+    );
+    return rows.length === 1;
+  }
+
+  static async remove(
+    db: TransactionOrKnex,
+    model: ArtifactModel,
+    idHash: Buffer,
+    now: Date,
+  ): Promise<void> {
+    await OidcArtifact.statement(db, `DELETE FROM oidc_artifacts t WHERE ${WHERE}`, {
+      idHash,
+      model: ARTIFACT_MODELS[model],
+      now,
+    });
+  }
+}

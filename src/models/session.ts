@@ -1,0 +1,135 @@
+import type { TransactionOrKnex } from 'objection';
+import { BaseModel } from './base.ts';
+
+/** Which client of a session holds which grant; the engine's `authorizations` (its Session model). */
+export type SessionAuthorizations = Record<
+  string,
+  { sid?: string | undefined; grantId?: string | undefined; persistsLogout?: boolean | undefined }
+>;
+
+/**
+ * One browser's sign-in. `uid` stays for its whole life while the cookie changes; only hashes of cookies are kept,
+ * and the current one sealed, so that a tab that still sends the previous cookie is answered with the current one.
+ */
+export class Session extends BaseModel {
+  static override tableName = 'sessions';
+  static override idColumn = 'uid';
+  static override jsonAttributes = ['authorizations', 'state'];
+  declare uid: string;
+  declare cookieHash: Buffer | null;
+  declare cookieEnc: Buffer | null;
+  declare previousCookieHash: Buffer | null;
+  declare previousValidUntil: Date | null;
+  declare userId: string | null;
+  declare transient: boolean;
+  declare loggedInAt: Date | null;
+  declare acr: string | null;
+  declare amr: string[] | null;
+  declare authorizations: SessionAuthorizations | null;
+  declare state: Record<string, unknown> | null;
+  declare ipPrefix: string | null;
+  declare userAgent: string | null;
+  declare createdAt: Date;
+  declare lastActiveAt: Date;
+  declare expiresAt: Date;
+  declare gcOn: string;
+  declare endedAt: Date | null;
+  declare endReason: 'logout' | 'superseded' | 'user_disabled' | 'admin_revoked' | null;
+
+  /** The live session of a cookie, or of the cookie it replaced a moment ago. */
+  static async findByCookie(
+    db: TransactionOrKnex,
+    cookieHash: Buffer,
+    now: Date,
+  ): Promise<Session | undefined> {
+    return Session.query(db)
+      .whereNull('endedAt')
+      .where((builder) =>
+        builder
+          .where('cookieHash', cookieHash)
+          .orWhere((previous) =>
+            previous.where('previousCookieHash', cookieHash).where('previousValidUntil', '>', now),
+          ),
+      )
+      .first();
+  }
+
+  /**
+   * Saves what the engine holds of a session. Two tabs may save at once, so authorizations are merged unless
+   * `replaceAuthorizations`; an ended session stays ended; the cookie that is replaced stays good until
+   * `previousValidUntil` as long as the user is the same (another user's old cookie must die at once).
+   */
+  static async save(
+    db: TransactionOrKnex,
+    session: {
+      uid: string;
+      cookieHash: Buffer;
+      cookieEnc: Buffer;
+      userId: string | null;
+      transient: boolean;
+      loggedInAt: Date | null;
+      acr: string | null;
+      amr: string[] | null;
+      authorizations: SessionAuthorizations | null;
+      state: Record<string, unknown> | null;
+      ipPrefix: string | null;
+      userAgent: string | null;
+      now: Date;
+      expiresAt: Date;
+      previousValidUntil: Date;
+      replaceAuthorizations: boolean;
+    },
+  ): Promise<void> {
+    await Session.statement(
+      db,
+      `INSERT INTO sessions AS s (uid, cookie_hash, cookie_enc, user_id, transient, logged_in_at, acr, amr,
+         authorizations, state, ip_prefix, user_agent, created_at, last_active_at, expires_at, gc_on)
+       VALUES (:uid, :cookieHash, :cookieEnc, :userId, :transient, :loggedInAt, :acr, :amr, :authorizations,
+         :state, :ipPrefix, :userAgent, :now, :now, :expiresAt, (CAST(:expiresAt AS timestamptz) AT TIME ZONE 'UTC')::date + 2)
+       ON CONFLICT (uid) DO UPDATE SET
+         cookie_hash = EXCLUDED.cookie_hash,
+         cookie_enc = EXCLUDED.cookie_enc,
+         previous_cookie_hash = CASE
+           WHEN s.user_id IS DISTINCT FROM EXCLUDED.user_id THEN NULL
+           WHEN s.cookie_hash = EXCLUDED.cookie_hash THEN s.previous_cookie_hash
+           ELSE s.cookie_hash END,
+         previous_valid_until = CASE
+           WHEN s.cookie_hash = EXCLUDED.cookie_hash THEN s.previous_valid_until
+           ELSE :previousValidUntil END,
+         user_id = EXCLUDED.user_id,
+         transient = EXCLUDED.transient,
+         logged_in_at = EXCLUDED.logged_in_at,
+         acr = EXCLUDED.acr,
+         amr = EXCLUDED.amr,
+         authorizations = CASE
+           WHEN :replaceAuthorizations OR s.user_id IS DISTINCT FROM EXCLUDED.user_id THEN EXCLUDED.authorizations
+           ELSE coalesce(s.authorizations, '{}') || coalesce(EXCLUDED.authorizations, '{}') END,
+         state = EXCLUDED.state,
+         ip_prefix = EXCLUDED.ip_prefix,
+         user_agent = EXCLUDED.user_agent,
+         last_active_at = EXCLUDED.last_active_at,
+         expires_at = EXCLUDED.expires_at,
+         gc_on = EXCLUDED.gc_on
+       WHERE s.ended_at IS NULL`,
+      {
+        ...session,
+        authorizations: session.authorizations === null ? null : JSON.stringify(session.authorizations),
+        state: session.state === null ? null : JSON.stringify(session.state),
+      },
+    );
+  }
+
+  /** Ends the session of a cookie for good; returns whether there was one to end. */
+  static async endByCookie(
+    db: TransactionOrKnex,
+    cookieHash: Buffer,
+    now: Date,
+    reason: NonNullable<Session['endReason']>,
+  ): Promise<boolean> {
+    const ended = await Session.query(db)
+      .patch({ endedAt: now, endReason: reason, cookieHash: null, cookieEnc: null, previousCookieHash: null })
+      .where({ cookieHash })
+      .whereNull('endedAt');
+    return ended === 1;
+  }
+}

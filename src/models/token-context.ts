@@ -1,0 +1,25 @@
+import type { SessionAuthorizations } from './session.ts';
+
+/** The columns that a look-up of a token joins: its grant, and the session it may be bound to. */
+export interface TokenContextRow {
+  grant_id: string | null;
+  grant_user_id: string | null;
+  grant_payload: Record<string, unknown> | null;
+  grant_expires_at: Date | null;
+  session_uid: string | null;
+  session_user_id: string | null;
+  session_authorizations: SessionAuthorizations | null;
+  session_expires_at: Date | null;
+  session_logged_in_at: Date | null;
+}
+
+/** Selects {@link TokenContextRow} for a token aliased `t`. */
+export const TOKEN_CONTEXT_COLUMNS = `
+  t.grant_id, g.user_id AS grant_user_id, g.payload AS grant_payload, g.expires_at AS grant_expires_at,
+  s.uid AS session_uid, s.user_id AS session_user_id, s.authorizations AS session_authorizations,
+  s.expires_at AS session_expires_at, s.logged_in_at AS session_logged_in_at`;
+
+/** Joins the grant of a token aliased `t`; a token that the grant no longer covers does not appear. */
+export const GRANT_JOIN = `
+  JOIN oauth_grants g ON g.id = t.grant_id AND g.revoked_at IS NULL
+   AND (g.tokens_valid_after IS NULL OR t.created_at > g.tokens_valid_after)`;

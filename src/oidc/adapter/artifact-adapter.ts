@@ -1,0 +1,65 @@
+import type { Knex } from 'knex';
+import { errors, type AdapterPayload } from 'oidc-provider';
+import { reader, writer } from '../../database/transaction.ts';
+import { sha256 } from '../../lib/secret.ts';
+import { OidcArtifact, type ArtifactModel } from '../../models/oidc-artifact.ts';
+import type { GrantRevocation } from './grant-revocation.ts';
+import { ModelAdapter } from './model-adapter.ts';
+import { expiry, restore, strip } from './payload.ts';
+import type { Prefetch } from './prefetch.ts';
+
+/** AccessToken, ClientCredentials and PushedAuthorizationRequest: rows of `oidc_artifacts`. */
+export class ArtifactAdapter extends ModelAdapter {
+  readonly #model: ArtifactModel;
+  readonly #knex: Knex;
+  readonly #prefetch: Prefetch;
+  readonly #revocation: GrantRevocation;
+
+  constructor(model: ArtifactModel, knex: Knex, prefetch: Prefetch, revocation: GrantRevocation) {
+    super();
+    this.#model = model;
+    this.#knex = knex;
+    this.#prefetch = prefetch;
+    this.#revocation = revocation;
+  }
+
+  async upsert(id: string, payload: AdapterPayload, expiresIn?: number): Promise<void> {
+    await OidcArtifact.add(await writer(this.#knex), {
+      idHash: sha256(id),
+      model: this.#model,
+      expiresAt: expiry(payload, expiresIn),
+      grantId: payload.grantId ?? null,
+      payload: strip(payload, 'grantId'),
+    });
+  }
+
+  async find(id: string): Promise<AdapterPayload | undefined> {
+    const row = await OidcArtifact.find(reader(this.#knex), this.#model, sha256(id), new Date());
+    if (row === undefined) return undefined;
+    const payload = restore(row.payload, {
+      kind: this.#model,
+      jti: id,
+      expiresAt: row.expires_at,
+      consumedAt: row.consumed_at,
+      ...(row.grant_id === null ? {} : { grantId: row.grant_id }),
+    });
+    this.#prefetch.remember(row, payload.sessionUid);
+    return payload;
+  }
+
+  /** Only pushed requests are consumed: their `request_uri` is single use (RFC 9126 §4). */
+  override async consume(id: string): Promise<void> {
+    const db = await writer(this.#knex);
+    if (!(await OidcArtifact.consume(db, this.#model, sha256(id), new Date()))) {
+      throw new errors.InvalidRequestUri('request_uri was already used');
+    }
+  }
+
+  async destroy(id: string): Promise<void> {
+    await OidcArtifact.remove(await writer(this.#knex), this.#model, sha256(id), new Date());
+  }
+
+  override async revokeByGrantId(grantId: string): Promise<void> {
+    await this.#revocation.voidTokens(grantId);
+  }
+}

@@ -1,0 +1,52 @@
+import type { Knex } from 'knex';
+import type { AdapterPayload } from 'oidc-provider';
+import { reader, writer } from '../../database/transaction.ts';
+import type { Seal } from '../../keys/seal.ts';
+import { sha256 } from '../../lib/secret.ts';
+import { OAuthInteraction } from '../../models/oauth-interaction.ts';
+import { ModelAdapter } from './model-adapter.ts';
+import { expiry } from './payload.ts';
+
+const PAYLOAD_COLUMN = { table: 'oauth_interactions', column: 'payload_enc' } as const;
+
+/** Interaction: rows of `oauth_interactions`, sealed. */
+export class InteractionAdapter extends ModelAdapter {
+  readonly #knex: Knex;
+  readonly #seal: Seal;
+
+  constructor(knex: Knex, seal: Seal) {
+    super();
+    this.#knex = knex;
+    this.#seal = seal;
+  }
+
+  async upsert(id: string, payload: AdapterPayload, expiresIn?: number): Promise<void> {
+    const uidHash = sha256(id);
+    const clientId = payload.params?.['client_id'];
+    await OAuthInteraction.save(await writer(this.#knex), {
+      uidHash,
+      clientId: typeof clientId === 'string' ? clientId : null,
+      userId: payload.session?.accountId ?? null,
+      payloadEnc: this.#seal.encrypt(JSON.stringify(payload), {
+        ...PAYLOAD_COLUMN,
+        id: uidHash.toString('hex'),
+      }),
+      expiresAt: expiry(payload, expiresIn),
+    });
+  }
+
+  async find(id: string): Promise<AdapterPayload | undefined> {
+    const uidHash = sha256(id);
+    const row = await OAuthInteraction.query(reader(this.#knex)).findById(uidHash);
+    if (row === undefined || row.payloadEnc === null) return undefined;
+    const opened = this.#seal.decrypt(row.payloadEnc, {
+      ...PAYLOAD_COLUMN,
+      id: uidHash.toString('hex'),
+    });
+    return JSON.parse(opened.toString()) as AdapterPayload;
+  }
+
+  async destroy(id: string): Promise<void> {
+    await OAuthInteraction.finish(await writer(this.#knex), sha256(id), new Date());
+  }
+}

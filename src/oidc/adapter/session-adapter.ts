@@ -1,0 +1,131 @@
+import type { Knex } from 'knex';
+import { Provider, type AdapterPayload } from 'oidc-provider';
+import { reader, writer } from '../../database/transaction.ts';
+import type { Seal } from '../../keys/seal.ts';
+import { sha256 } from '../../lib/secret.ts';
+import { Session } from '../../models/session.ts';
+import { ModelAdapter } from './model-adapter.ts';
+import { expiry, fromEpoch, toEpoch } from './payload.ts';
+import type { Prefetch } from './prefetch.ts';
+
+/** Seconds in which a tab that still sends the cookie of a moment ago is answered with the current one. */
+const PREVIOUS_COOKIE_GRACE = 30;
+/** Seconds between two writes of a session that only say "still in use". */
+const TOUCH_INTERVAL = 60;
+
+const COOKIE_COLUMN = { table: 'sessions', column: 'cookie_enc' } as const;
+
+/** Session: rows of `sessions`, keyed by `uid`, which stays while the cookie changes. */
+export class SessionAdapter extends ModelAdapter {
+  readonly #knex: Knex;
+  readonly #seal: Seal;
+  readonly #prefetch: Prefetch;
+  /** What was read in a request, to see whether saving would change more than the clock. */
+  readonly #read = new WeakMap<object, { content: string; writtenAt: Date }>();
+
+  constructor(knex: Knex, seal: Seal, prefetch: Prefetch) {
+    super();
+    this.#knex = knex;
+    this.#seal = seal;
+    this.#prefetch = prefetch;
+  }
+
+  async upsert(id: string, payload: AdapterPayload, expiresIn?: number): Promise<void> {
+    const request = Provider.ctx;
+    const now = new Date();
+    const { uid } = payload;
+    if (uid === undefined) throw new TypeError('a session has a uid');
+    if (request !== undefined && this.#isOnlyTouched(request, payload, now)) return;
+    await Session.save(await writer(this.#knex), {
+      uid,
+      cookieHash: sha256(id),
+      cookieEnc: this.#seal.encrypt(id, { ...COOKIE_COLUMN, id: uid }),
+      userId: payload.accountId ?? null,
+      transient: payload.transient ?? false,
+      loggedInAt: payload.loginTs === undefined ? null : fromEpoch(payload.loginTs),
+      acr: payload.acr ?? null,
+      amr: payload.amr ?? null,
+      authorizations: payload.authorizations ?? null,
+      state: payload.state ?? null,
+      ipPrefix: request?.state['ipPrefix'] ?? null,
+      userAgent: request?.get('user-agent').slice(0, 255) ?? null,
+      now,
+      expiresAt: expiry(payload, expiresIn),
+      previousValidUntil: new Date(now.getTime() + PREVIOUS_COOKIE_GRACE * 1000),
+      // Staying signed in while one client signs out takes that client away: the only save that may remove one.
+      replaceAuthorizations: request?.oidc.route === 'end_session_confirm',
+    });
+  }
+
+  async find(id: string): Promise<AdapterPayload | undefined> {
+    const cookieHash = sha256(id);
+    const session = await Session.findByCookie(reader(this.#knex), cookieHash, new Date());
+    if (session === undefined) return undefined;
+    const jti = session.cookieHash?.equals(cookieHash) === true ? id : this.#currentCookie(session);
+    const payload = { ...payloadOf(session), jti };
+    if (Provider.ctx !== undefined) {
+      this.#read.set(Provider.ctx, {
+        content: contentOf(payload),
+        writtenAt: session.lastActiveAt,
+      });
+    }
+    return payload;
+  }
+
+  /** The session of a `uid`, without its cookie: what the engine finds this way it never saves. */
+  override async findByUid(uid: string): Promise<AdapterPayload | undefined> {
+    const known = this.#prefetch.take('Session', uid);
+    if (known !== undefined) return known.payload;
+    const session = await Session.query(reader(this.#knex)).findById(uid).whereNull('endedAt');
+    return session === undefined ? undefined : payloadOf(session);
+  }
+
+  /** Changing the cookie is not an end: the engine destroys the old id before it saves the new one. */
+  async destroy(id: string): Promise<void> {
+    const session = Provider.ctx?.oidc.session;
+    if (session !== undefined && 'oldId' in session && session.oldId === id) return;
+    await Session.endByCookie(await writer(this.#knex), sha256(id), new Date(), 'logout');
+  }
+
+  #currentCookie(session: Session): string {
+    if (session.cookieEnc === null) throw new Error('a live session has a cookie');
+    return this.#seal.decrypt(session.cookieEnc, { ...COOKIE_COLUMN, id: session.uid }).toString();
+  }
+
+  #isOnlyTouched(request: object, payload: AdapterPayload, now: Date): boolean {
+    const read = this.#read.get(request);
+    return (
+      read !== undefined &&
+      now.getTime() - read.writtenAt.getTime() < TOUCH_INTERVAL * 1000 &&
+      read.content === contentOf(payload)
+    );
+  }
+}
+
+function payloadOf(session: Session): AdapterPayload {
+  return {
+    kind: 'Session',
+    uid: session.uid,
+    iat: toEpoch(session.createdAt),
+    exp: toEpoch(session.expiresAt),
+    ...(session.userId === null ? {} : { accountId: session.userId }),
+    ...(session.transient ? { transient: true } : {}),
+    ...(session.loggedInAt === null ? {} : { loginTs: toEpoch(session.loggedInAt) }),
+    ...(session.acr === null ? {} : { acr: session.acr }),
+    ...(session.amr === null ? {} : { amr: session.amr }),
+    ...(session.authorizations === null ? {} : { authorizations: session.authorizations }),
+    ...(session.state === null ? {} : { state: session.state }),
+  };
+}
+
+/** Everything of a session but the clock, as text that compares equal when nothing changed. */
+function contentOf(payload: AdapterPayload): string {
+  const { iat: _iat, exp: _exp, ...content } = payload;
+  return JSON.stringify(content, (_key, value: unknown) =>
+    value !== null && typeof value === 'object' && !Array.isArray(value)
+      ? Object.fromEntries(
+          Object.entries(value).toSorted(([a], [b]) => (a < b ? -1 : 1)),
+        )
+      : value,
+  );
+}

@@ -1,0 +1,67 @@
+import mount from 'koa-mount';
+import type { Middleware } from 'koa';
+import type { JWKS, Provider } from 'oidc-provider';
+import type { Knex } from 'knex';
+import { loadKeys } from '../keys/keystore.ts';
+import type { Seal } from '../keys/seal.ts';
+import type { Logger } from '../lib/log.ts';
+
+/**
+ * The engine that runs now. It is built from keys and never changed: when the keys do, a new one takes its place,
+ * also in the middle of a sign-in, because everything it knows is in the database.
+ */
+export class Engine {
+  readonly #knex: Knex;
+  readonly #seal: Seal;
+  readonly #build: (jwks: JWKS) => Provider;
+  #version = '';
+  #provider: Provider | undefined;
+  #mounted: Middleware | undefined;
+
+  private constructor(knex: Knex, seal: Seal, build: (jwks: JWKS) => Provider) {
+    this.#knex = knex;
+    this.#seal = seal;
+    this.#build = build;
+  }
+
+  static async open(needs: {
+    knex: Knex;
+    seal: Seal;
+    build: (jwks: JWKS) => Provider;
+  }): Promise<Engine> {
+    const engine = new Engine(needs.knex, needs.seal, needs.build);
+    await engine.refresh();
+    return engine;
+  }
+
+  /** Whether there is something to sign with. */
+  get hasKeys(): boolean {
+    return this.#provider !== undefined;
+  }
+
+  get provider(): Provider {
+    if (this.#provider === undefined) throw new Error('the engine was not opened');
+    return this.#provider;
+  }
+
+  /** Every protocol endpoint; requests it does not know pass through. */
+  readonly middleware: Middleware = (ctx, next) => {
+    if (this.#mounted === undefined) throw new Error('the engine was not opened');
+    return this.#mounted(ctx, next);
+  };
+
+  /** {@link refresh} when nobody waits for it; what fails now is tried again at the next occasion. */
+  refreshSoon(log: Logger): void {
+    this.refresh().catch((error: unknown) => log.error({ err: error }, 'signing keys not read'));
+  }
+
+  /** Builds a new engine if the keys changed since the last one was built. */
+  async refresh(): Promise<void> {
+    const keys = await loadKeys(this.#knex, this.#seal);
+    if (keys.version === this.#version) return;
+    const provider = this.#build({ keys: [...keys.signing] as JWKS['keys'] });
+    this.#mounted = mount(provider);
+    this.#provider = provider;
+    this.#version = keys.version;
+  }
+}

@@ -1,0 +1,39 @@
+import type { Configuration } from 'oidc-provider';
+
+const MINUTE = 60;
+const HOUR = 60 * MINUTE;
+const DAY = 24 * HOUR;
+
+/** A session ends this long after the sign-in, however much it is used (NIST SP 800-63B: AAL1 at most 30 days). */
+const SESSION_ABSOLUTE = 30 * DAY;
+/** A session ends this long after it was last used. */
+const SESSION_IDLE = 14 * DAY;
+/** A family of refresh tokens ends this long after its first one. */
+const REFRESH_ABSOLUTE = 365 * DAY;
+/** A refresh token ends this long after it was issued. */
+const REFRESH_IDLE = 30 * DAY;
+
+/** How long, in seconds, everything that the engine issues lives. */
+export const LIFETIMES: NonNullable<Configuration['ttl']> = {
+  AccessToken: 10 * MINUTE,
+  AuthorizationCode: MINUTE,
+  ClientCredentials: 10 * MINUTE,
+  IdToken: HOUR,
+  Interaction: 30 * MINUTE,
+  // A visitor who opens the sign-out page gets a session that knows nobody; it need not live long.
+  Session: (_ctx, session) =>
+    session.accountId === undefined
+      ? 10 * MINUTE
+      : remaining(session.loginTs, SESSION_ABSOLUTE, SESSION_IDLE),
+  RefreshToken: (_ctx, token) => remaining(token.iiat, REFRESH_ABSOLUTE, REFRESH_IDLE),
+  // A grant outlives everything issued under it: it is revoked, it does not run out. Only offline access outlives
+  // the session.
+  Grant: (_ctx, grant) =>
+    DAY + (grant.getOIDCScopeEncountered().includes('offline_access') ? REFRESH_ABSOLUTE : SESSION_ABSOLUTE),
+};
+
+/** What is left of an absolute life that began at `since`, but no more than the idle limit. */
+function remaining(since: number | undefined, absolute: number, idle: number): number {
+  const age = since === undefined ? 0 : Math.floor(Date.now() / 1000) - since;
+  return Math.max(1, Math.min(idle, absolute - age));
+}

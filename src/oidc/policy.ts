@@ -1,0 +1,42 @@
+import { interactionPolicy, type KoaContextWithOIDC } from 'oidc-provider';
+import { isAlwaysAsked } from '../consents/consents.ts';
+
+const { Check, base } = interactionPolicy;
+
+/**
+ * When the engine stops an authorization request to ask the person something. To the engine's own rules we add one
+ * and narrow one; the order (sign in, then consent) is the engine's.
+ */
+export function policy(): ReturnType<typeof base> {
+  const prompts = base();
+
+  prompts.get('login')?.checks.add(
+    new Check(
+      'account_unavailable',
+      'the signed-in user is disabled or gone',
+      'login_required',
+      ({ oidc }: KoaContextWithOIDC) =>
+        oidc.session?.accountId !== undefined && oidc.account === undefined,
+    ),
+  );
+
+  const consent = prompts.get('consent');
+  consent?.checks.remove('native_client_prompt');
+  consent?.checks.add(
+    new Check(
+      'native_client_prompt',
+      'native clients require End-User interaction',
+      'interaction_required',
+      ({ oidc }: KoaContextWithOIDC) =>
+        oidc.client !== undefined &&
+        oidc.result?.consent === undefined &&
+        isAlwaysAsked(oidc.client, new Set(), redirectUri(oidc.params)),
+    ),
+  );
+  return prompts;
+}
+
+function redirectUri(params: Record<string, unknown> | undefined): string | undefined {
+  const value = params?.['redirect_uri'];
+  return typeof value === 'string' ? value : undefined;
+}

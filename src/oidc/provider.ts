@@ -1,0 +1,173 @@
+import type { Knex } from 'knex';
+import {
+  Provider,
+  errors,
+  type Configuration,
+  type JWKS,
+  type KoaContextWithOIDC,
+} from 'oidc-provider';
+import { SINGLE_FACTOR } from '../authn/levels.ts';
+import { secretMatches } from '../clients/metadata.ts';
+import type { Config } from '../config.ts';
+import { runInUnitOfWork, writer } from '../database/transaction.ts';
+import type { Seal } from '../keys/seal.ts';
+import { sha256 } from '../lib/secret.ts';
+import { ReplayGuard } from '../models/replay-guard.ts';
+import { CLAIMS_BY_SCOPE, findAccount } from './account.ts';
+import { adapterFactory, type Storage } from './adapter/index.ts';
+import { loadExistingGrant } from './grants.ts';
+import { LIFETIMES } from './lifetimes.ts';
+import { policy } from './policy.ts';
+import type { RefreshTokenFormat } from './refresh-token-format.ts';
+
+/** What the engine is made from. */
+export interface EngineNeeds extends Storage {
+  config: Pick<Config, 'issuer' | 'locales'>;
+  fetch: Configuration['fetch'];
+  pages: Pick<Configuration, 'renderError'> & {
+    logoutSource: (ctx: KoaContextWithOIDC, form: string) => Promise<void>;
+    postLogoutSuccessSource: (ctx: KoaContextWithOIDC) => Promise<void>;
+  };
+  observe: (provider: Provider) => void;
+}
+
+/**
+ * The only `new Provider`. Which specifications are on, for how long things live, what is stored where: all that the
+ * engine is told is on this page, and what is not named here is the engine's default.
+ */
+export function createProvider(needs: EngineNeeds, jwks: JWKS): Provider {
+  const { config, knex, seal } = needs;
+  const secure = config.issuer.startsWith('https:');
+  const provider = new Provider(config.issuer, {
+    adapter: adapterFactory(needs),
+    jwks,
+    ttl: LIFETIMES,
+    findAccount: findAccount(knex),
+    loadExistingGrant: loadExistingGrant(knex),
+    interactions: {
+      policy: policy(),
+      url: (_ctx, interaction) => `/interaction/${interaction.uid}`,
+    },
+
+    responseTypes: ['code'],
+    pkce: { required: () => true },
+    allowOmittingSingleRegisteredRedirectUri: false,
+    clientAuthMethods: ['client_secret_basic', 'client_secret_post', 'private_key_jwt', 'none'],
+    assertJwtClientAuthClaimsAndHeader: assertClientAssertion,
+    clientBasedCORS: (_ctx, origin, client) => corsOrigins(client).includes(origin),
+    // A client that registered the refresh token grant gets refresh tokens. Without offline_access they end with
+    // the session; the engine's rule, `expiresWithSession`, sees to that.
+    issueRefreshToken: async (_ctx, client) => client.grantTypeAllowed('refresh_token'),
+    rotateRefreshToken: true,
+
+    scopes: ['openid', 'offline_access'],
+    claims: { ...CLAIMS_BY_SCOPE, acr: null, sid: null, auth_time: null, iss: null },
+    acrValues: [SINGLE_FACTOR],
+    extraClientMetadata: {
+      properties: ['first_party', 'refresh_reuse_interval', 'cors_origins', 'internal_id'],
+    },
+    discovery: { ui_locales_supported: [...config.locales] },
+
+    features: {
+      devInteractions: { enabled: false },
+      clientCredentials: { enabled: true },
+      dPoP: { enabled: true, nonceSecret: seal.derive('dpop-nonce') },
+      introspection: {
+        enabled: true,
+        allowedPolicy: async (_ctx, client, token) => token.clientId === client.clientId,
+      },
+      pushedAuthorizationRequests: { enabled: true },
+      resourceIndicators: { enabled: false },
+      revocation: { enabled: true },
+      rpInitiatedLogout: {
+        enabled: true,
+        logoutSource: needs.pages.logoutSource,
+        postLogoutSuccessSource: needs.pages.postLogoutSuccessSource,
+      },
+      userinfo: { enabled: true },
+    },
+    renderError: needs.pages.renderError,
+
+    cookies: {
+      keys: cookieKeys(seal),
+      names: {
+        session: secure ? '__Host-lintel_session' : 'lintel_session',
+        // These two are bound to a path, which the __Host- prefix does not allow.
+        interaction: secure ? '__Secure-lintel_interaction' : 'lintel_interaction',
+        resume: secure ? '__Secure-lintel_resume' : 'lintel_resume',
+      },
+      long: { httpOnly: true, sameSite: 'lax', signed: true, secure },
+      short: { httpOnly: true, sameSite: 'lax', signed: true, secure },
+    },
+    fetch: needs.fetch,
+    fetchResponseBodyLimits: { jwks_uri: 262_144, sector_identifier_uri: 262_144 },
+  });
+
+  compareSecretsByHash(provider);
+  mintRefreshTokens(provider, needs.refreshTokenFormat);
+  detectReplaysAtomically(provider, knex);
+  provider.use((ctx, next) => runInUnitOfWork(knex, next, () => ctx.status < 500));
+  needs.observe(provider);
+  return provider;
+}
+
+/** Keys that sign the engine's cookies, and the outer app's too: the engine writes through both. */
+export function cookieKeys(seal: Seal): string[] {
+  return [seal.derive('cookies').toString('base64url')];
+}
+
+/** Client secrets are 256 random bits, so what is stored is a hash of each live one. */
+function compareSecretsByHash(provider: Provider): void {
+  provider.Client.prototype.compareClientSecret = function compareClientSecret(actual) {
+    return this.clientSecret !== undefined && secretMatches(this.clientSecret, actual);
+  };
+}
+
+/** A token that replaces another is its successor in the family; any other starts one. */
+function mintRefreshTokens(provider: Provider, format: RefreshTokenFormat): void {
+  Object.assign(provider.RefreshToken.prototype, {
+    generateTokenId: () => {
+      const rotated = Provider.ctx?.oidc.entities.RotatedRefreshToken;
+      return rotated === undefined ? format.first() : format.successor(rotated.jti);
+    },
+  });
+}
+
+/** The engine looks first and saves afterwards; two requests with one `jti` would both pass. One insert decides. */
+function detectReplaysAtomically(provider: Provider, knex: Knex): void {
+  Object.assign(provider.ReplayDetection, {
+    unique: async (issuer: string, jti: string, exp: number) =>
+      ReplayGuard.claim(
+        await writer(knex),
+        sha256(`${issuer}\0${jti}`),
+        new Date(exp * 1000),
+        new Date(),
+      ),
+  });
+}
+
+/**
+ * What a client assertion must say beyond RFC 7523 §3: it is for this server alone, and not good for long. One that
+ * other servers accept as well, or that never ends, is worth stealing.
+ */
+async function assertClientAssertion(
+  ctx: KoaContextWithOIDC,
+  claims: Record<string, unknown>,
+  header: Record<string, unknown>,
+): Promise<void> {
+  const longest = 300;
+  const skew = 15;
+  const { aud, exp } = claims;
+  if (aud !== ctx.oidc.issuer) {
+    throw new errors.InvalidClientAuth('aud must be the issuer identifier, as a string');
+  }
+  if (typeof exp !== 'number' || exp - Date.now() / 1000 > longest + skew) {
+    throw new errors.InvalidClientAuth(`exp must be at most ${longest} seconds ahead`);
+  }
+  if ('crit' in header) throw new errors.InvalidClientAuth('crit is not supported');
+}
+
+function corsOrigins(client: object): readonly string[] {
+  const origins: unknown = Reflect.get(client, 'cors_origins');
+  return Array.isArray(origins) ? origins : [];
+}

@@ -1,0 +1,202 @@
+import { UniqueViolationError, type TransactionOrKnex } from 'objection';
+import { record, type NewEvent } from '../audit/record.ts';
+import { findByIdentifier, normaliseUsername, readIdentifier } from '../authn/identifier.ts';
+import { normaliseEmail } from '../authn/normalise-email.ts';
+import { AppError, errors } from '../errors.ts';
+import { isUuid } from '../lib/uuid.ts';
+import { RoleAssignment } from '../models/role-assignment.ts';
+import { UserEmail } from '../models/user-email.ts';
+import { UserPassword } from '../models/user-password.ts';
+import { UserProfile } from '../models/user-profile.ts';
+import { User } from '../models/user.ts';
+import { terminateUser } from './terminate.ts';
+
+/** Who changes a user, for the audit. */
+type Actor = NewEvent['actor'];
+
+/** A person who is to be able to sign in. */
+export interface NewUser {
+  readonly email: string;
+  /** Whether somebody has made sure that the address is this person's. */
+  readonly verified: boolean;
+  readonly displayName?: string | undefined;
+  readonly username?: string | undefined;
+  /** A PHC string; without one the person cannot sign in by password. */
+  readonly passwordHash?: string | undefined;
+  readonly via: User['createdVia'];
+  readonly roles?: readonly RoleAssignment['role'][];
+  readonly actor?: Actor;
+}
+
+const SYSTEM: Actor = { type: 'system' };
+const EVERYTHING = '[emails, profile, password, roles]';
+const MAX_NAME = 200;
+const MAX_PAGE = 200;
+
+/**
+ * Adds a user. All writes of this file go through the given transaction, the audit events with them.
+ *
+ * @throws AppError `invalid_email`, `email_taken` where somebody has verified the address, `username_taken`, or
+ *   `bad_request` for a name that cannot be one.
+ */
+export async function createUser(db: TransactionOrKnex, input: NewUser, now: Date): Promise<User> {
+  const { email, emailNorm } = normaliseEmail(input.email);
+  const names = readNames(input);
+  const owner = await UserEmail.query(db).findOne({ emailNorm }).whereNotNull('verifiedAt');
+  if (owner !== undefined) throw errors.emailTaken();
+  try {
+    const times = { createdAt: now, updatedAt: now, statusChangedAt: now };
+    const { id } = await User.query(db).insert({ ...names.user, ...times, createdVia: input.via });
+    const verifiedAt = input.verified ? now : null;
+    await UserEmail.query(db).insert({
+      userId: id,
+      email,
+      emailNorm,
+      isPrimary: true,
+      verifiedAt,
+      createdAt: now,
+    });
+    if (names.displayName !== undefined)
+      await UserProfile.query(db).insert({
+        userId: id,
+        displayName: names.displayName,
+        updatedAt: now,
+      });
+    if (input.passwordHash !== undefined)
+      await UserPassword.query(db).insert({ userId: id, hash: input.passwordHash, changedAt: now });
+    const { roles = [], actor = SYSTEM } = input;
+    for (const role of roles)
+      await RoleAssignment.query(db).insert({ userId: id, role, grantedAt: now });
+    await record(db, {
+      type: 'user.created',
+      actor,
+      userId: id,
+      details: { via: input.via, roles: [...roles] },
+    });
+    return await getUser(db, id);
+  } catch (error) {
+    throw explain(error);
+  }
+}
+
+/** Users from the oldest on, `limit` at most, beginning after the one with the id `after`; with their addresses. */
+export async function listUsers(
+  db: TransactionOrKnex,
+  { after, limit = 50 }: { after?: string | undefined; limit?: number | undefined } = {},
+): Promise<User[]> {
+  const page = User.query(db)
+    .withGraphFetched('[emails, profile]')
+    .orderBy(['createdAt', 'id'])
+    .limit(Math.min(limit, MAX_PAGE));
+  if (after === undefined) return await page;
+  if (!isUuid(after)) return [];
+  return await page.whereRaw(
+    '(created_at, id) > (SELECT created_at, id FROM users WHERE id = ?)',
+    [after],
+  );
+}
+
+/**
+ * The user of an id, an e-mail address or a username, with everything that belongs to them.
+ *
+ * @throws AppError `unknown_user`, or `ambiguous_user` where several claim an address that nobody has verified.
+ */
+export async function findUser(db: TransactionOrKnex, who: string): Promise<User> {
+  if (isUuid(who)) return await getUser(db, who);
+  const identifier = readIdentifier(who);
+  const found = await findByIdentifier(db, identifier);
+  if (found === undefined || identifier === undefined) throw errors.unknownUser(who);
+  if (identifier.kind === 'email') await assertOneOwner(db, identifier.value, who);
+  return await getUser(db, found.user.id);
+}
+
+/**
+ * Keeps a user from signing in and ends everything that they have open (T-30).
+ *
+ * @throws AppError `unknown_user`
+ */
+export async function disableUser(
+  db: TransactionOrKnex,
+  id: string,
+  { actor = SYSTEM }: { actor?: Actor },
+  now: Date,
+): Promise<User> {
+  if (await changeStatus(db, id, 'deactivated', now))
+    await record(db, { type: 'user.disabled', actor, userId: id });
+  await terminateUser(db, { userId: id, reason: 'user_disabled', actor }, now);
+  return await getUser(db, id);
+}
+
+/**
+ * Lets a disabled user sign in again. What was ended stays ended.
+ *
+ * @throws AppError `unknown_user`
+ */
+export async function enableUser(
+  db: TransactionOrKnex,
+  id: string,
+  { actor = SYSTEM }: { actor?: Actor },
+  now: Date,
+): Promise<User> {
+  if (await changeStatus(db, id, 'active', now))
+    await record(db, { type: 'user.enabled', actor, userId: id });
+  return await getUser(db, id);
+}
+
+async function getUser(db: TransactionOrKnex, id: string): Promise<User> {
+  const user = await User.query(db).findById(id).withGraphFetched(EVERYTHING);
+  if (user === undefined) throw errors.unknownUser(id);
+  return user;
+}
+
+async function changeStatus(
+  db: TransactionOrKnex,
+  id: string,
+  status: User['status'],
+  now: Date,
+): Promise<boolean> {
+  const changed = await User.query(db)
+    .patch({ status, statusChangedAt: now, updatedAt: now })
+    .where({ id })
+    .whereNot({ status });
+  return changed === 1;
+}
+
+async function assertOneOwner(db: TransactionOrKnex, emailNorm: string, who: string): Promise<void> {
+  const claims = await UserEmail.query(db).where({ emailNorm }).limit(10);
+  if (claims.length === 1 || claims.some(({ verifiedAt }) => verifiedAt !== null)) return;
+  const ids = claims.map(({ userId }) => userId).join(', ');
+  throw new AppError(
+    'ambiguous_user',
+    409,
+    `Several users claim ${who}, and none has verified it. Name one by id: ${ids}.`,
+  );
+}
+
+function readNames({ username, displayName }: NewUser): {
+  user: { username?: string; usernameNorm?: string };
+  displayName: string | undefined;
+} {
+  const usernameNorm = username === undefined ? undefined : normaliseUsername(username);
+  if (username !== undefined && usernameNorm === undefined)
+    throw errors.badRequest('A username has 2 to 100 letters, digits, dots, hyphens or underscores.');
+  const name = displayName?.normalize('NFC').trim();
+  if (name !== undefined && (Array.from(name).length > MAX_NAME || /\p{Cc}/u.test(name)))
+    throw errors.badRequest(`A name has at most ${MAX_NAME} characters and no control characters.`);
+  return {
+    user:
+      username === undefined || usernameNorm === undefined
+        ? {}
+        : { username: username.normalize('NFC'), usernameNorm },
+    displayName: name === '' ? undefined : name,
+  };
+}
+
+/** Two who are added at the same time: the index decides, and the second one hears why. */
+function explain(error: unknown): unknown {
+  if (!(error instanceof UniqueViolationError)) return error;
+  if (error.constraint === 'user_emails_verified_uq') return errors.emailTaken();
+  if (error.constraint === 'users_username_uq')
+    return new AppError('username_taken', 409, 'Another user already has this username.');
+  return error;
+}

@@ -1,0 +1,110 @@
+import type { MessageId, MessageValues } from './i18n/catalogue.ts';
+
+/** A message in words that the page's language decides: its id in the catalogue, and what fills its gaps. */
+export interface Text {
+  readonly message: MessageId;
+  readonly values?: MessageValues;
+}
+
+/** What is wrong with one field of a form; `field` is the id of its input. */
+export interface FieldError extends Text {
+  readonly field: string;
+}
+
+/** The app that asks, as pages show it. Links are https addresses or absent. */
+export interface ClientView {
+  readonly name: string;
+  readonly firstLetter: string;
+  /** Where the answer goes. */
+  readonly host?: string;
+  readonly policyUri?: string;
+  readonly tosUri?: string;
+}
+
+/** One scope of a consent page, with the value it would release. */
+export interface ConsentScope {
+  readonly name: 'openid' | 'profile' | 'email' | 'phone' | 'address' | 'offline_access';
+  readonly required: boolean;
+  readonly allowedBefore: boolean;
+  readonly value?: string;
+}
+
+/** A mail as the development mailbox lists it. */
+export interface MailboxEntry {
+  readonly id: string;
+  readonly to: string;
+  readonly subject: string;
+  readonly at: string;
+  readonly status: string;
+}
+
+/** Every page, and what it needs. */
+export interface Views {
+  login: {
+    client: ClientView;
+    /** Whether the password is asked for on the same page. */
+    combined: boolean;
+    username: string;
+    /** Whose session this browser has, when the person is about to sign in as somebody else. */
+    signedInAs?: string;
+    cancelAction: string;
+    errors: readonly FieldError[];
+  };
+  password: {
+    client: ClientView;
+    identifier: string;
+    /** Whether somebody who is signed in is asked again. */
+    reauthenticate: boolean;
+    changeHref: string;
+    cancelAction: string;
+    errors: readonly FieldError[];
+  };
+  consent: {
+    client: ClientView;
+    userName: string;
+    scopes: readonly ConsentScope[];
+    /** Whether the app runs on the person's device, so that nobody can say who made it. */
+    runsOnDevice: boolean;
+  };
+  logout: {
+    action: string;
+    xsrf: string;
+    clientName?: string;
+    /** Whether the client proved that it asks for this very user; then scripts need not wait for a click. */
+    isConfirmed: boolean;
+  };
+  'signed-out': { clientName?: string };
+  stale: {
+    variant: 'finished' | 'expired' | 'unknown';
+    clientName?: string;
+    /** Where the app can be started again. */
+    startHref?: string;
+  };
+  error: {
+    status: number;
+    code: string;
+    description: string;
+    clientName?: string;
+  };
+  home: {
+    /** Who is signed in on this browser. */
+    userName?: string;
+    apps: readonly { name: string; href: string }[];
+  };
+  setup: { email: string; displayName: string; minLength: number; errors: readonly FieldError[] };
+  'setup-done': { email: string };
+  mailbox: { messages: readonly MailboxEntry[] };
+  'mailbox-message': MailboxEntry & { text: string; html: string };
+}
+
+/** What the layout needs beside the page: filled in by `http/page.ts`, the same for all pages. */
+export interface Shell {
+  readonly locale: string;
+  readonly direction: 'ltr' | 'rtl';
+  readonly productName: string;
+  readonly correlationId: string;
+  readonly languages: readonly { tag: string; name: string; href: string }[];
+  readonly css: string;
+  readonly js: string;
+  readonly icon: string;
+}

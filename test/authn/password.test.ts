@@ -1,0 +1,164 @@
+import assert from "node:assert/strict";
+import argon2 from "argon2";
+import { createHashQueue } from "../../src/authn/hash-queue.ts";
+import { checkNewPassword } from "../../src/authn/password-policy.ts";
+import { createPasswords } from "../../src/authn/password.ts";
+import { readPhc } from "../../src/authn/phc.ts";
+
+const queue = createHashQueue({ maxWaiting: 1000, maxWaitMs: 60_000 });
+const passwords = createPasswords(queue);
+
+describe("password hashing", function () {
+  this.timeout(20_000);
+
+  it("makes argon2id hashes with 19 MiB, two passes and one lane (T-61)", async () => {
+    const hash = await passwords.hash("correct horse battery");
+    assert.match(hash, /^\$argon2id\$v=19\$m=19456,/);
+    assert.equal(readPhc(hash)?.isCurrent, true);
+    assert.deepEqual(await passwords.verify(hash, "correct horse battery"), {
+      ok: true,
+      needsRehash: false,
+    });
+    assert.deepEqual(await passwords.verify(hash, "correct horse batterx"), {
+      ok: false,
+      needsRehash: false,
+    });
+    assert.notEqual(await passwords.hash("correct horse battery"), hash);
+  });
+
+  it("passes its own test before the server listens", async () => {
+    await passwords.selfTest();
+  });
+
+  it("takes the whole password: 64 and 256 characters, and not 257 (T-60)", async () => {
+    for (const length of [64, 256]) {
+      const password = "😀".repeat(length);
+      const hash = await passwords.hash(password);
+      assert.equal((await passwords.verify(hash, password)).ok, true);
+      assert.equal((await passwords.verify(hash, `${"😀".repeat(length - 1)}x`)).ok, false);
+      assert.equal((await passwords.verify(hash, `${password} `)).ok, false);
+    }
+    await assert.rejects(passwords.hash("a".repeat(257)), { code: "weak_password", status: 400 });
+    assert.equal((await passwords.verify(undefined, "a".repeat(100_000))).ok, false);
+  });
+
+  it("knows a password from a keyboard that composes its characters differently (NFD)", async () => {
+    const hash = await passwords.hash("schöne Grüße 🎉 überall");
+    assert.equal(
+      (await passwords.verify(hash, "schöne Grüße 🎉 überall".normalize("NFD"))).ok,
+      true,
+    );
+    assert.equal((await passwords.verify(hash, "Schöne Grüße 🎉 überall")).ok, false);
+  });
+
+  it("asks for a new hash where the old one was made with other parameters", async () => {
+    const older = { memoryCost: 8192, timeCost: 3, parallelism: 1 };
+    const [id, i] = await Promise.all([
+      argon2.hash("correct horse battery", { ...older, type: argon2.argon2id }),
+      argon2.hash("correct horse battery", {
+        memoryCost: 19_456,
+        timeCost: 2,
+        parallelism: 1,
+        type: argon2.argon2i,
+      }),
+    ]);
+    for (const hash of [id, i]) {
+      assert.deepEqual(await passwords.verify(hash, "correct horse battery"), {
+        ok: true,
+        needsRehash: true,
+      });
+      assert.deepEqual(await passwords.verify(hash, "wrong"), { ok: false, needsRehash: false });
+    }
+  });
+
+  it("reads parameters in any order", async () => {
+    const hash = await passwords.hash("correct horse battery");
+    const shuffled = hash.replace(/m=19456,[^$]*/, "t=2,p=1,m=19456");
+    assert.equal((await passwords.verify(shuffled, "correct horse battery")).ok, true);
+  });
+
+  it("refuses a stored hash that asks for too much, at the cost of an ordinary one (T-61)", async () => {
+    const hostile = [
+      "$argon2id$v=19$m=4194304,t=2,p=1$c2FsdHNhbHQ$aGFzaGhhc2hoYXNoaGFzaA",
+      "$argon2id$v=19$m=19456,t=4000000000,p=1$c2FsdHNhbHQ$aGFzaGhhc2hoYXNoaGFzaA",
+      "$argon2id$v=19$m=262144,t=2,p=4096$c2FsdHNhbHQ$aGFzaGhhc2hoYXNoaGFzaA",
+      "$argon2id$v=19$m=0,t=2,p=1$c2FsdHNhbHQ$aGFzaGhhc2hoYXNoaGFzaA",
+      "$argon2id$v=19$m=19456,m=19456,p=1$c2FsdHNhbHQ$aGFzaGhhc2hoYXNoaGFzaA",
+      "$argon2d$v=19$m=19456,t=2,p=1$c2FsdHNhbHQ$aGFzaGhhc2hoYXNoaGFzaA",
+      "$2b$10$abcdefghijklmnopqrstuvabcdefghijklmnopqrstuvabcdefghijk",
+      "$argon2id$",
+      "",
+    ];
+    for (const hash of hostile) {
+      assert.equal(readPhc(hash), undefined, hash);
+      const startedAt = performance.now();
+      assert.deepEqual(await passwords.verify(hash, "anything at all"), {
+        ok: false,
+        needsRehash: false,
+      });
+      assert.ok(performance.now() - startedAt < 1000, hash);
+    }
+  });
+
+  it("answers 503 where the queue is full (T-71)", async () => {
+    const small = createPasswords(createHashQueue({ concurrency: 1, maxWaiting: 2 }));
+    const results = await Promise.allSettled(
+      Array.from({ length: 20 }, () => small.verify(undefined, "x")),
+    );
+    const refused = results.filter((result) => result.status === "rejected");
+    assert.equal(refused.length, 17);
+    for (const { reason } of refused) assert.equal(reason.code, "busy");
+  });
+});
+
+describe("a new password", () => {
+  const context = {
+    productName: "Lintel",
+    email: "ada.lovelace@example.com",
+    username: "countess",
+    names: ["Ada", "King-Noel"],
+  };
+  const check = (password: string): string[] => checkNewPassword(password, context);
+
+  it("is fifteen characters or more, of any kind (T-60)", () => {
+    assert.deepEqual(check("14 characters."), ["err.password.short"]);
+    assert.deepEqual(check("15 characters.."), []);
+    assert.deepEqual(check("correct horse battery staple"), []);
+    assert.deepEqual(check("pferd und wagen und strasse"), []);
+    assert.deepEqual(check("😀🎉🚗🌳🐎🔋📎😀🎉🚗🌳🐎🔋📎🌊"), []);
+    assert.deepEqual(check("password1"), ["err.password.short"]);
+    assert.deepEqual(check(""), ["err.password.short"]);
+  });
+
+  it("is at most 256 characters and 1,024 bytes", () => {
+    const varied = Array.from({ length: 64 }, (_, index) =>
+      String.fromCodePoint(0x4e00 + index * 7),
+    ).join("");
+    assert.deepEqual(check(varied.repeat(4)), []);
+    assert.deepEqual(check(`${varied.repeat(4)}x`), ["err.password.long"]);
+  });
+
+  it("does not contain the product, the person or their address, however spelled", () => {
+    for (const password of [
+      "my lintel password 7",
+      "LINTEL-has-a-secret",
+      "ada.lovelace-2026-x",
+      "A D A Lovelace winter",
+      "the countess counts",
+      "ｌｉｎｔｅｌ and more words",
+      "kingnoel and his castle",
+    ])
+      assert.deepEqual(check(password), ["err.password.context"], password);
+  });
+
+  it("is not one piece over and over, nor the alphabet", () => {
+    for (const password of [
+      "aaaaaaaaaaaaaaaa",
+      "abcabcabcabcabcabc",
+      "Abcdefghijklmnop",
+      "1234561234561234",
+      "qwertyqwertyqwerty",
+    ])
+      assert.deepEqual(check(password), ["err.password.common"], password);
+  });
+});

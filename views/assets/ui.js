@@ -1,0 +1,50 @@
+// Small upgrades of pages that work without them.
+const all = (selector) => document.querySelectorAll(selector);
+
+for (const button of all("[data-toggle-password]")) {
+  const input = document.getElementById(button.getAttribute("aria-controls"));
+  button.hidden = false;
+  button.addEventListener("click", () => {
+    const show = input.type === "password";
+    input.type = show ? "text" : "password";
+    button.setAttribute("aria-pressed", String(show));
+    button.textContent = show ? button.dataset.hide : button.dataset.show;
+  });
+  input.form.addEventListener("submit", () => {
+    input.type = "password";
+  });
+}
+
+// A second click while the first is on its way would only repeat it.
+for (const form of all("form")) {
+  form.addEventListener("submit", (event) => {
+    if (form.dataset.sent) {
+      event.preventDefault();
+      return;
+    }
+    form.dataset.sent = "1";
+    event.submitter?.setAttribute("aria-busy", "true");
+    setTimeout(() => {
+      delete form.dataset.sent;
+      event.submitter?.removeAttribute("aria-busy");
+    }, 8000);
+  });
+}
+
+// The back button may bring back a page whose time is over.
+addEventListener("pageshow", (event) => {
+  if (event.persisted) location.reload();
+});
+
+for (const button of all("[data-copy]")) {
+  button.hidden = false;
+  button.addEventListener("click", async () => {
+    await navigator.clipboard.writeText(document.getElementById(button.dataset.copy).textContent.trim());
+    document.getElementById("live").textContent = button.dataset.done;
+  });
+}
+
+// Where the app proved who it asks for, nobody needs to confirm.
+document.querySelector("[data-submit-at-once]")?.click();
+
+document.getElementById("error-summary")?.focus();
