@@ -106,7 +106,7 @@ export async function updateClient(
   const { actor = SYSTEM } = change;
   const old = toMetadata(before);
   const metadata = parseClientMetadata(merge(old, change.metadata));
-  const client = await before.$query(db).patchAndFetch({
+  const client = await OAuthClient.query(db).patchAndFetchById(before.id, {
     ...toRow(metadata),
     version: before.version + 1,
     updatedAt: now,

@@ -184,7 +184,7 @@ export function relyingParty(settings: RelyingPartySettings): Koa {
   app.use(async (ctx, next) => {
     ctx.set('Content-Security-Policy', "default-src 'none'; style-src 'self'; frame-ancestors 'none'");
     ctx.set('Cache-Control', 'no-store');
-    ctx.set('Referrer-Policy', 'no-referrer');
+    ctx.set('Referrer-Policy', 'same-origin');
     ctx.type = 'html';
     if (ctx.method === 'POST' && ctx.get('origin') !== origin) ctx.throw(403);
     try {

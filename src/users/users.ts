@@ -144,7 +144,7 @@ export async function enableUser(
 }
 
 async function getUser(db: TransactionOrKnex, id: string): Promise<User> {
-  const user = await User.query(db).findById(id).withGraphFetched(EVERYTHING);
+  const user = await User.query(db).findById(id).withGraphJoined(EVERYTHING);
   if (user === undefined) throw errors.unknownUser(id);
   return user;
 }

@@ -20,7 +20,7 @@ export async function aBrowser(): Promise<Browser> {
       given === undefined
         ? {
             executablePath: await chromium.executablePath(),
-            args: ['--no-sandbox', '--headless', '--disable-gpu', '--single-process=false'],
+            args: ['--no-sandbox', '--disable-gpu'],
           }
         : { executablePath: given, args: ['--no-sandbox'] },
     );
