@@ -1,5 +1,5 @@
 import Koa from 'koa';
-import Router from '@koa/router';
+import { Router } from '@koa/router';
 import { mailboxRoutes } from './demo/mailbox.ts';
 import type { Deps } from './deps.ts';
 import { homeRoutes } from './home/routes.ts';

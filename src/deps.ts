@@ -13,6 +13,10 @@ import { openSeal, type Seal } from './keys/seal.ts';
 import { developmentKey } from './lib/development-key.ts';
 import { createSafeFetch } from './lib/fetch.ts';
 import type { Logger } from './lib/log.ts';
+import { Setting } from './models/setting.ts';
+import { UserEmail } from './models/user-email.ts';
+import { UserProfile } from './models/user-profile.ts';
+import { User } from './models/user.ts';
 
 /** What the process owns: opened once, handed down in parts, closed in reverse. */
 export interface Deps {
@@ -37,7 +41,7 @@ export interface Deps {
 export async function openDeps(config: Config, log: Logger): Promise<Deps> {
   const closers: (() => Promise<unknown>)[] = [];
   const close = async (): Promise<void> => {
-    for (const closer of closers.splice(0).reverse()) await closer();
+    for (const closer of closers.splice(0).toReversed()) await closer();
   };
   try {
     const embedded =
@@ -51,6 +55,8 @@ export async function openDeps(config: Config, log: Logger): Promise<Deps> {
     const knex = connect({ url, applicationName: 'lintel', poolMax: config.databasePool });
     closers.push(() => knex.destroy());
     await prepareSchema(config, knex, log);
+
+    await rememberIssuer(config, knex, log);
 
     const encryptionKey = config.encryptionKey ?? developmentKey(config.dataDir);
     const seal = await openSeal(knex, { encryptionKey });
@@ -104,4 +110,22 @@ async function prepareSchema(config: Config, knex: Knex, log: Logger): Promise<v
     await migrateToLatest(knex, log);
   }
   await ensurePartitions(knex, new Date());
+  // Joined look-ups need the columns; asked for here, nobody asks in the middle of a transaction.
+  for (const model of [User, UserEmail, UserProfile]) await model.fetchTableMetadata({ knex });
+}
+
+/**
+ * Notes the issuer in the database, and says when it is another one than before: tokens, consents and passkeys of
+ * the old one mean nothing to clients that know the new one, so this is rarely on purpose.
+ */
+async function rememberIssuer(config: Config, knex: Knex, log: Logger): Promise<void> {
+  const known = await Setting.query(knex).findById('issuer');
+  if (known?.value === config.issuer) return;
+  if (known !== undefined) {
+    log.warn({ before: known.value, now: config.issuer }, 'ISSUER changed: clients must be told');
+  }
+  await Setting.query(knex)
+    .insert({ key: 'issuer', value: config.issuer, updatedAt: new Date() })
+    .onConflict('key')
+    .merge();
 }

@@ -28,7 +28,7 @@ export async function start(
   const deps = await openDeps(config, log);
   const closers: (() => Promise<unknown>)[] = [() => deps.close()];
   const stop = async (): Promise<void> => {
-    for (const closer of closers.splice(0).reverse()) await closer();
+    for (const closer of closers.splice(0).toReversed()) await closer();
   };
   try {
     const { app, metrics, close } = await createApp(deps);

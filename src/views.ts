@@ -1,7 +1,7 @@
 import type { MessageId, MessageValues } from './i18n/catalogue.ts';
 
 /** A message in words that the page's language decides: its id in the catalogue, and what fills its gaps. */
-export interface Text {
+interface Text {
   readonly message: MessageId;
   readonly values?: MessageValues;
 }
@@ -26,7 +26,7 @@ export interface ConsentScope {
   readonly name: 'openid' | 'profile' | 'email' | 'phone' | 'address' | 'offline_access';
   readonly required: boolean;
   readonly allowedBefore: boolean;
-  readonly value?: string;
+  readonly value: string | undefined;
 }
 
 /** A mail as the development mailbox lists it. */

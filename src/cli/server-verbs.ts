@@ -1,22 +1,28 @@
 import { migrateToLatest, pendingMigrations, schemaState } from '../database/migrate.ts';
 import { ensurePartitions } from '../database/partitions.ts';
-import { migrateJobs } from '../jobs/worker.ts';
+import type { Logger } from '../lib/log.ts';
 import { issueSetupLink } from '../setup/setup-link.ts';
 import { examine } from './doctor.ts';
-import { printFields, printJson } from './io.ts';
+import { printFields, printJson, type Io } from './io.ts';
 import { openDatabase } from './operator.ts';
 import { verb, type Verb } from './verb.ts';
 import { cliLog, withOperator } from './with-operator.ts';
 
+/** What these verbs start but do not know; loaded when it is called. */
+export interface Server {
+  /** Runs the server as this process. */
+  readonly run: (environment: Io['environment']) => Promise<void>;
+  /** Brings the tables of the job queue up to date. */
+  readonly migrateJobs: (url: string, log: Logger) => Promise<void>;
+}
+
 /** The verbs that concern the server as a whole. */
-export const SERVER_VERBS: readonly Verb[] = [
+export const serverVerbs = (server: Server): readonly Verb[] => [
   verb({
     name: 'start',
     summary: 'run the server until it is told to stop',
     async run({ io }) {
-      // Loaded here, because no other verb needs the server's code.
-      const { run } = await import('../main.ts');
-      await run(io.environment);
+      await server.run(io.environment);
     },
   }),
 
@@ -33,7 +39,7 @@ export const SERVER_VERBS: readonly Verb[] = [
         if (values.status !== true) {
           await migrateToLatest(knex, log);
           await ensurePartitions(knex, new Date());
-          await migrateJobs(settings.databaseDirectUrl ?? url, log);
+          await server.migrateJobs(settings.databaseDirectUrl ?? url, log);
         }
         const state = await schemaState(knex);
         const report =

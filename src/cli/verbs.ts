@@ -1,13 +1,10 @@
 import { CLIENT_VERBS } from './client-verbs.ts';
 import { KEY_VERBS } from './key-verbs.ts';
-import { SERVER_VERBS } from './server-verbs.ts';
+import { serverVerbs, type Server } from './server-verbs.ts';
 import { USER_VERBS } from './user-verbs.ts';
 import type { Verb } from './verb.ts';
 
 /** Everything that the command line can do, in the order in which its help says so. */
-export const VERBS: readonly Verb[] = [
-  ...SERVER_VERBS,
-  ...USER_VERBS,
-  ...CLIENT_VERBS,
-  ...KEY_VERBS,
-];
+export function allVerbs(server: Server): readonly Verb[] {
+  return [...serverVerbs(server), ...USER_VERBS, ...CLIENT_VERBS, ...KEY_VERBS];
+}

@@ -1,5 +1,4 @@
 import { z } from "zod";
-import { normaliseEmail } from "../authn/normalise-email.ts";
 import { errors } from "../errors.ts";
 import { httpsUri, origin, pictureUri, redirectUri } from "./addresses.ts";
 import { keySet } from "./key-set.ts";
@@ -42,7 +41,7 @@ const clientName = z
       refuse("must not contain control, invisible or direction-changing characters");
   });
 
-const contact = z.string().refine(isEmail, { error: "must be an e-mail address" });
+const contact = z.email({ error: 'must be an e-mail address' }).max(254);
 
 const scope = z.string().superRefine((value, context) => {
   const unknown = value.split(" ").filter((word) => !(SCOPES as readonly string[]).includes(word));
@@ -170,13 +169,4 @@ function distinct<Item extends z.ZodType>(item: Item, most: number) {
     .refine((list) => new Set(list).size === list.length, {
       error: "must not list anything twice",
     });
-}
-
-function isEmail(value: string): boolean {
-  try {
-    normaliseEmail(value);
-    return true;
-  } catch {
-    return false;
-  }
 }

@@ -1,4 +1,4 @@
-import type { Knex } from 'knex';
+import type { Knex } from "knex";
 
 /** Lintel's advisory locks in a database: one class of our own, and in it a number for each purpose. */
 const CLASS = 0x6c_69_6e_74;

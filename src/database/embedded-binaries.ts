@@ -1,5 +1,17 @@
 import { execFile } from "node:child_process";
-import { chmod, chown, cp, lchown, mkdir, readdir, rename, rm, stat } from "node:fs/promises";
+import {
+  access,
+  chmod,
+  chown,
+  constants,
+  cp,
+  lchown,
+  mkdir,
+  readdir,
+  rename,
+  rm,
+  stat,
+} from "node:fs/promises";
 import { dirname, join } from "node:path";
 import { promisify } from "node:util";
 
@@ -29,15 +41,25 @@ export function embeddedError(message: string, cause?: unknown): AppError {
 }
 
 /**
- * Whom the server must run as: nobody in particular unless we are root; then whoever owns an existing cluster,
- * else `nobody`.
+ * Whom the server must run as: ourselves, unless we are root; then whoever owns an existing cluster, else `nobody`.
+ *
+ * @throws AppError `embedded_database` when the cluster is somebody else's and we are not root.
  */
 export async function serverOwner(cluster: string): Promise<Owner | undefined> {
-  if (process.getuid?.() !== 0) return undefined;
+  const uid = process.getuid?.();
   const existing = await stat(cluster).catch(() => undefined);
-  return existing === undefined || existing.uid === 0
-    ? { uid: NOBODY, gid: NOBODY }
-    : { uid: existing.uid, gid: existing.gid };
+  if (uid === 0) {
+    return existing === undefined || existing.uid === 0
+      ? { uid: NOBODY, gid: NOBODY }
+      : { uid: existing.uid, gid: existing.gid };
+  }
+  if (uid !== undefined && existing !== undefined && existing.uid !== uid) {
+    throw embeddedError(
+      `${cluster} belongs to the user ${existing.uid}, and Lintel runs as ${uid}. ` +
+        `Run \`chown -R ${uid} ${dirname(cluster)}\` as root, or set DATA_DIR or DATABASE_URL.`,
+    );
+  }
+  return undefined;
 }
 
 /**
@@ -71,13 +93,21 @@ export async function findBinaries(dataDir: string, owner: Owner | undefined): P
 }
 
 /**
- * Makes sure that `owner` can walk down to `dataDir`. The last step we open ourselves, to the owner's group
- * and without the right to list; what is above belongs to the operator.
+ * Makes sure that there is a `dataDir` we may write to and `owner` can walk down to. The last step we open
+ * ourselves, to the owner's group and without the right to list; what is above belongs to the operator.
  *
- * @throws AppError `embedded_database` when a directory above is closed.
+ * @throws AppError `embedded_database` saying which directory is closed, and what to do.
  */
 export async function openDataDir(dataDir: string, owner: Owner | undefined): Promise<void> {
-  await mkdir(dataDir, { recursive: true, mode: 0o700 });
+  try {
+    await mkdir(dataDir, { recursive: true, mode: 0o700 });
+    await access(dataDir, constants.R_OK | constants.W_OK | constants.X_OK);
+  } catch (error) {
+    throw embeddedError(
+      `${dataDir} cannot be written to. Give it to the user that Lintel runs as, or set DATA_DIR or DATABASE_URL.`,
+      error,
+    );
+  }
   if (owner === undefined) return;
   const own = await stat(dataDir);
   if (!mayEnter(own, owner)) {
@@ -88,7 +118,7 @@ export async function openDataDir(dataDir: string, owner: Owner | undefined): Pr
     if (mayEnter(await stat(dirname(path)), owner)) continue;
     throw embeddedError(
       `PostgreSQL refuses to run as root, and the user ${owner.uid} cannot enter ${dirname(path)}. ` +
-        `Start Lintel as an ordinary user, set DATA_DIR to a place that user can reach ` +
+        "Start Lintel as an ordinary user, set DATA_DIR to a place that user can reach " +
         "(/var/lib/lintel, for example), or set DATABASE_URL.",
     );
   }

@@ -31,7 +31,6 @@ interface Partition {
   readonly to: Date;
 }
 
-
 /** lock_not_available, duplicate_table, unique_violation, deadlock_detected: somebody else was there first. */
 const TRY_AGAIN = new Set<unknown>(["55P03", "42P07", "23505", "40P01"]);
 const ATTEMPTS = 15;

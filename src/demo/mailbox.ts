@@ -1,4 +1,4 @@
-import type Router from '@koa/router';
+import type { Router } from '@koa/router';
 import ipaddr from 'ipaddr.js';
 import type { Context, Middleware } from 'koa';
 import type { Knex } from 'knex';

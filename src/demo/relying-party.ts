@@ -1,4 +1,4 @@
-import Router from '@koa/router';
+import { Router } from '@koa/router';
 import { EncryptJWT, decodeJwt, jwtDecrypt } from 'jose';
 import Koa, { type Context } from 'koa';
 import * as client from 'openid-client';

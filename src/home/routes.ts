@@ -1,4 +1,4 @@
-import Router from '@koa/router';
+import { Router } from '@koa/router';
 import type { Knex } from 'knex';
 import type { Provider } from 'oidc-provider';
 import type { Page } from '../http/page.ts';

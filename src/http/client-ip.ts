@@ -7,7 +7,7 @@ import type { Middleware } from 'koa';
  * With trusted proxies in front it is the address that the outermost of them saw; anything else in X-Forwarded-For
  * was written by whoever sent the request.
  */
-export function ipPrefix(request: IncomingMessage, trustedProxies: number): string | undefined {
+function ipPrefix(request: IncomingMessage, trustedProxies: number): string | undefined {
   const socket = request.socket.remoteAddress ?? '';
   return prefixOf(forwarded(request, trustedProxies) ?? '') ?? prefixOf(socket);
 }

@@ -1,4 +1,4 @@
-import type Router from '@koa/router';
+import type { Router } from '@koa/router';
 import type { Context } from 'koa';
 import { z } from 'zod';
 import { readForm } from '../http/body.ts';
@@ -67,7 +67,7 @@ function explain({ requestedScopes, allowedScopes, user }: Visit): ConsentScope[
       name: scope,
       required: scope === 'openid',
       allowedBefore: allowedScopes.has(scope),
-      ...(typeof value === 'string' ? { value } : {}),
+      value: typeof value === 'string' ? value : undefined,
     };
   });
 }

@@ -1,4 +1,4 @@
-import Router from '@koa/router';
+import { Router } from '@koa/router';
 import type { Context, Middleware, Next } from 'koa';
 import type { Knex } from 'knex';
 import { errors as engineErrors, type Provider } from 'oidc-provider';

@@ -78,7 +78,7 @@ async function assess(
 /** Our part of the engine's interaction: under a key of our own, so that it starts no session. */
 function readProgress(interaction: Interaction): Progress {
   const progress = interaction.result?.['progress'];
-  return progress !== null && typeof progress === 'object' ? (progress as Progress) : {};
+  return progress !== null && typeof progress === 'object' ? progress : {};
 }
 
 /** Keeps progress without finishing: the engine's session starts when a result has `login`, and not before. */

@@ -3,7 +3,7 @@ import { BaseModel } from './base.ts';
 import { TOKEN_CONTEXT_COLUMNS, type TokenContextRow } from './token-context.ts';
 
 /** The engine's models that are inserted once, read, perhaps consumed once, and forgotten. */
-export const ARTIFACT_MODELS = {
+const ARTIFACT_MODELS = {
   AccessToken: 1,
   ClientCredentials: 2,
   PushedAuthorizationRequest: 3,

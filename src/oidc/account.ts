@@ -1,7 +1,6 @@
 import type { Knex } from 'knex';
-import type { Account, FindAccount } from 'oidc-provider';
+import type { FindAccount } from 'oidc-provider';
 import { reader } from '../database/transaction.ts';
-import type { User } from '../models/user.ts';
 import { claimsOf, findUserWithClaims } from '../users/claims.ts';
 
 /** The scopes of OIDC Core §5.4, each with the claims it asks for. `openid` carries how the sign-in was done. */
@@ -28,11 +27,6 @@ export const CLAIMS_BY_SCOPE = {
   address: ['address'],
 } as const;
 
-/** A user as the engine sees it: the subject of tokens, and what a relying party may learn about them. */
-export interface UserAccount extends Account {
-  readonly user: User;
-}
-
 /**
  * Answers the engine's question who a subject is. A user who is disabled or gone is nobody: the sign-in starts
  * again, and tokens that were issued stop working.
@@ -40,14 +34,7 @@ export interface UserAccount extends Account {
 export function findAccount(knex: Knex): FindAccount {
   return async (_ctx, sub) => {
     const user = await findUserWithClaims(reader(knex), sub);
-    return user?.isActive === true ? toAccount(user) : undefined;
-  };
-}
-
-function toAccount(user: User): UserAccount {
-  return {
-    user,
-    accountId: user.id,
-    claims: async () => claimsOf(user),
+    if (user?.isActive !== true) return undefined;
+    return { accountId: user.id, claims: async () => claimsOf(user) };
   };
 }

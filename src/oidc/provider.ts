@@ -2,6 +2,7 @@ import type { Knex } from 'knex';
 import {
   Provider,
   errors,
+  type Client,
   type Configuration,
   type JWKS,
   type KoaContextWithOIDC,
@@ -118,9 +119,11 @@ export function cookieKeys(seal: Seal): string[] {
 
 /** Client secrets are 256 random bits, so what is stored is a hash of each live one. */
 function compareSecretsByHash(provider: Provider): void {
-  provider.Client.prototype.compareClientSecret = function compareClientSecret(actual) {
-    return this.clientSecret !== undefined && secretMatches(this.clientSecret, actual);
-  };
+  provider.Client.prototype.compareClientSecret = isOneOfItsSecrets;
+}
+
+function isOneOfItsSecrets(this: Client, actual: string): boolean {
+  return this.clientSecret !== undefined && secretMatches(this.clientSecret, actual);
 }
 
 /** A token that replaces another is its successor in the family; any other starts one. */

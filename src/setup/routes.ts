@@ -29,6 +29,8 @@ const setupForm = z.strictObject({
   display_name: z.string().trim().max(200).default(''),
   password: z.string().max(1024).default(''),
 });
+/** What the password room accepts, in the words of its message. */
+const MAX_PASSWORD_LENGTH = 256;
 type SetupForm = z.output<typeof setupForm>;
 
 const EMPTY: SetupForm = { email: '', display_name: '', password: '' };
@@ -127,7 +129,7 @@ function passwordProblems(form: SetupForm, productName: string): FieldError[] {
   return problems.slice(0, 1).map((message) => ({
     field: 'password',
     message,
-    values: { min: MIN_PASSWORD_LENGTH },
+    values: { min: MIN_PASSWORD_LENGTH, max: MAX_PASSWORD_LENGTH },
   }));
 }
 

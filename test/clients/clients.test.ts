@@ -35,6 +35,8 @@ describe('clients', () => {
 
   const add = (metadata: object = METADATA, clientId?: string) =>
     db.knex.transaction((trx) => createClient(trx, { metadata, clientId }, now));
+  const update = (clientId: string, metadata: Record<string, unknown>, ifVersion?: number) =>
+    db.knex.transaction((trx) => updateClient(trx, clientId, { metadata, ifVersion }, now));
   const authenticates = async (clientId: string, secret: string | undefined, at: Date) => {
     const row = await getClient(db.knex, clientId);
     await row.$fetchGraph('secrets', { transaction: db.knex });
@@ -107,8 +109,8 @@ describe('clients', () => {
   it('lists page by page without gaps, also where many were made at the same moment', async () => {
     const made = await Promise.all(Array.from({ length: 7 }, () => add()));
     const seen: string[] = [];
-    for (let after: string | undefined; ; after = seen.at(-1)) {
-      const page = await listClients(db.knex, { after, limit: 3 });
+    for (;;) {
+      const page = await listClients(db.knex, { after: seen.at(-1), limit: 3 });
       if (page.length === 0) break;
       seen.push(...page.map(({ clientId }) => clientId));
     }
@@ -152,9 +154,6 @@ describe('clients', () => {
   });
 
   describe('when one is updated', () => {
-    const update = (clientId: string, metadata: Record<string, unknown>, ifVersion?: number) =>
-      db.knex.transaction((trx) => updateClient(trx, clientId, { metadata, ifVersion }, now));
-
     it('merges what is given, takes null as unset, and checks the whole', async () => {
       const { client } = await add({ ...METADATA, logo_uri: 'https://app.example.com/logo.png' });
       const { client: changed } = await update(client.clientId, { client_name: 'New', logo_uri: null });

@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { generateKeyPairSync } from 'node:crypto';
+import { generateKeyPairSync, type KeyObject } from 'node:crypto';
 import { describe, it } from 'mocha';
 import { parseClientMetadata, type ClientMetadata } from '../../src/clients/schema.ts';
 import { AppError } from '../../src/errors.ts';
@@ -30,6 +30,12 @@ function refuse(metadata: object, pattern: RegExp): void {
 const rsa = (bits: number, exponent = 65_537) =>
   generateKeyPairSync('rsa', { modulusLength: bits, publicExponent: exponent });
 const ec = (namedCurve: string) => generateKeyPairSync('ec', { namedCurve });
+
+const withKeys = (...keys: object[]) => ({
+  token_endpoint_auth_method: 'private_key_jwt',
+  jwks: { keys },
+});
+const jwk = ({ publicKey }: { publicKey: KeyObject }) => publicKey.export({ format: 'jwk' });
 
 describe('client metadata', () => {
   it('is complete with the defaults of RFC 7591 §2 and ours', () => {
@@ -168,13 +174,6 @@ describe('client metadata', () => {
   });
 
   describe('with keys (T-37)', () => {
-    const withKeys = (...keys: object[]) => ({
-      token_endpoint_auth_method: 'private_key_jwt',
-      jwks: { keys },
-    });
-    const jwk = (pair: { publicKey: { export(options: { format: 'jwk' }): object } }) =>
-      pair.publicKey.export({ format: 'jwk' });
-
     it('accepts RSA of 2048 bits, P-256 to P-521 and Ed25519', () => {
       accept(withKeys(jwk(rsa(2048)), jwk(ec('P-256')), jwk(ec('P-521')), jwk(generateKeyPairSync('ed25519'))));
     });

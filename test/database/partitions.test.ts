@@ -103,7 +103,9 @@ describe("partitions", function () {
       "oauth_authorizations_p20301230",
       "oidc_artifacts_p20301230",
     ]);
-    assert.deepEqual(await dropExpiredPartitions(knex, new Date("2031-01-01T02:00:00Z")), ["oidc_artifacts_p20301231"]);
+    assert.deepEqual(await dropExpiredPartitions(knex, new Date("2031-01-01T02:00:00Z")), [
+      "oidc_artifacts_p20301231",
+    ]);
     assert.deepEqual(await dropExpiredPartitions(knex, new Date("2031-01-02T00:00:00Z")), [
       "oauth_authorizations_p20301231",
     ]);

@@ -3,6 +3,7 @@ import { Provider, type AdapterPayload } from 'oidc-provider';
 import { reader, writer } from '../../database/transaction.ts';
 import { isUuid } from '../../lib/uuid.ts';
 import { OAuthGrant } from '../../models/oauth-grant.ts';
+import type { GrantRevocation } from './grant-revocation.ts';
 import { ModelAdapter } from './model-adapter.ts';
 import { expiry, restore, strip } from './payload.ts';
 import type { Prefetch } from './prefetch.ts';
@@ -11,11 +12,13 @@ import type { Prefetch } from './prefetch.ts';
 export class GrantAdapter extends ModelAdapter {
   readonly #knex: Knex;
   readonly #prefetch: Prefetch;
+  readonly #revocation: GrantRevocation;
 
-  constructor(knex: Knex, prefetch: Prefetch) {
+  constructor(knex: Knex, prefetch: Prefetch, revocation: GrantRevocation) {
     super();
     this.#knex = knex;
     this.#prefetch = prefetch;
+    this.#revocation = revocation;
   }
 
   async upsert(id: string, payload: AdapterPayload, expiresIn?: number): Promise<void> {
@@ -48,6 +51,6 @@ export class GrantAdapter extends ModelAdapter {
   }
 
   async destroy(id: string): Promise<void> {
-    if (isUuid(id)) await OAuthGrant.revoke(await writer(this.#knex), id);
+    await this.#revocation.revoke(id);
   }
 }

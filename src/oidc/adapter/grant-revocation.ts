@@ -4,36 +4,52 @@ import { writer } from '../../database/transaction.ts';
 import { isUuid } from '../../lib/uuid.ts';
 import { OAuthGrant } from '../../models/oauth-grant.ts';
 
+/** What was asked about one grant in one request. */
+interface Asked {
+  /** The writes so far, one after the other: a transaction runs one statement at a time. */
+  writes: Promise<void>;
+  readonly done: Set<'void' | 'revoke'>;
+}
+
 /**
- * Voids all tokens of a grant by its watermark. The engine asks once for every kind of token, at the same time;
- * one write answers them all.
+ * Voids the tokens of a grant by its watermark, or revokes it. The engine asks once for every kind of token and once
+ * for the grant, all at the same time; at most two writes answer.
  */
 export class GrantRevocation {
   readonly #knex: Knex;
-  readonly #requests = new WeakMap<object, Map<string, Promise<void>>>();
+  readonly #requests = new WeakMap<object, Map<string, Asked>>();
 
   constructor(knex: Knex) {
     this.#knex = knex;
   }
 
   voidTokens(grantId: string): Promise<void> {
-    if (!isUuid(grantId)) return Promise.resolve();
-    const request: object | undefined = Provider.ctx;
-    if (request === undefined) return this.#write(grantId);
-    let writes = this.#requests.get(request);
-    if (writes === undefined) {
-      writes = new Map();
-      this.#requests.set(request, writes);
-    }
-    let write = writes.get(grantId);
-    if (write === undefined) {
-      write = this.#write(grantId);
-      writes.set(grantId, write);
-    }
-    return write;
+    return this.#once(grantId, 'void', async () =>
+      OAuthGrant.voidTokens(await writer(this.#knex), grantId),
+    );
   }
 
-  async #write(grantId: string): Promise<void> {
-    await OAuthGrant.voidTokens(await writer(this.#knex), grantId);
+  revoke(grantId: string): Promise<void> {
+    return this.#once(grantId, 'revoke', async () =>
+      OAuthGrant.revoke(await writer(this.#knex), grantId),
+    );
+  }
+
+  #once(grantId: string, kind: 'void' | 'revoke', write: () => Promise<void>): Promise<void> {
+    if (!isUuid(grantId)) return Promise.resolve();
+    const request: object | undefined = Provider.ctx;
+    if (request === undefined) return write();
+    let grants = this.#requests.get(request);
+    if (grants === undefined) {
+      grants = new Map();
+      this.#requests.set(request, grants);
+    }
+    const asked = grants.get(grantId) ?? { writes: Promise.resolve(), done: new Set() };
+    grants.set(grantId, asked);
+    if (!asked.done.has(kind)) {
+      asked.done.add(kind);
+      asked.writes = asked.writes.then(write);
+    }
+    return asked.writes;
   }
 }

@@ -40,7 +40,7 @@ export function adapterFactory(storage: Storage): (model: string) => Adapter {
       case 'Session':
         return new SessionAdapter(knex, seal, prefetch);
       case 'Grant':
-        return new GrantAdapter(knex, prefetch);
+        return new GrantAdapter(knex, prefetch, revocation);
       case 'Interaction':
         return new InteractionAdapter(knex, seal);
       case 'ReplayDetection':

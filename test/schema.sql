@@ -1,0 +1,381 @@
+-- What all migrations together make. Written by `UPDATE_SCHEMA=1 npm test`; review the diff.
+
+CREATE TABLE audit_events PARTITION BY RANGE (occurred_at)
+  id uuid NOT NULL
+  occurred_at timestamp with time zone NOT NULL DEFAULT clock_timestamp()
+  type text NOT NULL
+  outcome text NOT NULL
+  actor_type text NOT NULL
+  actor_id uuid
+  user_id uuid
+  client_id uuid
+  session_uid text
+  target_type text
+  target_id text
+  request_id text
+  ip_prefix cidr
+  details jsonb NOT NULL DEFAULT '{}'::jsonb
+  CONSTRAINT audit_events_actor_type_check CHECK ((actor_type = ANY (ARRAY['user'::text, 'admin'::text, 'client'::text, 'system'::text, 'anonymous'::text])))
+  CONSTRAINT audit_events_outcome_check CHECK ((outcome = ANY (ARRAY['success'::text, 'failure'::text, 'denied'::text])))
+  CONSTRAINT audit_events_pkey PRIMARY KEY (id, occurred_at)
+  CONSTRAINT audit_events_type_check CHECK ((char_length(type) <= 80))
+  CREATE INDEX audit_events_type_idx ON ONLY audit_events USING btree (type, occurred_at DESC) WHERE (outcome <> 'success'::text)
+  CREATE INDEX audit_events_user_idx ON ONLY audit_events USING btree (user_id, occurred_at DESC) WHERE (user_id IS NOT NULL)
+
+CREATE TABLE data_keys
+  id uuid NOT NULL
+  purpose text NOT NULL
+  kek_id text NOT NULL
+  wrapped_dek bytea NOT NULL
+  created_at timestamp with time zone NOT NULL DEFAULT now()
+  retired_at timestamp with time zone
+  CONSTRAINT data_keys_pkey PRIMARY KEY (id)
+  CONSTRAINT data_keys_purpose_check CHECK ((purpose = 'app'::text))
+  CREATE UNIQUE INDEX data_keys_app_uq ON data_keys USING btree (purpose) WHERE (retired_at IS NULL)
+
+CREATE TABLE login_throttles WITH (fillfactor=70)
+  key_hash bytea NOT NULL
+  scope text NOT NULL
+  failures integer NOT NULL DEFAULT 0
+  window_start timestamp with time zone NOT NULL DEFAULT now()
+  blocked_until timestamp with time zone
+  gc_on date NOT NULL
+  CONSTRAINT login_throttles_key_hash_check CHECK ((octet_length(key_hash) = 32))
+  CONSTRAINT login_throttles_pkey PRIMARY KEY (key_hash)
+  CONSTRAINT login_throttles_scope_check CHECK ((scope = ANY (ARRAY['account'::text, 'ip'::text, 'account_ip'::text])))
+  CREATE INDEX login_throttles_gc_idx ON login_throttles USING btree (gc_on)
+
+CREATE TABLE oauth_authorizations PARTITION BY RANGE (expires_at)
+  code_hash bytea NOT NULL
+  expires_at timestamp with time zone NOT NULL
+  grant_id uuid NOT NULL
+  client_id uuid NOT NULL
+  user_id uuid NOT NULL
+  session_uid text
+  redirect_uri text NOT NULL
+  scope text
+  payload jsonb NOT NULL
+  created_at timestamp with time zone NOT NULL DEFAULT clock_timestamp()
+  consumed_at timestamp with time zone
+  CONSTRAINT oauth_authorizations_code_hash_check CHECK ((octet_length(code_hash) = 32))
+  CONSTRAINT oauth_authorizations_pkey PRIMARY KEY (code_hash, expires_at)
+
+CREATE TABLE oauth_client_secrets
+  id uuid NOT NULL
+  client_id uuid NOT NULL
+  secret_hash bytea NOT NULL
+  hint text NOT NULL
+  created_at timestamp with time zone NOT NULL DEFAULT now()
+  expires_at timestamp with time zone
+  revoked_at timestamp with time zone
+  CONSTRAINT oauth_client_secrets_client_id_fkey FOREIGN KEY (client_id) REFERENCES oauth_clients(id) ON DELETE CASCADE
+  CONSTRAINT oauth_client_secrets_hint_check CHECK (((char_length(hint) >= 2) AND (char_length(hint) <= 6)))
+  CONSTRAINT oauth_client_secrets_pkey PRIMARY KEY (id)
+  CONSTRAINT oauth_client_secrets_secret_hash_check CHECK ((octet_length(secret_hash) = 32))
+  CREATE UNIQUE INDEX oauth_client_secrets_hash_uq ON oauth_client_secrets USING btree (client_id, secret_hash)
+  CREATE TRIGGER oauth_client_secrets_changed AFTER INSERT OR DELETE OR UPDATE ON oauth_client_secrets FOR EACH STATEMENT EXECUTE FUNCTION lintel_notify('lintel_clients')
+
+CREATE TABLE oauth_clients
+  id uuid NOT NULL
+  client_id text NOT NULL
+  name text NOT NULL
+  status text NOT NULL DEFAULT 'active'::text
+  application_type text NOT NULL DEFAULT 'web'::text
+  token_endpoint_auth_method text NOT NULL DEFAULT 'client_secret_basic'::text
+  redirect_uris text[] NOT NULL DEFAULT '{}'::text[]
+  post_logout_redirect_uris text[] NOT NULL DEFAULT '{}'::text[]
+  grant_types text[] NOT NULL DEFAULT '{authorization_code}'::text[]
+  response_types text[] NOT NULL DEFAULT '{code}'::text[]
+  scope text
+  jwks jsonb
+  jwks_uri text
+  consent_mode text NOT NULL DEFAULT 'explicit'::text
+  refresh_reuse_interval smallint NOT NULL DEFAULT 10
+  cors_origins text[] NOT NULL DEFAULT '{}'::text[]
+  metadata jsonb NOT NULL DEFAULT '{}'::jsonb
+  version integer NOT NULL DEFAULT 1
+  created_at timestamp with time zone NOT NULL DEFAULT now()
+  updated_at timestamp with time zone NOT NULL DEFAULT now()
+  deleted_at timestamp with time zone
+  CONSTRAINT oauth_clients_application_type_check CHECK ((application_type = ANY (ARRAY['web'::text, 'native'::text])))
+  CONSTRAINT oauth_clients_check CHECK (((jwks IS NULL) OR (jwks_uri IS NULL)))
+  CONSTRAINT oauth_clients_check1 CHECK (((NOT ('authorization_code'::text = ANY (grant_types))) OR (cardinality(redirect_uris) > 0)))
+  CONSTRAINT oauth_clients_client_id_check CHECK (((client_id ~ '^[!-~]+$'::text) AND (char_length(client_id) <= 512)))
+  CONSTRAINT oauth_clients_client_id_key UNIQUE (client_id)
+  CONSTRAINT oauth_clients_consent_mode_check CHECK ((consent_mode = ANY (ARRAY['explicit'::text, 'first_party'::text])))
+  CONSTRAINT oauth_clients_jwks_uri_check CHECK ((char_length(jwks_uri) <= 2048))
+  CONSTRAINT oauth_clients_metadata_check CHECK ((pg_column_size(metadata) <= 16384))
+  CONSTRAINT oauth_clients_name_check CHECK ((char_length(name) <= 200))
+  CONSTRAINT oauth_clients_pkey PRIMARY KEY (id)
+  CONSTRAINT oauth_clients_post_logout_redirect_uris_check CHECK ((cardinality(post_logout_redirect_uris) <= 100))
+  CONSTRAINT oauth_clients_redirect_uris_check CHECK ((cardinality(redirect_uris) <= 100))
+  CONSTRAINT oauth_clients_refresh_reuse_interval_check CHECK (((refresh_reuse_interval >= 0) AND (refresh_reuse_interval <= 300)))
+  CONSTRAINT oauth_clients_scope_check CHECK ((char_length(scope) <= 4096))
+  CONSTRAINT oauth_clients_status_check CHECK ((status = ANY (ARRAY['active'::text, 'disabled'::text])))
+  CONSTRAINT oauth_clients_token_endpoint_auth_method_check CHECK ((token_endpoint_auth_method = ANY (ARRAY['none'::text, 'client_secret_basic'::text, 'client_secret_post'::text, 'private_key_jwt'::text])))
+  CREATE INDEX oauth_clients_created_idx ON oauth_clients USING btree (created_at, id) WHERE (deleted_at IS NULL)
+  CREATE TRIGGER oauth_clients_changed AFTER INSERT OR DELETE OR UPDATE ON oauth_clients FOR EACH STATEMENT EXECUTE FUNCTION lintel_notify('lintel_clients')
+
+CREATE TABLE oauth_consents WITH (fillfactor=90)
+  id uuid NOT NULL
+  user_id uuid NOT NULL
+  client_id uuid NOT NULL
+  scopes text[] NOT NULL DEFAULT '{}'::text[]
+  rejected_scopes text[] NOT NULL DEFAULT '{}'::text[]
+  granted_at timestamp with time zone NOT NULL DEFAULT now()
+  updated_at timestamp with time zone NOT NULL DEFAULT now()
+  revoked_at timestamp with time zone
+  CONSTRAINT oauth_consents_client_id_fkey FOREIGN KEY (client_id) REFERENCES oauth_clients(id) ON DELETE CASCADE
+  CONSTRAINT oauth_consents_pkey PRIMARY KEY (id)
+  CONSTRAINT oauth_consents_user_id_fkey FOREIGN KEY (user_id) REFERENCES users(id) ON DELETE CASCADE
+  CREATE INDEX oauth_consents_client_idx ON oauth_consents USING btree (client_id)
+  CREATE UNIQUE INDEX oauth_consents_active_uq ON oauth_consents USING btree (user_id, client_id) WHERE (revoked_at IS NULL)
+
+CREATE TABLE oauth_grants WITH (fillfactor=85)
+  id uuid NOT NULL
+  user_id uuid NOT NULL
+  client_id uuid NOT NULL
+  session_uid text
+  payload jsonb NOT NULL
+  tokens_valid_after timestamp with time zone
+  created_at timestamp with time zone NOT NULL DEFAULT clock_timestamp()
+  expires_at timestamp with time zone NOT NULL
+  gc_on date NOT NULL
+  revoked_at timestamp with time zone
+  CONSTRAINT oauth_grants_client_id_fkey FOREIGN KEY (client_id) REFERENCES oauth_clients(id) ON DELETE CASCADE
+  CONSTRAINT oauth_grants_pkey PRIMARY KEY (id)
+  CONSTRAINT oauth_grants_user_id_fkey FOREIGN KEY (user_id) REFERENCES users(id) ON DELETE CASCADE
+  CREATE INDEX oauth_grants_client_idx ON oauth_grants USING btree (client_id)
+  CREATE INDEX oauth_grants_gc_idx ON oauth_grants USING btree (gc_on)
+  CREATE INDEX oauth_grants_session_idx ON oauth_grants USING btree (session_uid) WHERE (session_uid IS NOT NULL)
+  CREATE INDEX oauth_grants_user_client_idx ON oauth_grants USING btree (user_id, client_id)
+
+CREATE TABLE oauth_interactions WITH (fillfactor=70, autovacuum_vacuum_scale_factor=0.02)
+  uid_hash bytea NOT NULL
+  client_id text
+  user_id uuid
+  payload_enc bytea
+  created_at timestamp with time zone NOT NULL DEFAULT clock_timestamp()
+  expires_at timestamp with time zone NOT NULL
+  finished_at timestamp with time zone
+  gc_at timestamp with time zone NOT NULL
+  CONSTRAINT oauth_interactions_pkey PRIMARY KEY (uid_hash)
+  CONSTRAINT oauth_interactions_uid_hash_check CHECK ((octet_length(uid_hash) = 32))
+  CREATE INDEX oauth_interactions_gc_idx ON oauth_interactions USING btree (gc_at)
+
+CREATE TABLE oidc_artifacts PARTITION BY RANGE (expires_at)
+  id_hash bytea NOT NULL
+  expires_at timestamp with time zone NOT NULL
+  model smallint NOT NULL
+  grant_id uuid
+  created_at timestamp with time zone NOT NULL DEFAULT clock_timestamp()
+  consumed_at timestamp with time zone
+  payload jsonb NOT NULL
+  CONSTRAINT oidc_artifacts_id_hash_check CHECK ((octet_length(id_hash) = 32))
+  CONSTRAINT oidc_artifacts_pkey PRIMARY KEY (id_hash, expires_at)
+
+CREATE TABLE one_time_tokens
+  id uuid NOT NULL
+  purpose text NOT NULL
+  token_hash bytea NOT NULL
+  created_at timestamp with time zone NOT NULL DEFAULT now()
+  expires_at timestamp with time zone NOT NULL
+  used_at timestamp with time zone
+  revoked_at timestamp with time zone
+  CONSTRAINT one_time_tokens_check CHECK ((expires_at > created_at))
+  CONSTRAINT one_time_tokens_pkey PRIMARY KEY (id)
+  CONSTRAINT one_time_tokens_purpose_check CHECK ((purpose = 'setup'::text))
+  CONSTRAINT one_time_tokens_token_hash_check CHECK ((octet_length(token_hash) = 32))
+  CONSTRAINT one_time_tokens_token_hash_key UNIQUE (token_hash)
+  CREATE INDEX one_time_tokens_gc_idx ON one_time_tokens USING btree (expires_at)
+
+CREATE TABLE outbox_messages WITH (fillfactor=75)
+  id uuid NOT NULL
+  channel text NOT NULL
+  template text NOT NULL
+  locale text NOT NULL
+  recipient_enc bytea NOT NULL
+  payload_enc bytea NOT NULL
+  dedupe_key text
+  user_id uuid
+  status text NOT NULL DEFAULT 'queued'::text
+  attempts smallint NOT NULL DEFAULT 0
+  last_error text
+  created_at timestamp with time zone NOT NULL DEFAULT now()
+  sent_at timestamp with time zone
+  CONSTRAINT outbox_messages_channel_check CHECK ((channel = 'email'::text))
+  CONSTRAINT outbox_messages_dedupe_key_key UNIQUE (dedupe_key)
+  CONSTRAINT outbox_messages_pkey PRIMARY KEY (id)
+  CONSTRAINT outbox_messages_status_check CHECK ((status = ANY (ARRAY['queued'::text, 'sending'::text, 'sent'::text, 'failed'::text])))
+  CREATE INDEX outbox_messages_created_idx ON outbox_messages USING btree (created_at)
+  CREATE INDEX outbox_messages_user_idx ON outbox_messages USING btree (user_id) WHERE (user_id IS NOT NULL)
+
+CREATE TABLE refresh_tokens WITH (fillfactor=75, autovacuum_vacuum_scale_factor=0.02)
+  id uuid NOT NULL
+  grant_id uuid NOT NULL
+  client_id uuid NOT NULL
+  user_id uuid NOT NULL
+  counter integer NOT NULL DEFAULT 0
+  rotated_at timestamp with time zone
+  session_uid text
+  scope text
+  payload jsonb NOT NULL
+  created_at timestamp with time zone NOT NULL DEFAULT clock_timestamp()
+  expires_at timestamp with time zone NOT NULL
+  gc_on date NOT NULL
+  revoked_at timestamp with time zone
+  CONSTRAINT refresh_tokens_counter_check CHECK ((counter >= 0))
+  CONSTRAINT refresh_tokens_grant_id_fkey FOREIGN KEY (grant_id) REFERENCES oauth_grants(id) ON DELETE CASCADE
+  CONSTRAINT refresh_tokens_pkey PRIMARY KEY (id)
+  CREATE INDEX refresh_tokens_gc_idx ON refresh_tokens USING btree (gc_on)
+  CREATE INDEX refresh_tokens_grant_idx ON refresh_tokens USING btree (grant_id)
+
+CREATE TABLE replay_guards
+  key_hash bytea NOT NULL
+  expires_at timestamp with time zone NOT NULL
+  CONSTRAINT replay_guards_key_hash_check CHECK ((octet_length(key_hash) = 32))
+  CONSTRAINT replay_guards_pkey PRIMARY KEY (key_hash)
+  CREATE INDEX replay_guards_gc_idx ON replay_guards USING btree (expires_at)
+
+CREATE TABLE role_assignments
+  user_id uuid NOT NULL
+  role text NOT NULL
+  granted_at timestamp with time zone NOT NULL DEFAULT now()
+  CONSTRAINT role_assignments_pkey PRIMARY KEY (user_id, role)
+  CONSTRAINT role_assignments_role_check CHECK ((role = 'superadmin'::text))
+  CONSTRAINT role_assignments_user_id_fkey FOREIGN KEY (user_id) REFERENCES users(id) ON DELETE CASCADE
+
+CREATE TABLE sessions WITH (fillfactor=75, autovacuum_vacuum_scale_factor=0.02)
+  uid text NOT NULL
+  cookie_hash bytea
+  cookie_enc bytea
+  previous_cookie_hash bytea
+  previous_valid_until timestamp with time zone
+  user_id uuid
+  transient boolean NOT NULL DEFAULT false
+  logged_in_at timestamp with time zone
+  acr text
+  amr text[]
+  authorizations jsonb
+  state jsonb
+  ip_prefix cidr
+  user_agent text
+  created_at timestamp with time zone NOT NULL DEFAULT now()
+  last_active_at timestamp with time zone NOT NULL DEFAULT now()
+  expires_at timestamp with time zone NOT NULL
+  gc_on date NOT NULL
+  ended_at timestamp with time zone
+  end_reason text
+  CONSTRAINT sessions_cookie_hash_check CHECK ((octet_length(cookie_hash) = 32))
+  CONSTRAINT sessions_cookie_hash_key UNIQUE (cookie_hash)
+  CONSTRAINT sessions_end_reason_check CHECK ((end_reason = ANY (ARRAY['logout'::text, 'superseded'::text, 'user_disabled'::text, 'admin_revoked'::text])))
+  CONSTRAINT sessions_pkey PRIMARY KEY (uid)
+  CONSTRAINT sessions_previous_cookie_hash_check CHECK ((octet_length(previous_cookie_hash) = 32))
+  CONSTRAINT sessions_uid_check CHECK (((char_length(uid) >= 16) AND (char_length(uid) <= 64)))
+  CONSTRAINT sessions_user_agent_check CHECK ((char_length(user_agent) <= 255))
+  CONSTRAINT sessions_user_id_fkey FOREIGN KEY (user_id) REFERENCES users(id) ON DELETE CASCADE
+  CREATE INDEX sessions_gc_idx ON sessions USING btree (gc_on)
+  CREATE INDEX sessions_previous_idx ON sessions USING btree (previous_cookie_hash) WHERE (previous_cookie_hash IS NOT NULL)
+  CREATE INDEX sessions_user_idx ON sessions USING btree (user_id) WHERE (user_id IS NOT NULL)
+
+CREATE TABLE settings
+  key text NOT NULL
+  value jsonb NOT NULL
+  updated_at timestamp with time zone NOT NULL DEFAULT now()
+  CONSTRAINT settings_key_check CHECK ((key ~ '^[a-z][a-z0-9_.]{1,99}$'::text))
+  CONSTRAINT settings_pkey PRIMARY KEY (key)
+
+CREATE TABLE signing_keys
+  kid text NOT NULL
+  usage text NOT NULL
+  alg text NOT NULL
+  state text NOT NULL
+  public_jwk jsonb NOT NULL
+  private_enc bytea NOT NULL
+  created_at timestamp with time zone NOT NULL DEFAULT now()
+  activate_at timestamp with time zone NOT NULL
+  retire_at timestamp with time zone
+  CONSTRAINT signing_keys_check CHECK (((retire_at IS NULL) OR (retire_at > activate_at)))
+  CONSTRAINT signing_keys_pkey PRIMARY KEY (kid)
+  CONSTRAINT signing_keys_state_check CHECK ((state = ANY (ARRAY['pending'::text, 'active'::text, 'retiring'::text, 'retired'::text])))
+  CONSTRAINT signing_keys_usage_check CHECK ((usage = 'oidc_sig'::text))
+  CREATE UNIQUE INDEX signing_keys_one_active ON signing_keys USING btree (usage, alg) WHERE (state = 'active'::text)
+  CREATE TRIGGER signing_keys_changed AFTER INSERT OR DELETE OR UPDATE ON signing_keys FOR EACH STATEMENT EXECUTE FUNCTION lintel_notify('lintel_keys')
+
+CREATE TABLE user_emails
+  id uuid NOT NULL
+  user_id uuid NOT NULL
+  email text NOT NULL
+  email_norm text NOT NULL
+  is_primary boolean NOT NULL DEFAULT false
+  verified_at timestamp with time zone
+  created_at timestamp with time zone NOT NULL DEFAULT now()
+  CONSTRAINT user_emails_email_check CHECK ((char_length(email) <= 254))
+  CONSTRAINT user_emails_email_norm_check CHECK (((email_norm = lower(email_norm)) AND (POSITION(('@'::text) IN (email_norm)) > 1)))
+  CONSTRAINT user_emails_pkey PRIMARY KEY (id)
+  CONSTRAINT user_emails_user_id_email_norm_key UNIQUE (user_id, email_norm)
+  CONSTRAINT user_emails_user_id_fkey FOREIGN KEY (user_id) REFERENCES users(id) ON DELETE CASCADE
+  CREATE INDEX user_emails_lookup_idx ON user_emails USING btree (email_norm)
+  CREATE UNIQUE INDEX user_emails_primary_uq ON user_emails USING btree (user_id) WHERE is_primary
+  CREATE UNIQUE INDEX user_emails_verified_uq ON user_emails USING btree (email_norm) WHERE (verified_at IS NOT NULL)
+
+CREATE TABLE user_passwords
+  user_id uuid NOT NULL
+  hash text NOT NULL
+  changed_at timestamp with time zone NOT NULL DEFAULT now()
+  CONSTRAINT user_passwords_hash_check CHECK ((hash ~~ '$%'::text))
+  CONSTRAINT user_passwords_pkey PRIMARY KEY (user_id)
+  CONSTRAINT user_passwords_user_id_fkey FOREIGN KEY (user_id) REFERENCES users(id) ON DELETE CASCADE
+
+CREATE TABLE user_profiles
+  user_id uuid NOT NULL
+  display_name text
+  given_name text
+  middle_name text
+  family_name text
+  nickname text
+  profile_url text
+  picture_url text
+  website text
+  gender text
+  birthdate text
+  zoneinfo text
+  locale text
+  phone_number text
+  address jsonb
+  updated_at timestamp with time zone NOT NULL DEFAULT now()
+  CONSTRAINT user_profiles_birthdate_check CHECK ((char_length(birthdate) <= 10))
+  CONSTRAINT user_profiles_display_name_check CHECK ((char_length(display_name) <= 200))
+  CONSTRAINT user_profiles_family_name_check CHECK ((char_length(family_name) <= 100))
+  CONSTRAINT user_profiles_gender_check CHECK ((char_length(gender) <= 100))
+  CONSTRAINT user_profiles_given_name_check CHECK ((char_length(given_name) <= 100))
+  CONSTRAINT user_profiles_locale_check CHECK ((char_length(locale) <= 35))
+  CONSTRAINT user_profiles_middle_name_check CHECK ((char_length(middle_name) <= 100))
+  CONSTRAINT user_profiles_nickname_check CHECK ((char_length(nickname) <= 100))
+  CONSTRAINT user_profiles_phone_number_check CHECK ((char_length(phone_number) <= 40))
+  CONSTRAINT user_profiles_picture_url_check CHECK ((char_length(picture_url) <= 2048))
+  CONSTRAINT user_profiles_pkey PRIMARY KEY (user_id)
+  CONSTRAINT user_profiles_profile_url_check CHECK ((char_length(profile_url) <= 2048))
+  CONSTRAINT user_profiles_user_id_fkey FOREIGN KEY (user_id) REFERENCES users(id) ON DELETE CASCADE
+  CONSTRAINT user_profiles_website_check CHECK ((char_length(website) <= 2048))
+  CONSTRAINT user_profiles_zoneinfo_check CHECK ((char_length(zoneinfo) <= 100))
+
+CREATE TABLE users WITH (fillfactor=85)
+  id uuid NOT NULL
+  username text
+  username_norm text
+  status text NOT NULL DEFAULT 'active'::text
+  status_changed_at timestamp with time zone NOT NULL DEFAULT now()
+  sessions_valid_after timestamp with time zone
+  created_via text NOT NULL
+  last_login_at timestamp with time zone
+  created_at timestamp with time zone NOT NULL DEFAULT now()
+  updated_at timestamp with time zone NOT NULL DEFAULT now()
+  CONSTRAINT users_check CHECK (((username IS NULL) = (username_norm IS NULL)))
+  CONSTRAINT users_created_via_check CHECK ((created_via = ANY (ARRAY['setup'::text, 'admin'::text])))
+  CONSTRAINT users_pkey PRIMARY KEY (id)
+  CONSTRAINT users_status_check CHECK ((status = ANY (ARRAY['active'::text, 'deactivated'::text])))
+  CONSTRAINT users_username_check CHECK (((char_length(username) >= 2) AND (char_length(username) <= 100)))
+  CONSTRAINT users_username_norm_check CHECK ((username_norm = lower(username_norm)))
+  CREATE INDEX users_created_idx ON users USING btree (created_at, id)
+  CREATE UNIQUE INDEX users_username_uq ON users USING btree (username_norm) WHERE (username_norm IS NOT NULL)
