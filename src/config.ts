@@ -3,7 +3,7 @@ import { resolve } from 'node:path';
 import { z } from 'zod';
 
 /** Settings that hold a secret, or point at one; each may also be given as a file, `NAME_FILE`. */
-const SECRETS = ['DATABASE_URL', 'DATABASE_DIRECT_URL', 'ENCRYPTION_KEY', 'SMTP_URL'] as const;
+export const SECRETS = ['DATABASE_URL', 'DATABASE_DIRECT_URL', 'ENCRYPTION_KEY', 'SMTP_URL'] as const;
 
 const LOOPBACK = new Set(['localhost', '127.0.0.1', '[::1]']);
 

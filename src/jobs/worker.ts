@@ -56,6 +56,9 @@ export async function startWorker(options: WorkerOptions): Promise<Worker> {
     noPreparedStatements: options.pooled === true,
     noHandleSignals: true,
     logger: workerLogger(log),
+    // Without batches nobody waits for a job to be marked as done: a stop would lose that, and a broken connection
+    // would end the process. In batches it is retried, and waited for.
+    preset: { worker: { completeJobBatchDelay: 0, failJobBatchDelay: 0 } },
   };
 
   let runner: Runner;

@@ -83,8 +83,8 @@ function toMessage({ from, to, messageId, headers, ...content }: OutgoingMail) {
 }
 
 /** Never sends a password in the clear to another machine, unless the address says `requireTLS=false`. */
-function withRequiredTls(text: string): string {
-  const url = new URL(text);
+function withRequiredTls(smtpUrl: string): string {
+  const url = new URL(smtpUrl);
   const local = ['localhost', '127.0.0.1', '[::1]'].includes(url.hostname);
   const needed = url.protocol === 'smtp:' && url.username !== '' && !local;
   if (needed && !url.searchParams.has('requireTLS')) url.searchParams.set('requireTLS', 'true');
