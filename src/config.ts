@@ -91,7 +91,11 @@ export const SETTINGS = {
     .string()
     .default('en,de')
     .transform((list) => list.split(',').map((tag) => tag.trim()))
-    .pipe(z.array(z.enum(['en', 'de', 'en-XA', 'ar-XB'])).min(1))
+    .pipe(
+      z
+        .array(z.enum(['en', 'de', 'en-XA', 'ar-XB'], { error: 'must name languages that exist: en, de' }))
+        .min(1),
+    )
     .describe('Languages people can choose, the first being the default'),
   LOG_LEVEL: z
     .enum(['trace', 'debug', 'info', 'warn', 'error', 'fatal', 'silent'])
@@ -143,31 +147,24 @@ export class ConfigError extends Error {
 export function readConfig(environment: Environment): Config {
   const problems: string[] = [];
   const values = withSecretFiles(environment, problems);
-  const parsed = schema.safeParse(values);
-  if (!parsed.success) {
-    for (const issue of parsed.error.issues) problems.push(`${issue.path.join('.')} ${issue.message}`);
-    throw new ConfigError(problems);
-  }
-
-  const settings = parsed.data;
-  const production = settings.NODE_ENV === 'production';
-  const issuer = (settings.ISSUER ?? `http://localhost:${settings.PORT}`).replace(/\/$/, '');
-  const { protocol, hostname, search, hash, pathname } = new URL(issuer);
+  const settings = parseEach(values, problems);
+  const production = values['NODE_ENV'] === 'production';
   if (production) {
-    if (settings.ISSUER === undefined)
+    if (values['ISSUER'] === undefined)
       problems.push('ISSUER is not set; give the https address under which people reach Lintel');
-    if (settings.DATABASE_URL === undefined)
+    if (values['DATABASE_URL'] === undefined)
       problems.push('DATABASE_URL is not set; give the address of a PostgreSQL 15 or newer');
-    if (settings.ENCRYPTION_KEY === undefined)
-      problems.push('ENCRYPTION_KEY is not set; make one with `openssl rand -base64 32` and keep it safe');
+    if (values['ENCRYPTION_KEY'] === undefined)
+      problems.push(
+        'ENCRYPTION_KEY is not set; make one with `openssl rand -base64 32` and keep it safe',
+      );
   }
-  if (protocol !== 'https:' && !LOOPBACK.has(hostname))
-    problems.push('ISSUER must use https unless its host is localhost, 127.0.0.1 or [::1]');
-  if (search !== '' || hash !== '')
-    problems.push('ISSUER must have no query and no fragment (OpenID Connect Discovery §3)');
-  if (pathname !== '/')
-    problems.push('ISSUER must have no path; serve Lintel on a host of its own');
-  if (problems.length > 0) throw new ConfigError(problems);
+  const issuer = (settings?.ISSUER ?? values['ISSUER'] ?? `http://localhost:${values['PORT'] ?? 3000}`).replace(
+    /\/$/,
+    '',
+  );
+  checkIssuer(issuer, problems);
+  if (settings === undefined || problems.length > 0) throw new ConfigError(problems);
 
   return Object.freeze({
     mode: settings.NODE_ENV,
@@ -190,6 +187,29 @@ export function readConfig(environment: Environment): Config {
     locales: settings.LOCALES,
     logLevel: settings.LOG_LEVEL,
   });
+}
+
+/** Parses every setting, so that each one that is wrong is named; `undefined` when any is. */
+function parseEach(values: Environment, problems: string[]): z.output<typeof schema> | undefined {
+  const parsed = schema.safeParse(values);
+  if (parsed.success) return parsed.data;
+  const named = new Set<unknown>();
+  for (const { path, message } of parsed.error.issues) {
+    if (!named.has(path[0])) problems.push(`${path.join('.')} ${message}`);
+    named.add(path[0]);
+  }
+  return undefined;
+}
+
+/** What an issuer must be beyond an address (OpenID Connect Discovery §3, RFC 8414 §2). */
+function checkIssuer(issuer: string, problems: string[]): void {
+  const url = URL.parse(issuer);
+  if (url === null) return;
+  if (url.protocol !== 'https:' && !LOOPBACK.has(url.hostname))
+    problems.push('ISSUER must use https unless its host is localhost, 127.0.0.1 or [::1]');
+  if (url.search !== '' || url.hash !== '') problems.push('ISSUER must have no query and no fragment');
+  if (url.pathname !== '/')
+    problems.push('ISSUER must have no path; serve Lintel on a host of its own');
 }
 
 /** Replaces `NAME_FILE` by the content of that file. An empty value counts as not given. */

@@ -18,7 +18,7 @@ export async function checkDiscovery({ issuer, mode }: Config): Promise<Check[]>
       signal: AbortSignal.timeout(TIMEOUT),
       headers: { accept: 'application/json' },
     });
-    if (response.status !== 200) return [notLintel(address, `status ${response.status}`)];
+    if (response.status !== 200) return [refused(address, issuer, response.status)];
     metadata = (await response.json()) as Record<string, unknown>;
   } catch (error) {
     return [unreachable(address, error, mode)];
@@ -37,30 +37,29 @@ function checkIssuer(metadata: Record<string, unknown>, issuer: string): Check {
 }
 
 function checkEndpoints(metadata: Record<string, unknown>, issuer: string): Check {
-  const proxy = 'proxy';
-  const { origin, host, protocol } = new URL(issuer);
+  const { origin } = new URL(issuer);
   const endpoints = Object.entries(metadata).filter(
     ([field, value]) => /_(endpoint|uri)$/.test(field) && typeof value === 'string',
   ) as [string, string][];
   const wrong = endpoints.filter(([, value]) => URL.parse(value)?.origin !== origin);
   const [first] = wrong;
   if (first === undefined)
-    return { name: proxy, status: 'ok', message: `${endpoints.length} endpoints, all at ${origin}` };
-
-  const seen = URL.parse(first[1]);
-  const message = `${wrong.length} endpoints are not at ${origin}, such as ${first[0]} ${first[1]}`;
-  if (seen?.protocol !== protocol && seen?.host === host)
-    return {
-      name: proxy,
-      status: 'fail',
-      message,
-      fix: 'The proxy must set X-Forwarded-Proto, and TRUSTED_PROXIES must be the number of proxies in front.',
-    };
+    return { name: 'endpoints', status: 'ok', message: `${endpoints.length} endpoints, all at ${origin}` };
   return {
-    name: proxy,
+    name: 'endpoints',
     status: 'fail',
-    message,
-    fix: `The proxy must pass on the Host header ${host}, and TRUSTED_PROXIES must be the number of proxies in front.`,
+    message: `${wrong.length} endpoints are not at ${origin}, such as ${first[0]} ${first[1]}`,
+    fix: 'The proxy in front must pass the document on as it is, and Host and X-Forwarded-Proto as clients see them.',
+  };
+}
+
+function refused(address: string, issuer: string, status: number): Check {
+  if (status !== 421) return notLintel(address, `status ${status}`);
+  return {
+    name,
+    status: 'fail',
+    message: `${address} reaches Lintel with another host name`,
+    fix: `The proxy in front must pass on the Host header as clients send it: ${new URL(issuer).host}.`,
   };
 }
 

@@ -11,7 +11,7 @@ import { OutboxMessage } from '../models/outbox-message.ts';
 import type { MailboxEntry } from '../views.ts';
 
 const SHOWN = 50;
-const LOCAL_NAMES = new Set(['localhost', '127.0.0.1', '[::1]']);
+const LOCAL_HOST = /^(localhost|127\.0\.0\.1|\[::1\])(:\d+)?$/;
 
 /** What the mailbox needs. */
 export interface MailboxNeeds {
@@ -76,7 +76,6 @@ export function mailboxRoutes(router: Router, needs: MailboxNeeds): void {
 const localOnly: Middleware = (ctx, next) => {
   const peer = ctx.req.socket.remoteAddress ?? '';
   const isLocal = ipaddr.isValid(peer) && ipaddr.process(peer).range() === 'loopback';
-  const name = URL.parse(`http://${ctx.req.headers.host}`)?.hostname ?? '';
-  if (!isLocal || !LOCAL_NAMES.has(name)) throw errors.notFound();
+  if (!isLocal || !LOCAL_HOST.test(ctx.req.headers.host ?? '')) throw errors.notFound();
   return next();
 };

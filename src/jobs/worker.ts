@@ -1,3 +1,4 @@
+import { EventEmitter } from 'node:events';
 import { setTimeout as delay } from 'node:timers/promises';
 import {
   Logger as WorkerLogger,
@@ -6,6 +7,7 @@ import {
   type ParsedCronItem,
   type Runner,
   type RunnerOptions,
+  type WorkerEvents,
 } from 'graphile-worker';
 import { Pool } from 'pg';
 import type { Logger } from '../lib/log.ts';
@@ -14,7 +16,7 @@ import type { Task } from './tasks.ts';
 const SCHEMA = 'graphile_worker';
 const POOL_MAX = 3;
 const POLL_MS = 2_000;
-const RESTART_MS = 5_000;
+const RESTART_MS = 2_000;
 
 /** How jobs run in this process. */
 export interface WorkerOptions {
@@ -38,7 +40,8 @@ export interface Worker {
 
 /**
  * Runs jobs until stopped, over at most three connections of its own. A worker that ends by itself, because the
- * database went away in the wrong moment, is replaced. Signals are the caller's business.
+ * database went away in the wrong moment, is replaced. A job may therefore run twice, and must bear it. Signals are
+ * the caller's business.
  *
  * @throws when the first start fails.
  */
@@ -46,7 +49,13 @@ export async function startWorker(options: WorkerOptions): Promise<Worker> {
   const { log } = options;
   const stopping = new AbortController();
   const pool = openPool(options.url, log);
+  const events: WorkerEvents = new EventEmitter();
+  let lockedBy: string | undefined;
+  events.on('pool:create', ({ workerPool }) => {
+    lockedBy = workerPool.id;
+  });
   const runnerOptions: RunnerOptions = {
+    events,
     pgPool: pool,
     schema: SCHEMA,
     taskList: options.tasks,
@@ -95,6 +104,8 @@ export async function startWorker(options: WorkerOptions): Promise<Worker> {
     while (!stopping.signal.aborted) {
       await delay(RESTART_MS, undefined, { signal: stopping.signal }).catch(() => {});
       try {
+        // Jobs that the old worker could not mark as done would stay locked for four hours; they run again instead.
+        await pool.query(`SELECT ${SCHEMA}.force_unlock_workers($1::text[])`, [[lockedBy]]);
         // graphile-worker remembers options objects, and releases what it remembers.
         runner = await run({ ...runnerOptions });
         if (stopping.signal.aborted) await runner.stop();
@@ -125,7 +136,7 @@ function openPool(url: string, log: Logger): Pool {
     keepAlive: true,
   });
   // A connection that breaks is replaced by the pool or reported by its query; unheard, the event would end the process.
-  const ignore = (error: Error) => log.debug({ err: error }, 'job connection lost');
+  const ignore = ({ message }: Error) => log.debug({ detail: message }, 'job connection lost');
   pool.on('error', ignore);
   pool.on('connect', (client) => client.on('error', ignore));
   return pool;

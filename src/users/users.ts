@@ -29,7 +29,7 @@ export interface NewUser {
 }
 
 const SYSTEM: Actor = { type: 'system' };
-const EVERYTHING = '[emails, profile, password, roles]';
+const RELATIONS = ['emails', 'profile', 'password', 'roles'];
 const MAX_NAME = 200;
 const MAX_PAGE = 200;
 
@@ -144,8 +144,10 @@ export async function enableUser(
 }
 
 async function getUser(db: TransactionOrKnex, id: string): Promise<User> {
-  const user = await User.query(db).findById(id).withGraphJoined(EVERYTHING);
+  const user = await User.query(db).findById(id);
   if (user === undefined) throw errors.unknownUser(id);
+  // One after the other: a transaction has one connection.
+  for (const relation of RELATIONS) await user.$fetchGraph(relation, { transaction: db });
   return user;
 }
 
