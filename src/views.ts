@@ -97,6 +97,52 @@ export interface Views {
   'mailbox-message': MailboxEntry & { text: string; html: string };
 }
 
+/** What a page is made of, filled in by the pages that include it. */
+interface Partials {
+  'partials/client': { client: ClientView };
+  'partials/client-links': { client: ClientView };
+  'partials/cancel': { client: ClientView; cancelAction: string };
+  'partials/errors': { errors: readonly FieldError[] };
+  'partials/password-field': {
+    id: string;
+    label: MessageId;
+    autocomplete: 'current-password' | 'new-password';
+    errors: readonly FieldError[];
+    /** Below the label, in the page's language. */
+    hint?: string;
+    autofocus?: boolean;
+  };
+}
+
+/** The layout around every page. */
+export interface LayoutView extends Shell {
+  readonly page: keyof Views;
+  /** The page itself, which is HTML. */
+  readonly content: string;
+  readonly hasErrors: boolean;
+  /** Whether this address can be asked for again in another language. */
+  readonly canChooseLanguage: boolean;
+}
+
+/** A mail in its language. */
+export interface LetterView {
+  readonly subject: string;
+  readonly paragraphs: readonly string[];
+  readonly locale: string;
+  readonly direction: 'ltr' | 'rtl';
+  readonly productName: string;
+  readonly issuer: string;
+}
+
+/** Every template below `views/`, by its path, and what it sees as `view`. `test/views.test.ts` checks them by it. */
+export type TemplateViews = {
+  [Name in keyof Views]: Views[Name] & { readonly shell: Shell };
+} & Partials & {
+    layout: LayoutView;
+    'mail/text': LetterView;
+    'mail/html': LetterView;
+  };
+
 /** What the layout needs beside the page: filled in by `http/page.ts`, the same for all pages. */
 export interface Shell {
   readonly locale: string;

@@ -1,14 +1,14 @@
-import type { Router } from '@koa/router';
-import ipaddr from 'ipaddr.js';
-import type { Context, Middleware } from 'koa';
-import type { Knex } from 'knex';
-import { errors } from '../errors.ts';
-import type { Page } from '../http/page.ts';
-import { isUuid } from '../lib/uuid.ts';
-import { composeMail, type ComposeNeeds } from '../mail/compose.ts';
-import { toSource } from '../mail/transport.ts';
-import { OutboxMessage } from '../models/outbox-message.ts';
-import type { MailboxEntry } from '../views.ts';
+import type { Router } from "@koa/router";
+import ipaddr from "ipaddr.js";
+import type { Context, Middleware } from "koa";
+import type { Knex } from "knex";
+import { errors } from "../errors.ts";
+import type { Page } from "../http/page.ts";
+import { isUuid } from "../lib/uuid.ts";
+import { composeMail, type ComposeNeeds } from "../mail/compose.ts";
+import { toSource } from "../mail/transport.ts";
+import { OutboxMessage } from "../models/outbox-message.ts";
+import type { MailboxEntry } from "../views.ts";
 
 const SHOWN = 50;
 const LOCAL_HOST = /^(localhost|127\.0\.0\.1|\[::1\])(:\d+)?$/;
@@ -27,32 +27,32 @@ export interface MailboxNeeds {
 export function mailboxRoutes(router: Router, needs: MailboxNeeds): void {
   const { knex, page } = needs;
 
-  router.get('/dev/mail', localOnly, async (ctx) => {
-    const newest = await OutboxMessage.query(knex).orderBy('id', 'desc').limit(SHOWN);
+  router.get("/dev/mail", localOnly, async (ctx) => {
+    const newest = await OutboxMessage.query(knex).orderBy("id", "desc").limit(SHOWN);
     const messages = await Promise.all(newest.map(async (message) => (await read(message)).entry));
-    await page(ctx, 'mailbox', { messages });
+    await page(ctx, "mailbox", { messages });
   });
 
-  router.post('/dev/mail/clear', localOnly, async (ctx) => {
-    await OutboxMessage.query(knex).delete().whereIn('status', ['sent', 'failed']);
-    ctx.redirect('/dev/mail');
+  router.post("/dev/mail/clear", localOnly, async (ctx) => {
+    await OutboxMessage.query(knex).delete().whereIn("status", ["sent", "failed"]);
+    ctx.redirect("/dev/mail");
     ctx.status = 303;
   });
 
-  router.get('/dev/mail/:id', localOnly, async (ctx) => {
+  router.get("/dev/mail/:id", localOnly, async (ctx) => {
     const { entry, mail } = await read(await find(ctx));
-    await page(ctx, 'mailbox-message', { ...entry, text: mail.text, html: mail.html });
+    await page(ctx, "mailbox-message", { ...entry, text: mail.text, html: mail.html });
   });
 
   /** Headers and all, as it would travel. */
-  router.get('/dev/mail/:id/source', localOnly, async (ctx) => {
+  router.get("/dev/mail/:id/source", localOnly, async (ctx) => {
     const { mail } = await read(await find(ctx));
-    ctx.type = 'text/plain; charset=utf-8';
+    ctx.type = "text/plain; charset=utf-8";
     ctx.body = await toSource(mail);
   });
 
   async function find(ctx: Context): Promise<OutboxMessage> {
-    const id = String(ctx['params'].id);
+    const id = String(ctx["params"].id);
     const message = isUuid(id) ? await OutboxMessage.query(knex).findById(id) : undefined;
     if (message === undefined) throw errors.notFound();
     return message;
@@ -74,8 +74,8 @@ export function mailboxRoutes(router: Router, needs: MailboxNeeds): void {
 
 /** By the connection, which nobody can forge, and by the name, which keeps other sites' names for this machine out. */
 const localOnly: Middleware = (ctx, next) => {
-  const peer = ctx.req.socket.remoteAddress ?? '';
-  const isLocal = ipaddr.isValid(peer) && ipaddr.process(peer).range() === 'loopback';
-  if (!isLocal || !LOCAL_HOST.test(ctx.req.headers.host ?? '')) throw errors.notFound();
+  const peer = ctx.req.socket.remoteAddress ?? "";
+  const isLocal = ipaddr.isValid(peer) && ipaddr.process(peer).range() === "loopback";
+  if (!isLocal || !LOCAL_HOST.test(ctx.req.headers.host ?? "")) throw errors.notFound();
   return next();
 };

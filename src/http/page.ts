@@ -1,7 +1,7 @@
 import type { Context } from 'koa';
 import type { Config } from '../config.ts';
 import { directionOf, nameOf, type Catalogues } from '../i18n/catalogue.ts';
-import type { Shell, Views } from '../views.ts';
+import type { LayoutView, Shell, Views } from '../views.ts';
 import type { Assets } from './assets.ts';
 import { localeOf } from './locale.ts';
 import type { Templates } from './templates.ts';
@@ -34,7 +34,7 @@ export function createPage({ config, templates, catalogues, assets }: PageNeeds)
       languages: config.locales.map((tag) => ({
         tag,
         name: nameOf(tag),
-        href: `${ctx.path}?ui_lang=${encodeURIComponent(tag)}`,
+        href: inLanguage(ctx, tag),
       })),
       css: assets.href('app.css'),
       js: assets.href('ui.js'),
@@ -46,9 +46,20 @@ export function createPage({ config, templates, catalogues, assets }: PageNeeds)
     ctx.type = 'html';
     ctx.set('Cache-Control', 'no-store');
     ctx.set('Content-Language', locale);
-    ctx.body = templates.fill('layout', {
-      view: { ...shell, page: name, content, hasErrors: errors.length > 0, canChooseLanguage: ctx.method === 'GET' },
-      t,
-    });
+    const layout: LayoutView = {
+      ...shell,
+      page: name,
+      content,
+      hasErrors: errors.length > 0,
+      canChooseLanguage: ctx.method === 'GET',
+    };
+    ctx.body = templates.fill('layout', { view: layout, t });
   };
+}
+
+/** The address of this page in another language; an error in place needs the query that caused it. */
+function inLanguage(ctx: Context, tag: string): string {
+  const query = new URLSearchParams(ctx.querystring);
+  query.set('ui_lang', tag);
+  return `${ctx.path}?${query}`;
 }

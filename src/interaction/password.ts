@@ -135,7 +135,9 @@ export async function provePassword(
     }
     if (!verdict.allowed) {
       ctx.set('Retry-After', String(verdict.retryAfter));
-      return refuse('password', 'err.throttled', 429, { seconds: verdict.retryAfter });
+      const seconds = verdict.retryAfter;
+      const minutes = seconds < 60 ? 0 : Math.ceil(seconds / 60);
+      return refuse('password', 'err.throttled', 429, { minutes, seconds });
     }
     return outcome.refused === 'disabled'
       ? refuse('password', 'err.account.disabled', 403)

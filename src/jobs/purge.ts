@@ -1,5 +1,5 @@
-import { setTimeout as delay } from 'node:timers/promises';
-import type { Knex } from 'knex';
+import { setTimeout as delay } from "node:timers/promises";
+import type { Knex } from "knex";
 
 const BATCH = 1_000;
 const BATCHES_PER_RUN = 5;
@@ -22,14 +22,14 @@ const thirtyDaysAgo = (now: Date) => new Date(now.getTime() - 30 * DAY_MS).toISO
 
 /** What expires, children before parents, so that deleting a grant finds no refresh tokens to take along. */
 const EXPIRIES: readonly Expiry[] = [
-  { table: 'oauth_interactions', column: 'gc_at', before: instant },
-  { table: 'sessions', column: 'gc_on', before: today },
-  { table: 'refresh_tokens', column: 'gc_on', before: today },
-  { table: 'oauth_grants', column: 'gc_on', before: today },
-  { table: 'replay_guards', column: 'expires_at', before: instant },
-  { table: 'login_throttles', column: 'gc_on', before: today },
-  { table: 'one_time_tokens', column: 'expires_at', before: thirtyDaysAgo },
-  { table: 'outbox_messages', column: 'created_at', before: thirtyDaysAgo },
+  { table: "oauth_interactions", column: "gc_at", before: instant },
+  { table: "sessions", column: "gc_on", before: today },
+  { table: "refresh_tokens", column: "gc_on", before: today },
+  { table: "oauth_grants", column: "gc_on", before: today },
+  { table: "replay_guards", column: "expires_at", before: instant },
+  { table: "login_throttles", column: "gc_on", before: today },
+  { table: "one_time_tokens", column: "expires_at", before: thirtyDaysAgo },
+  { table: "outbox_messages", column: "created_at", before: thirtyDaysAgo },
 ];
 
 /** What one run of the purge did. */
@@ -62,7 +62,7 @@ export async function purge(
   let more = false;
   for (const expiry of EXPIRIES) {
     // Grants wait until their refresh tokens are gone; otherwise one batch would cascade into many rows.
-    if (expiry.table === 'oauth_grants' && deleted['refresh_tokens'] === BATCH * BATCHES_PER_RUN) {
+    if (expiry.table === "oauth_grants" && deleted["refresh_tokens"] === BATCH * BATCHES_PER_RUN) {
       deleted[expiry.table] = 0;
       continue;
     }
@@ -84,7 +84,11 @@ export async function purge(
 }
 
 /** The order makes PostgreSQL walk the index, whose dead entries it learns to skip, instead of the emptied heap. */
-async function deleteBatch(db: Knex, { table, column, before }: Expiry, now: Date): Promise<number> {
+async function deleteBatch(
+  db: Knex,
+  { table, column, before }: Expiry,
+  now: Date,
+): Promise<number> {
   const result: { rowCount: number } = await db.raw(
     `DELETE FROM :table: WHERE ctid = ANY (ARRAY(
        SELECT ctid FROM :table: WHERE :column: < :before

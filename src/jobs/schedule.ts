@@ -1,7 +1,7 @@
-import { parseCronItems, type CronItem, type ParsedCronItem } from 'graphile-worker';
+import { parseCronItems, type CronItem, type ParsedCronItem } from "graphile-worker";
 
 /** The jobs that one part of Lintel adds and `createTasks` runs; a name here is stored in the database. */
-export type TaskName = 'deliver_mail' | 'purge' | 'ensure_partitions' | 'rotate_keys';
+export type TaskName = "deliver_mail" | "purge" | "ensure_partitions" | "rotate_keys";
 
 interface Recurring {
   readonly task: TaskName;
@@ -11,27 +11,25 @@ interface Recurring {
 
 /** What recurs, and when. The hourly ones keep clear of the full hour, when everything else in the world runs. */
 const SCHEDULE: readonly Recurring[] = [
-  { task: 'purge', cron: '*/5 * * * *' },
-  { task: 'ensure_partitions', cron: '7 * * * *' },
-  { task: 'rotate_keys', cron: '23 * * * *' },
+  { task: "purge", cron: "*/5 * * * *" },
+  { task: "ensure_partitions", cron: "7 * * * *" },
+  { task: "rotate_keys", cron: "23 * * * *" },
 ];
 
 /** The schedule as graphile-worker wants it. However many nodes run it, a tick adds one job. */
 export function schedule(): ParsedCronItem[] {
   return parseCronItems(
-    SCHEDULE.map(
-      ({ task, cron }): CronItem => ({
-        task,
-        match: cron,
-        identifier: task,
-        // A node that was away does not catch up, and a job that still waits is not added twice.
-        options: {
-          backfillPeriod: 0,
-          jobKey: task,
-          jobKeyMode: 'preserve_run_at',
-          maxAttempts: 3,
-        },
-      }),
-    ),
+    SCHEDULE.map(({ task, cron }): CronItem => ({
+      task,
+      match: cron,
+      identifier: task,
+      // A node that was away does not catch up, and a job that still waits is not added twice.
+      options: {
+        backfillPeriod: 0,
+        jobKey: task,
+        jobKeyMode: "preserve_run_at",
+        maxAttempts: 3,
+      },
+    })),
   );
 }

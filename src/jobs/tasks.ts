@@ -1,11 +1,11 @@
-import type { JobHelpers } from 'graphile-worker';
-import type { Knex } from 'knex';
-import { z } from 'zod';
-import { dropExpiredPartitions, ensurePartitions } from '../database/partitions.ts';
-import type { Logger } from '../lib/log.ts';
-import { deliverMail, type DeliverNeeds } from '../mail/deliver.ts';
-import { purge } from './purge.ts';
-import type { TaskName } from './schedule.ts';
+import type { JobHelpers } from "graphile-worker";
+import type { Knex } from "knex";
+import { z } from "zod";
+import { dropExpiredPartitions, ensurePartitions } from "../database/partitions.ts";
+import type { Logger } from "../lib/log.ts";
+import { deliverMail, type DeliverNeeds } from "../mail/deliver.ts";
+import { purge } from "./purge.ts";
+import type { TaskName } from "./schedule.ts";
 
 /** One job's code. What it throws makes the job run again, later and later. */
 export type Task = (payload: unknown, helpers: JobHelpers) => Promise<void>;
@@ -35,16 +35,16 @@ export function createTasks(needs: TaskNeeds): Record<TaskName, Task> {
     async purge(_payload, { abortSignal, addJob }) {
       const options = onPurged === undefined ? {} : { onDeleted: onPurged };
       const { deleted, more } = await purge(knex, new Date(), { ...options, signal: abortSignal });
-      if (Object.values(deleted).some((rows) => rows > 0)) log.info({ deleted }, 'purged');
+      if (Object.values(deleted).some((rows) => rows > 0)) log.info({ deleted }, "purged");
       // Under the schedule's key, so that the next tick finds this job and adds none.
-      if (more) await addJob('purge', {}, { jobKey: 'purge', maxAttempts: 3 });
+      if (more) await addJob("purge", {}, { jobKey: "purge", maxAttempts: 3 });
     },
 
     async ensure_partitions() {
       const now = new Date();
       const made = await ensurePartitions(knex, now);
       const dropped = await dropExpiredPartitions(knex, now);
-      if (made.length + dropped.length > 0) log.info({ made, dropped }, 'partitions changed');
+      if (made.length + dropped.length > 0) log.info({ made, dropped }, "partitions changed");
     },
 
     async rotate_keys() {

@@ -1,5 +1,5 @@
-import { EventEmitter } from 'node:events';
-import { setTimeout as delay } from 'node:timers/promises';
+import { EventEmitter } from "node:events";
+import { setTimeout as delay } from "node:timers/promises";
 import {
   Logger as WorkerLogger,
   run,
@@ -8,12 +8,12 @@ import {
   type Runner,
   type RunnerOptions,
   type WorkerEvents,
-} from 'graphile-worker';
-import { Pool } from 'pg';
-import type { Logger } from '../lib/log.ts';
-import type { Task } from './tasks.ts';
+} from "graphile-worker";
+import { Pool } from "pg";
+import type { Logger } from "../lib/log.ts";
+import type { Task } from "./tasks.ts";
 
-const SCHEMA = 'graphile_worker';
+const SCHEMA = "graphile_worker";
 const POOL_MAX = 3;
 const POLL_MS = 2_000;
 const RESTART_MS = 2_000;
@@ -51,7 +51,7 @@ export async function startWorker(options: WorkerOptions): Promise<Worker> {
   const pool = openPool(options.url, log);
   const events: WorkerEvents = new EventEmitter();
   let lockedBy: string | undefined;
-  events.on('pool:create', ({ workerPool }) => {
+  events.on("pool:create", ({ workerPool }) => {
     lockedBy = workerPool.id;
   });
   const runnerOptions: RunnerOptions = {
@@ -92,9 +92,11 @@ export async function startWorker(options: WorkerOptions): Promise<Worker> {
 
   async function supervise(): Promise<void> {
     while (!stopping.signal.aborted) {
-      await runner.promise.catch((error: unknown) => log.error({ err: error }, 'job worker failed'));
+      await runner.promise.catch((error: unknown) =>
+        log.error({ err: error }, "job worker failed"),
+      );
       if (stopping.signal.aborted) break;
-      log.warn('job worker ended, starting another');
+      log.warn("job worker ended, starting another");
       await restart();
     }
     await pool.end();
@@ -111,7 +113,7 @@ export async function startWorker(options: WorkerOptions): Promise<Worker> {
         if (stopping.signal.aborted) await runner.stop();
         return;
       } catch (error) {
-        log.error({ err: error }, 'job worker not started');
+        log.error({ err: error }, "job worker not started");
       }
     }
   }
@@ -130,15 +132,15 @@ export async function migrateJobs(url: string, log: Logger): Promise<void> {
 function openPool(url: string, log: Logger): Pool {
   const pool = new Pool({
     connectionString: url,
-    application_name: 'lintel jobs',
+    application_name: "lintel jobs",
     max: POOL_MAX,
     connectionTimeoutMillis: 5_000,
     keepAlive: true,
   });
   // A connection that breaks is replaced by the pool or reported by its query; unheard, the event would end the process.
-  const ignore = ({ message }: Error) => log.debug({ detail: message }, 'job connection lost');
-  pool.on('error', ignore);
-  pool.on('connect', (client) => client.on('error', ignore));
+  const ignore = ({ message }: Error) => log.debug({ detail: message }, "job connection lost");
+  pool.on("error", ignore);
+  pool.on("connect", (client) => client.on("error", ignore));
   return pool;
 }
 
@@ -146,8 +148,8 @@ function openPool(url: string, log: Logger): Pool {
 function workerLogger(log: Logger): WorkerLogger {
   return new WorkerLogger((scope) => (level, message) => {
     const entry = { job: scope.jobId, task: scope.taskIdentifier, detail: message };
-    if (level === 'error') log.error(entry, 'job worker');
-    else if (level === 'warning') log.warn(entry, 'job worker');
-    else log.debug(entry, 'job worker');
+    if (level === "error") log.error(entry, "job worker");
+    else if (level === "warning") log.warn(entry, "job worker");
+    else log.debug(entry, "job worker");
   });
 }

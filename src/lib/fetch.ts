@@ -1,8 +1,8 @@
-import { lookup } from 'node:dns/promises';
-import { isIP, type LookupFunction } from 'node:net';
-import ipaddr from 'ipaddr.js';
-import { Agent, buildConnector, fetch as send, type RequestInit as SendInit } from 'undici';
-import type { Logger } from './log.ts';
+import { lookup } from "node:dns/promises";
+import { isIP, type LookupFunction } from "node:net";
+import ipaddr from "ipaddr.js";
+import { Agent, buildConnector, fetch as send, type RequestInit as SendInit } from "undici";
+import type { Logger } from "./log.ts";
 
 const CONNECT_MS = 3_000;
 const TOTAL_MS = 5_000;
@@ -11,15 +11,15 @@ const MAX_REDIRECTS = 3;
 
 /** Why an outgoing request was refused or given up. */
 export type UnsafeUrlReason =
-  | 'url'
-  | 'scheme'
-  | 'userinfo'
-  | 'port'
-  | 'unresolved'
-  | 'address'
-  | 'redirect'
-  | 'too_large'
-  | 'timeout';
+  | "url"
+  | "scheme"
+  | "userinfo"
+  | "port"
+  | "unresolved"
+  | "address"
+  | "redirect"
+  | "too_large"
+  | "timeout";
 
 /**
  * An outgoing request that was not made, or was cut off, because its target or its answer broke a rule.
@@ -29,7 +29,7 @@ export class UnsafeUrlError extends TypeError {
   readonly reason: UnsafeUrlReason;
   constructor(reason: UnsafeUrlReason, message: string, options?: ErrorOptions) {
     super(message, options);
-    this.name = 'UnsafeUrlError';
+    this.name = "UnsafeUrlError";
     this.reason = reason;
   }
 }
@@ -86,7 +86,7 @@ export function createSafeFetch(options: SafeFetchOptions): typeof fetch {
       if (refused === undefined) throw error;
       log.warn(
         { host: URL.parse(String(url))?.host, reason: refused.reason },
-        'outgoing request refused',
+        "outgoing request refused",
       );
       throw refused;
     }
@@ -104,23 +104,23 @@ export function createSafeFetch(options: SafeFetchOptions): typeof fetch {
   }
 
   async function follow(start: string | URL, init: RequestInit, deadline: AbortSignal) {
-    const following = init.redirect === 'follow' && isSafeMethod(init.method);
+    const following = init.redirect === "follow" && isSafeMethod(init.method);
     const signal = init.signal ? AbortSignal.any([init.signal, deadline]) : deadline;
     let headers = new Headers(init.headers);
     let url = checkedUrl(start, options);
 
     for (let redirects = 0; ; redirects += 1) {
-      const request = { ...init, headers, signal, dispatcher, redirect: 'manual' };
+      const request = { ...init, headers, signal, dispatcher, redirect: "manual" };
       // One interface under two names: Node's own copy of undici and the package.
       const answer = (await send(url, request as unknown as SendInit)) as unknown as Response;
-      const location = isRedirect(answer.status) ? answer.headers.get('location') : null;
-      if (location === null || init.redirect === 'manual') return withWholeBody(answer, url);
+      const location = isRedirect(answer.status) ? answer.headers.get("location") : null;
+      if (location === null || init.redirect === "manual") return withWholeBody(answer, url);
 
       await answer.body?.cancel();
       if (!following || redirects === MAX_REDIRECTS)
         throw new UnsafeUrlError(
-          'redirect',
-          'The server answered with a redirect that is not followed.',
+          "redirect",
+          "The server answered with a redirect that is not followed.",
         );
       const next = checkedUrl(location, options, url);
       if (next.origin !== url.origin) headers = withoutCredentials(headers);
@@ -140,17 +140,17 @@ async function requestOf(input: unknown, init: RequestInit = {}): Promise<Reques
 /** The parsed address, if scheme, user information and port are allowed. */
 function checkedUrl(input: string | URL, options: SafeFetchOptions, base?: URL): URL {
   const url = URL.parse(String(input), base?.href);
-  if (url === null) throw new UnsafeUrlError('url', 'The address is not a URL.');
-  const http = url.protocol === 'http:' && options.allowHttp === true;
-  if (url.protocol !== 'https:' && !http)
-    throw new UnsafeUrlError('scheme', 'The address must use https.');
-  if (url.username !== '' || url.password !== '')
-    throw new UnsafeUrlError('userinfo', 'The address must not contain a user name or password.');
+  if (url === null) throw new UnsafeUrlError("url", "The address is not a URL.");
+  const http = url.protocol === "http:" && options.allowHttp === true;
+  if (url.protocol !== "https:" && !http)
+    throw new UnsafeUrlError("scheme", "The address must use https.");
+  if (url.username !== "" || url.password !== "")
+    throw new UnsafeUrlError("userinfo", "The address must not contain a user name or password.");
 
-  const port = url.port || (http ? '80' : '443');
-  const allowed = port === '443' || port === '8443' || (port === '80' && http);
+  const port = url.port || (http ? "80" : "443");
+  const allowed = port === "443" || port === "8443" || (port === "80" && http);
   if (!allowed && options.allowLoopback !== true)
-    throw new UnsafeUrlError('port', 'The address must use port 443 or 8443.');
+    throw new UnsafeUrlError("port", "The address must use port 443 or 8443.");
   return url;
 }
 
@@ -161,10 +161,10 @@ async function checkedAddresses(
   allowLoopback: boolean,
 ): Promise<readonly string[]> {
   const addresses = isIP(hostname) ? [hostname] : await resolveInTime(hostname, resolve);
-  if (addresses.length === 0) throw new UnsafeUrlError('unresolved', 'The host has no address.');
+  if (addresses.length === 0) throw new UnsafeUrlError("unresolved", "The host has no address.");
   for (const address of addresses) {
     if (!isAllowedAddress(address, allowLoopback))
-      throw new UnsafeUrlError('address', 'The host is not on the public internet.');
+      throw new UnsafeUrlError("address", "The host is not on the public internet.");
   }
   return addresses;
 }
@@ -173,30 +173,30 @@ function isAllowedAddress(text: string, allowLoopback: boolean): boolean {
   if (!ipaddr.isValid(text)) return false;
   const address = ipaddr.process(text);
   const range = address.range();
-  if (range === 'loopback') return allowLoopback;
-  if (range !== 'unicast') return false;
+  if (range === "loopback") return allowLoopback;
+  if (range !== "unicast") return false;
   // Beyond 2000::/3 nothing is global yet, and old forms such as ::127.0.0.1 embed an IPv4 address (RFC 4291 §2.4).
-  return address instanceof ipaddr.IPv4 || address.match(ipaddr.IPv6.parse('2000::'), 3);
+  return address instanceof ipaddr.IPv4 || address.match(ipaddr.IPv6.parse("2000::"), 3);
 }
 
 async function resolveInTime(hostname: string, resolve: Resolve): Promise<readonly string[]> {
   const late = Promise.withResolvers<never>();
   const timer = setTimeout(
-    () => late.reject(new UnsafeUrlError('timeout', 'The host name took too long to resolve.')),
+    () => late.reject(new UnsafeUrlError("timeout", "The host name took too long to resolve.")),
     CONNECT_MS,
   );
   try {
     return await Promise.race([resolve(hostname), late.promise]);
   } catch (cause) {
     if (cause instanceof UnsafeUrlError) throw cause;
-    throw new UnsafeUrlError('unresolved', 'The host name does not resolve.', { cause });
+    throw new UnsafeUrlError("unresolved", "The host name does not resolve.", { cause });
   } finally {
     clearTimeout(timer);
   }
 }
 
 async function resolveBySystem(hostname: string): Promise<readonly string[]> {
-  const found = await lookup(hostname, { all: true, order: 'verbatim' });
+  const found = await lookup(hostname, { all: true, order: "verbatim" });
   return found.map(({ address }) => address);
 }
 
@@ -209,7 +209,7 @@ function connectTo(
   const all = addresses.map((address) => ({ address, family: isIP(address) }));
   const pinned: LookupFunction = (_hostname, { all: wantsAll }, done) => {
     if (wantsAll === true) done(null, all);
-    else done(null, all[0]?.address ?? '', all[0]?.family ?? 0);
+    else done(null, all[0]?.address ?? "", all[0]?.family ?? 0);
   };
   buildConnector({ timeout: CONNECT_MS, allowH2: false, lookup: pinned })(options, callback);
 }
@@ -221,17 +221,17 @@ async function withWholeBody(answer: Response, url: URL): Promise<Response> {
   for await (const chunk of answer.body ?? []) {
     size += chunk.length;
     // Leaving the loop cancels the body, which closes the connection.
-    if (size > MAX_BODY) throw new UnsafeUrlError('too_large', 'The answer is larger than 256 kB.');
+    if (size > MAX_BODY) throw new UnsafeUrlError("too_large", "The answer is larger than 256 kB.");
     chunks.push(chunk);
   }
   const headers = new Headers([...answer.headers]);
-  for (const name of ['content-encoding', 'content-length', 'transfer-encoding'])
+  for (const name of ["content-encoding", "content-length", "transfer-encoding"])
     headers.delete(name);
 
   const { status, statusText } = answer;
   const body = answer.body === null ? null : Buffer.concat(chunks);
   const response = new Response(body, { status, statusText, headers });
-  return Object.defineProperty(response, 'url', { value: url.href });
+  return Object.defineProperty(response, "url", { value: url.href });
 }
 
 /** The rule that was broken, wherever on its way up the error was wrapped. */
@@ -240,15 +240,15 @@ function refusal(error: unknown, deadline: AbortSignal): UnsafeUrlError | undefi
     if (cause instanceof UnsafeUrlError) return cause;
   }
   if (deadline.aborted && error === deadline.reason)
-    return new UnsafeUrlError('timeout', 'The server took too long to answer.', { cause: error });
+    return new UnsafeUrlError("timeout", "The server took too long to answer.", { cause: error });
   return undefined;
 }
 
 const isRedirect = (status: number) => [301, 302, 303, 307, 308].includes(status);
-const isSafeMethod = (method = 'GET') => ['GET', 'HEAD'].includes(method.toUpperCase());
+const isSafeMethod = (method = "GET") => ["GET", "HEAD"].includes(method.toUpperCase());
 
 function withoutCredentials(headers: Headers): Headers {
   const remaining = new Headers(headers);
-  for (const name of ['authorization', 'cookie', 'dpop']) remaining.delete(name);
+  for (const name of ["authorization", "cookie", "dpop"]) remaining.delete(name);
   return remaining;
 }

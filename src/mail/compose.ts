@@ -1,6 +1,6 @@
-import type { Seal } from '../keys/seal.ts';
-import { OutboxMessage } from '../models/outbox-message.ts';
-import type { MailProps, MailTemplate, RenderedMail, RenderMail } from './messages.ts';
+import type { Seal } from "../keys/seal.ts";
+import { OutboxMessage } from "../models/outbox-message.ts";
+import type { MailProps, MailTemplate, RenderedMail, RenderMail } from "./messages.ts";
 
 /** Who mails come from. */
 export interface Sender {
@@ -35,8 +35,8 @@ export function parseSender(mailFrom: string): Sender {
   );
   const address = match?.[2] ?? match?.[3];
   if (address === undefined)
-    throw new Error('MAIL_FROM must be an address, or a name with an address: Name <a@b.example>');
-  return { name: match?.[1] ?? '', address };
+    throw new Error("MAIL_FROM must be an address, or a name with an address: Name <a@b.example>");
+  return { name: match?.[1] ?? "", address };
 }
 
 /** Opens a message of the outbox and writes it in its language. */
@@ -47,7 +47,7 @@ export async function composeMail(
   const { id, locale } = message;
   const template = message.template as MailTemplate;
   const rendered = await renderMail(template, readProps(message, seal), locale);
-  const domain = from.address.slice(from.address.lastIndexOf('@') + 1);
+  const domain = from.address.slice(from.address.lastIndexOf("@") + 1);
   return {
     ...rendered,
     from,
@@ -55,19 +55,19 @@ export async function composeMail(
     messageId: `<${id}@${domain}>`,
     headers: {
       // RFC 3834 §5 and its counterpart in Exchange: nobody's vacation notice answers this.
-      'Auto-Submitted': 'auto-generated',
-      'X-Auto-Response-Suppress': 'All',
-      'Feedback-ID': `${template}:${domain}`,
+      "Auto-Submitted": "auto-generated",
+      "X-Auto-Response-Suppress": "All",
+      "Feedback-ID": `${template}:${domain}`,
     },
   };
 }
 
 function readRecipient({ id, recipientEnc }: OutboxMessage, seal: Seal): string {
-  const place = { table: OutboxMessage.tableName, column: 'recipient_enc', id };
+  const place = { table: OutboxMessage.tableName, column: "recipient_enc", id };
   return seal.decrypt(recipientEnc, place).toString();
 }
 
 function readProps({ id, payloadEnc }: OutboxMessage, seal: Seal): MailProps[MailTemplate] {
-  const place = { table: OutboxMessage.tableName, column: 'payload_enc', id };
+  const place = { table: OutboxMessage.tableName, column: "payload_enc", id };
   return JSON.parse(seal.decrypt(payloadEnc, place).toString()) as MailProps[MailTemplate];
 }

@@ -1,8 +1,8 @@
-import type { TransactionOrKnex } from 'objection';
-import type { Logger } from '../lib/log.ts';
-import { OutboxMessage } from '../models/outbox-message.ts';
-import { composeMail, type ComposeNeeds } from './compose.ts';
-import { MailError, type MailTransport } from './transport.ts';
+import type { TransactionOrKnex } from "objection";
+import type { Logger } from "../lib/log.ts";
+import { OutboxMessage } from "../models/outbox-message.ts";
+import { composeMail, type ComposeNeeds } from "./compose.ts";
+import { MailError, type MailTransport } from "./transport.ts";
 
 /** What delivering needs. */
 export interface DeliverNeeds extends ComposeNeeds {
@@ -34,24 +34,24 @@ export async function deliverMail(
   const message = await claim(db, id, attempt);
   if (message === undefined) return;
   const settle = (changes: Partial<OutboxMessage>) =>
-    OutboxMessage.query(db).patch(changes).where({ id, attempts: attempt, status: 'sending' });
+    OutboxMessage.query(db).patch(changes).where({ id, attempts: attempt, status: "sending" });
 
   try {
     await needs.transport.send(await composeMail(message, needs));
   } catch (cause) {
-    const error = cause instanceof MailError ? cause : new MailError('not_composed', false);
+    const error = cause instanceof MailError ? cause : new MailError("not_composed", false);
     const final = last || error.permanent;
-    await settle({ status: final ? 'failed' : 'queued', lastError: error.reason });
+    await settle({ status: final ? "failed" : "queued", lastError: error.reason });
     const entry = { outboxId: id, template: message.template, attempt, reason: error.reason };
     // What is not a MailError is a bug on this side, and its text is ours.
-    needs.log[final ? 'error' : 'warn'](
+    needs.log[final ? "error" : "warn"](
       error === cause ? entry : { ...entry, err: cause },
-      final ? 'mail given up' : 'mail delayed',
+      final ? "mail given up" : "mail delayed",
     );
     if (final) return;
     throw error;
   }
-  await settle({ status: 'sent', sentAt: new Date(), lastError: null });
+  await settle({ status: "sent", sentAt: new Date(), lastError: null });
 }
 
 async function claim(
@@ -60,10 +60,10 @@ async function claim(
   attempt: number,
 ): Promise<OutboxMessage | undefined> {
   return await OutboxMessage.query(db)
-    .patch({ status: 'sending', attempts: attempt })
+    .patch({ status: "sending", attempts: attempt })
     .where({ id })
-    .whereIn('status', ['queued', 'sending'])
-    .where('attempts', '<', attempt)
-    .returning('*')
+    .whereIn("status", ["queued", "sending"])
+    .where("attempts", "<", attempt)
+    .returning("*")
     .first();
 }

@@ -1,10 +1,10 @@
-import type { TransactionOrKnex } from 'objection';
-import { negotiateLocale } from '../i18n/negotiate.ts';
-import type { Seal } from '../keys/seal.ts';
-import { UserEmail } from '../models/user-email.ts';
-import { UserProfile } from '../models/user-profile.ts';
-import * as messages from './messages.ts';
-import { sendMail } from './outbox.ts';
+import type { TransactionOrKnex } from "objection";
+import { negotiateLocale } from "../i18n/negotiate.ts";
+import type { Seal } from "../keys/seal.ts";
+import { UserEmail } from "../models/user-email.ts";
+import { UserProfile } from "../models/user-profile.ts";
+import * as messages from "./messages.ts";
+import { sendMail } from "./outbox.ts";
 
 /**
  * The mails Lintel sends, one function each. They put it into the outbox within the caller's transaction and are done;
@@ -63,7 +63,7 @@ export function createMailer(needs: {
   async function findReader(db: TransactionOrKnex, userId: string) {
     const email = await UserEmail.query(db).findOne({ userId, isPrimary: true });
     if (email === undefined) return undefined;
-    const profile = await UserProfile.query(db).findById(userId).select('locale');
+    const profile = await UserProfile.query(db).findById(userId).select("locale");
     const locale = negotiateLocale(
       { remembered: profile?.locale ?? undefined, accepted: [] },
       locales,
@@ -73,5 +73,5 @@ export function createMailer(needs: {
 }
 
 function daily(now: Date, mail: messages.Mail, ...about: string[]): string {
-  return [mail.template, now.toISOString().slice(0, 10), ...about].join(':');
+  return [mail.template, now.toISOString().slice(0, 10), ...about].join(":");
 }

@@ -33,20 +33,20 @@ export type RenderMail = <T extends MailTemplate>(
 
 /** Tells a user that many wrong passwords were tried. */
 export function signinBlocked(event: { email: string; at: Date }): Mail {
-  return { template: 'signin_blocked', props: { ...event, at: event.at.toISOString() } };
+  return { template: "signin_blocked", props: { ...event, at: event.at.toISOString() } };
 }
 
 /** Tells a user that a stolen or repeated refresh token ended a sign-in (RFC 9700 §4.14.2). */
 export function tokenReused(event: { email: string; clientName: string; at: Date }): Mail {
-  return { template: 'token_reused', props: { ...event, at: event.at.toISOString() } };
+  return { template: "token_reused", props: { ...event, at: event.at.toISOString() } };
 }
 
 /** Tells a new administrator, at the new address, that the account exists. */
 export function administratorCreated(event: { email: string; at: Date }): Mail {
-  return { template: 'administrator_created', props: { ...event, at: event.at.toISOString() } };
+  return { template: "administrator_created", props: { ...event, at: event.at.toISOString() } };
 }
 
 /** Shows an operator that mail arrives. */
 export function test(event: { at: Date }): Mail {
-  return { template: 'test', props: { at: event.at.toISOString() } };
+  return { template: "test", props: { at: event.at.toISOString() } };
 }

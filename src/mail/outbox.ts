@@ -1,9 +1,9 @@
-import type { TransactionOrKnex } from 'objection';
-import { errors } from '../errors.ts';
-import type { Seal } from '../keys/seal.ts';
-import { uuidv7 } from '../lib/uuid.ts';
-import { OutboxMessage } from '../models/outbox-message.ts';
-import type { Mail } from './messages.ts';
+import type { TransactionOrKnex } from "objection";
+import { errors } from "../errors.ts";
+import type { Seal } from "../keys/seal.ts";
+import { uuidv7 } from "../lib/uuid.ts";
+import { OutboxMessage } from "../models/outbox-message.ts";
+import type { Mail } from "./messages.ts";
 
 /** How often a mail is tried: with graphile-worker's backoff of e^n seconds, for about 22 hours. */
 const MAX_ATTEMPTS = 12;
@@ -52,10 +52,10 @@ export async function sendMail(
       id,
       template: message.mail.template,
       locale: message.locale,
-      recipient: seal.encrypt(message.to, { ...place, column: 'recipient_enc' }),
+      recipient: seal.encrypt(message.to, { ...place, column: "recipient_enc" }),
       payload: seal.encrypt(JSON.stringify(message.mail.props), {
         ...place,
-        column: 'payload_enc',
+        column: "payload_enc",
       }),
       dedupeKey: message.dedupeKey ?? null,
       userId: message.userId ?? null,

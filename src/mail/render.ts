@@ -1,6 +1,7 @@
 import type { Config } from '../config.ts';
 import type { Templates } from '../http/templates.ts';
 import { directionOf, type Catalogues, type Translate } from '../i18n/catalogue.ts';
+import type { LetterView } from '../views.ts';
 import type { MailProps, MailTemplate, RenderMail } from './messages.ts';
 
 /** A mail as its template says it: one subject, and paragraphs that both its text and its HTML are made of. */
@@ -64,7 +65,7 @@ export function createMailRenderer(needs: {
       time: (iso) => clock.format(new Date(iso)),
       product: config.productName,
     });
-    const view = {
+    const view: LetterView = {
       subject,
       paragraphs,
       locale,

@@ -1,7 +1,7 @@
-import type { Readable } from 'node:stream';
-import { text } from 'node:stream/consumers';
-import { createTransport } from 'nodemailer';
-import type { OutgoingMail } from './compose.ts';
+import type { Readable } from "node:stream";
+import { text } from "node:stream/consumers";
+import { createTransport } from "nodemailer";
+import type { OutgoingMail } from "./compose.ts";
 
 /**
  * Why a mail did not go out, without a word of the server's answer, which may quote the recipient (T-118).
@@ -13,7 +13,7 @@ export class MailError extends Error {
   readonly permanent: boolean;
   constructor(reason: string, permanent: boolean) {
     super(`mail not sent: ${reason}`);
-    this.name = 'MailError';
+    this.name = "MailError";
     this.reason = reason;
     this.permanent = permanent;
   }
@@ -32,11 +32,11 @@ export interface MailTransport {
  */
 export function createMailTransport(config: {
   readonly smtpUrl: string | undefined;
-  readonly mode: 'development' | 'production' | 'test';
+  readonly mode: "development" | "production" | "test";
 }): MailTransport {
   if (config.smtpUrl !== undefined) return smtpTransport(config.smtpUrl);
   const send = async () => {
-    if (config.mode === 'production') throw new MailError('smtp_url_not_set', false);
+    if (config.mode === "production") throw new MailError("smtp_url_not_set", false);
   };
   return { send, close: () => {} };
 }
@@ -76,7 +76,7 @@ export async function toSource(mail: OutgoingMail): Promise<string> {
 }
 
 function toMessage({ from, to, messageId, headers, ...content }: OutgoingMail) {
-  const recipient = { name: '', address: to };
+  const recipient = { name: "", address: to };
   const envelope = { from: from.address, to: [recipient] };
   const { subject, text: plain, html } = content;
   return { from, to: recipient, envelope, messageId, headers, subject, text: plain, html };
@@ -85,9 +85,9 @@ function toMessage({ from, to, messageId, headers, ...content }: OutgoingMail) {
 /** Never sends a password in the clear to another machine, unless the address says `requireTLS=false`. */
 function withRequiredTls(smtpUrl: string): string {
   const url = new URL(smtpUrl);
-  const local = ['localhost', '127.0.0.1', '[::1]'].includes(url.hostname);
-  const needed = url.protocol === 'smtp:' && url.username !== '' && !local;
-  if (needed && !url.searchParams.has('requireTLS')) url.searchParams.set('requireTLS', 'true');
+  const local = ["localhost", "127.0.0.1", "[::1]"].includes(url.hostname);
+  const needed = url.protocol === "smtp:" && url.username !== "" && !local;
+  if (needed && !url.searchParams.has("requireTLS")) url.searchParams.set("requireTLS", "true");
   return url.href;
 }
 
@@ -101,13 +101,13 @@ interface SmtpFailure {
 
 /** A 5xx about the recipient or the message is final; about us (connection, login, sender) the operator can mend it. */
 function toMailError(error: SmtpFailure): MailError {
-  const { responseCode, command = '' } = error;
+  const { responseCode, command = "" } = error;
   if (responseCode === undefined)
-    return new MailError((error.originalCode ?? error.code ?? 'unknown').toLowerCase(), false);
-  const aboutMessage = command === 'RCPT TO' || command === 'DATA';
+    return new MailError((error.originalCode ?? error.code ?? "unknown").toLowerCase(), false);
+  const aboutMessage = command === "RCPT TO" || command === "DATA";
   const permanent = aboutMessage && responseCode >= 500 && ![503, 530].includes(responseCode);
   // The enhanced status of RFC 3463 is digits only, and tells an operator more than the code.
-  const status = /^\d{3}[ -]([245]\.\d{1,3}\.\d{1,3})\b/.exec(error.response ?? '')?.[1];
-  const reason = ['smtp', responseCode, status].filter((part) => part !== undefined).join('_');
+  const status = /^\d{3}[ -]([245]\.\d{1,3}\.\d{1,3})\b/.exec(error.response ?? "")?.[1];
+  const reason = ["smtp", responseCode, status].filter((part) => part !== undefined).join("_");
   return new MailError(reason, permanent);
 }

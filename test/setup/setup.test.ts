@@ -11,6 +11,15 @@ import { aServer, PASSWORD, type TestServer } from '../support/server.ts';
 const HOUR = 3_600_000;
 const FORM = { email: 'Grace@example.com', display_name: 'Grace Hopper', password: PASSWORD };
 
+async function page(response: Response) {
+  const html = await response.text();
+  return { status: response.status, name: /data-page="([^"]+)"/.exec(html)?.[1], html };
+}
+
+async function get(link: string) {
+  return page(await fetch(link, { headers: { accept: 'text/html' } }));
+}
+
 describe('the setup link', () => {
   let server: TestServer;
   before(async () => {
@@ -22,11 +31,6 @@ describe('the setup link', () => {
   });
 
   const issue = (now = new Date()) => issueSetupLink(server.database.knex, server.deps.config, now);
-  const page = async (response: Response) => {
-    const html = await response.text();
-    return { status: response.status, name: /data-page="([^"]+)"/.exec(html)?.[1], html };
-  };
-  const get = async (link: string) => page(await fetch(link, { headers: { accept: 'text/html' } }));
   const post = async (link: string, form: Record<string, string> = FORM) =>
     page(
       await fetch(link, {
@@ -52,7 +56,7 @@ describe('the setup link', () => {
     assert.notEqual(user.primaryEmail?.verifiedAt, null);
     assert.match(user.password?.hash ?? '', /^\$argon2id\$/);
     assert.deepEqual(user.roles?.map(({ role }) => role), ['superadmin']);
-    const events = await AuditEvent.query(knex).orderBy('id');
+    const events = await AuditEvent.query(knex).whereNull('clientId');
     assert.deepEqual(events.map(({ type }) => type).toSorted(), ['setup.completed', 'setup.link_issued', 'user.created']);
     const mails = await OutboxMessage.query(knex).where({ userId: user.id });
     assert.deepEqual(mails.map(({ template }) => template), ['administrator_created']);
@@ -106,7 +110,7 @@ describe('the setup link', () => {
       post(first, { ...FORM, email: 'one@example.com' }),
       post(second, { ...FORM, email: 'two@example.com' }),
     ]);
-    assert.deepEqual(answers.map(({ status }) => status).toSorted(), [200, 410]);
+    assert.deepEqual(new Set(answers.map(({ status }) => status)), new Set([200, 410]));
     assert.equal(await administrators(), 1);
   });
 
