@@ -100,6 +100,7 @@ export async function createApp(deps: Deps): Promise<App> {
   const transport = createMailTransport(config);
   const worker = await startWorker({
     url: deps.directUrl,
+    pooled: config.databaseUrl !== undefined && config.databaseDirectUrl === undefined,
     tasks: createTasks({
       knex,
       mail: { ...mail, transport, log },

@@ -57,6 +57,13 @@ export const errors = {
         ? 'The database schema is older than this Lintel. Run `lintel migrate`, then start again.'
         : 'The database schema is newer than this Lintel. Start the version that migrated it, or a newer one.',
     ),
+  cannotListen: (host: string, port: number, cause: unknown) =>
+    new AppError(
+      'cannot_listen',
+      500,
+      `Cannot listen on ${host}:${port}. Another process has the port, or it needs privileges; set PORT, DEMO_PORT or METRICS_PORT to a free one.`,
+      { cause },
+    ),
   invalidSetupLink: () =>
     new AppError('invalid_setup_link', 410, 'This setup link was used or has expired. Run `lintel setup-link` for a new one.'),
   invalidClientMetadata: (detail: string) => new AppError('invalid_client_metadata', 400, detail),

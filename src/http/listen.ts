@@ -1,10 +1,15 @@
 import { once } from 'node:events';
 import { createServer, type Server } from 'node:http';
+import { errors } from '../errors.ts';
 
 /** Milliseconds that requests in progress get to finish when the process is told to stop. */
 const DRAIN = 10_000;
 
-/** Limits on what a slow or hostile peer can hold on to; Node's own are an order of magnitude looser. */
+/**
+ * Starts a server. Limits on what a slow or hostile peer can hold on to; Node's own are an order of magnitude looser.
+ *
+ * @throws AppError `cannot_listen` when the port is taken or not ours to take.
+ */
 export async function listenOn(
   handler: Parameters<typeof createServer>[1],
   port: number,
@@ -22,7 +27,11 @@ export async function listenOn(
   );
   server.maxHeadersCount = 100;
   server.listen(port, host);
-  await once(server, 'listening');
+  try {
+    await once(server, 'listening');
+  } catch (cause) {
+    throw errors.cannotListen(host, port, cause);
+  }
   return server;
 }
 
