@@ -19,7 +19,8 @@ type Period = (typeof TABLES)[PartitionedTable];
 
 /** Milliseconds that a partition is kept after its upper bound. Audit events: 13 months. */
 export const DEFAULT_RETENTION: Readonly<Record<PartitionedTable, number>> = {
-  oidc_artifacts: 2 * HOUR_MS,
+  // Longer than the two hours in which they are looked up, so that yesterday, which is made ahead, is kept.
+  oidc_artifacts: 26 * HOUR_MS,
   oauth_authorizations: DAY_MS,
   audit_events: 396 * DAY_MS,
 };
@@ -36,7 +37,7 @@ const TRY_AGAIN = new Set<unknown>(["55P03", "42P07", "23505", "40P01"]);
 const ATTEMPTS = 15;
 
 /**
- * Makes sure that rows of the next days have a partition to go to: daily ones from today, because what is inserted expires later, to `days` ahead,
+ * Makes sure that rows of the next days have a partition to go to: daily ones from yesterday to `days` ahead,
  * monthly ones from the previous month to the next, in UTC. Usually one read and nothing else. New ones are made
  * beside the table and then attached, which unlike CREATE TABLE … PARTITION OF does not lock out requests.
  *
@@ -97,8 +98,8 @@ export async function dropExpiredPartitions(
 function wantedPartitions(now: Date, days: number): Partition[] {
   const wanted: Partition[] = [];
   for (const [table, every] of entries()) {
-    const [first, last] = every === "day" ? [0, days] : [-1, 1];
-    for (let offset = first; offset <= last; offset += 1)
+    const last = every === "day" ? days : 1;
+    for (let offset = -1; offset <= last; offset += 1)
       wanted.push(period(table, every, now, offset));
   }
   return wanted;

@@ -1,4 +1,5 @@
 import type { IncomingMessage } from 'node:http';
+import { isIP } from 'node:net';
 import ipaddr from 'ipaddr.js';
 import type { Middleware } from 'koa';
 
@@ -28,7 +29,8 @@ function forwarded(request: IncomingMessage, trustedProxies: number): string | u
 }
 
 function prefixOf(address: string): string | undefined {
-  if (!ipaddr.isValid(address)) return undefined;
+  // Not ipaddr's own check, which reads "1" and "0x7f" as addresses too.
+  if (isIP(address) === 0) return undefined;
   const parsed = ipaddr.process(address);
   const bits = parsed.kind() === 'ipv4' ? 24 : 64;
   const bytes = parsed.toByteArray().map((byte, index) => (index * 8 < bits ? byte : 0));

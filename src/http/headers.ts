@@ -13,6 +13,9 @@ const CONTENT_SECURITY_POLICY = [
   "connect-src 'self'",
   "base-uri 'none'",
   "frame-ancestors 'none'",
+  // No script of ours, and none of the engine's, writes HTML.
+  "require-trusted-types-for 'script'",
+  "trusted-types 'none'",
 ].join('; ');
 
 const PERMISSIONS_POLICY = [
@@ -34,6 +37,8 @@ export function securityHeaders(options: { issuer: string }): Middleware {
         : `${CONTENT_SECURITY_POLICY}; form-action 'self'`,
       // An app that opened the sign-in in a pop-up keeps its window; nobody else shares ours.
       'Cross-Origin-Opener-Policy': isProtocol ? 'same-origin-allow-popups' : 'same-origin',
+      // Other sites read what CORS lets them read, and embed nothing.
+      'Cross-Origin-Resource-Policy': 'same-origin',
       'Permissions-Policy': PERMISSIONS_POLICY,
       'Referrer-Policy': 'no-referrer',
       'X-Content-Type-Options': 'nosniff',

@@ -11,7 +11,7 @@ export type Translate = (id: MessageId, values?: MessageValues) => string;
 /** Languages that machines make from English, to see layouts under stress. */
 const PSEUDO: Readonly<Record<string, (text: string) => string>> = {
   'en-XA': (text) => outsideGaps(text, accented),
-  'ar-XB': (text) => outsideGaps(text, (words) => (words.trim() === '' ? words : `\u202e${words}\u202c`)),
+  'ar-XB': (text) => outsideGaps(text, (words) => words.replace(/\S(?:.*\S)?/su, '\u202e$&\u202c')),
 };
 
 /** Scripts that run from right to left. Engines disagree about this, so the list is ours. */
@@ -41,6 +41,7 @@ export class Catalogues {
     const pseudo = PSEUDO[locale];
     const messages = pseudo === undefined ? this.#read(locale) : {};
     const compiled = new Map<MessageId, IntlMessageFormat>();
+    const isolated = isolate(directionOf(locale));
     return (id, values) => {
       let format = compiled.get(id);
       if (format === undefined) {
@@ -48,7 +49,7 @@ export class Catalogues {
         format = new IntlMessageFormat(pseudo?.(text) ?? text, pseudo === undefined ? locale : 'en');
         compiled.set(id, format);
       }
-      return String(format.format(values));
+      return String(format.format(values === undefined ? undefined : isolated(values)));
     };
   }
 
@@ -69,6 +70,27 @@ export function directionOf(locale: string): 'ltr' | 'rtl' {
 export function nameOf(locale: string): string {
   if (PSEUDO[locale] !== undefined) return locale;
   return new Intl.DisplayNames([locale], { type: 'language' }).of(locale) ?? locale;
+}
+
+/** Characters of scripts that run from right to left, and the invisible ones that turn text around. */
+const TURNS = /[\u0590-\u08ff\u200e\u200f\u202a-\u202e\u2066-\u2069\ufb1d-\ufdff\ufe70-\ufefc]/;
+
+/**
+ * Keeps what fills a gap from turning the words around it: a name that runs the other way, or tries to, stays
+ * within U+2068 and U+2069 (Unicode Bidirectional Algorithm §2.4).
+ */
+function isolate(direction: 'ltr' | 'rtl'): (values: MessageValues) => MessageValues {
+  const one = (value: string) =>
+    direction === 'rtl' || TURNS.test(value)
+      ? `\u2068${value.replaceAll(/[\u202a-\u202e\u2066-\u2069]/g, '')}\u2069`
+      : value;
+  return (values) =>
+    Object.fromEntries(
+      Object.entries(values).map(([gap, value]) => [
+        gap,
+        typeof value === 'string' ? one(value) : value,
+      ]),
+    );
 }
 
 /** Changes the words of a message and leaves its gaps, `{name}`, as they are. */

@@ -36,6 +36,22 @@ addEventListener("pageshow", (event) => {
   if (event.persisted) location.reload();
 });
 
+// A double click on the page before must not decide on this one.
+for (const form of all("[data-settle]")) {
+  const buttons = form.querySelectorAll("button");
+  for (const button of buttons) button.disabled = true;
+  setTimeout(() => {
+    for (const button of buttons) button.disabled = false;
+  }, 500);
+}
+
+addEventListener("keydown", (event) => {
+  const open = event.key === "Escape" && event.target.closest?.("details.languages[open]");
+  if (!open) return;
+  open.open = false;
+  open.querySelector("summary").focus();
+});
+
 for (const button of all("[data-copy]")) {
   button.hidden = false;
   button.addEventListener("click", async () => {
