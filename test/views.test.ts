@@ -170,7 +170,7 @@ describe('pages', () => {
           const ids = all.flatMap(({ id }) => (id === undefined ? [] : [id]));
           assert.deepEqual(ids, [...new Set(ids)], `${where} has an id twice`);
           for (const { 'aria-describedby': describedBy } of all)
-            if (describedBy !== undefined) assert.ok(ids.includes(describedBy), `${where}: ${describedBy}`);
+            for (const id of describedBy?.split(' ') ?? []) assert.ok(ids.includes(id), `${where}: ${id}`);
 
           const labelled = new Set(elements(html, 'label').map((label) => label['for']));
           for (const input of elements(html, 'input')) {
@@ -198,7 +198,6 @@ describe('pages', () => {
         const [, main = ''] = /<main[^>]*>([\s\S]*)<\/main>/.exec(html) ?? [];
         const said = main
           .replaceAll(/<(code|bdi|time)\b[^>]*>[\s\S]*?<\/\1>/g, '')
-          .replaceAll(/<(?:dd|div)[^>]* (?:lang="en" )?dir="ltr">[^<]*</g, '<')
           .replaceAll(/<[^>]*>/g, ' ');
         const plain = said.replaceAll(/\{[^}]*\}/g, '').match(/\b[a-z]{5,}\b(?!~|́)/gi) ?? [];
         const given = JSON.stringify(fixtures[name]);
