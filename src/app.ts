@@ -10,6 +10,7 @@ import { securityHeaders } from './http/headers.ts';
 import { health } from './http/health.ts';
 import { issuerHost } from './http/host.ts';
 import { createPage } from './http/page.ts';
+import { requestLimits } from './http/request-limits.ts';
 import { requestLog } from './http/request-log.ts';
 import { sameOrigin } from './http/same-origin.ts';
 import { Templates } from './http/templates.ts';
@@ -75,6 +76,7 @@ export async function createApp(deps: Deps): Promise<App> {
   app.use(errorResponses({ page, log }));
   app.use(health({ knex, engine }));
   app.use(issuerHost(config));
+  app.use(requestLimits());
   app.use(clientIp(config.trustedProxies));
   app.use(sameOrigin(config));
   app.use(assets.middleware);
@@ -94,7 +96,7 @@ export async function createApp(deps: Deps): Promise<App> {
     mailboxRoutes(router, { knex, mail, page });
     routers.push(router);
   }
-  for (const router of routers) app.use(router.routes());
+  for (const router of routers) app.use(router.routes()).use(router.allowedMethods());
   app.use(engine.middleware);
 
   const transport = createMailTransport(config);

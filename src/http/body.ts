@@ -36,7 +36,8 @@ async function readText(ctx: Context): Promise<string> {
   if (Number(ctx.get('content-length') || 0) > LIMIT) throw errors.bodyTooLarge();
   const chunks: Buffer[] = [];
   let size = 0;
-  for await (const chunk of ctx.req) {
+  // The answer travels on the same socket, so giving up must not destroy it.
+  for await (const chunk of ctx.req.iterator({ destroyOnReturn: false })) {
     if (!Buffer.isBuffer(chunk)) continue;
     size += chunk.length;
     if (size > LIMIT) throw errors.bodyTooLarge();

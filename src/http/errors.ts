@@ -11,13 +11,18 @@ export function errorResponses(needs: { page: Page; log: Logger }): Middleware {
   return async (ctx, next) => {
     try {
       await next();
-      if (ctx.status === 404 && ctx.body === undefined) throw errors.notFound();
+      if (ctx.body === undefined && ctx.status === 404) throw errors.notFound();
+      if (ctx.body === undefined && (ctx.status === 405 || ctx.status === 501)) {
+        throw errors.methodNotAllowed();
+      }
     } catch (thrown) {
       const error = explain(thrown);
       if (error.status >= 500 && !(thrown instanceof AppError)) {
         needs.log.error({ err: thrown, correlationId: ctx.state['correlationId'] }, 'request failed');
       }
       ctx.set('Cache-Control', 'no-store');
+      // What is left of a body that is too large is not read.
+      if (error.status === 413) ctx.set('Connection', 'close');
       if (error.retryAfter !== undefined) ctx.set('Retry-After', String(error.retryAfter));
       await answer(needs.page, ctx, error);
     }
@@ -41,7 +46,6 @@ async function answer(page: Page, ctx: Context, error: AppError): Promise<void> 
 function explain(thrown: unknown): AppError {
   if (thrown instanceof AppError) return thrown;
   const status: unknown = thrown instanceof Error && 'status' in thrown ? thrown.status : undefined;
-  if (status === 405) return errors.methodNotAllowed();
   if (status === 400) return errors.badRequest('The request cannot be read.');
   return errors.serverError(thrown);
 }

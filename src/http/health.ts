@@ -11,6 +11,7 @@ export function health(needs: {
 }): Middleware {
   return async (ctx, next) => {
     if (ctx.path === '/healthz') {
+      ctx.set('Cache-Control', 'no-store');
       ctx.body = { status: 'ok' };
       return;
     }

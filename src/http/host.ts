@@ -1,4 +1,4 @@
-import type { Middleware } from 'koa';
+import type { Context, Middleware } from 'koa';
 import { errors } from '../errors.ts';
 
 /**
@@ -7,15 +7,31 @@ import { errors } from '../errors.ts';
  * address, so `/healthz` and `/readyz` answer anybody.
  */
 export function issuerHost(options: { issuer: string }): Middleware {
-  const { host, protocol } = new URL(options.issuer);
+  const { host, origin, protocol } = new URL(options.issuer);
   return (ctx, next) => {
     const { headers, rawHeaders } = ctx.req;
     const hosts = rawHeaders.filter((name, index) => index % 2 === 0 && /^host$/i.test(name));
     if (hosts.length > 1) throw errors.badRequest('The request names more than one host.');
     if (headers.host !== host) throw errors.misdirected();
+    takePath(ctx, origin);
     delete headers['forwarded'];
     headers['x-forwarded-host'] = host;
     headers['x-forwarded-proto'] = protocol.slice(0, -1);
     return next();
   };
+}
+
+/**
+ * A request may name a whole address instead of a path, and then that address counts (RFC 9112 §3.2.2); Koa would
+ * make every absolute address from it.
+ */
+function takePath(ctx: Context, origin: string): void {
+  if (ctx.url.startsWith('/')) return;
+  const target = URL.parse(ctx.url);
+  if (target === null) throw errors.badRequest('The request names no address.');
+  if (target.origin !== origin) throw errors.misdirected();
+  const path = `${target.pathname}${target.search}`;
+  ctx.req.url = path;
+  ctx.originalUrl = path;
+  ctx.request.originalUrl = path;
 }

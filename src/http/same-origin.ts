@@ -6,6 +6,9 @@ const SAFE = new Set(['GET', 'HEAD', 'OPTIONS']);
 /** Where machines post: the request is authenticated by what it carries, and cookies mean nothing. */
 const MACHINES = /^\/(token|request|me|reg|backchannel|device\/auth)(\/|$)/;
 
+/** Where a client's page sends the browser, also by a form (OIDC Core §3.1.2.1). Like a link to it, it changes nothing. */
+const AUTHORIZATION = '/auth';
+
 /**
  * Refuses what another site's page makes a browser send (CSRF): a request that changes something must come from our
  * own pages, by Sec-Fetch-Site or else by Origin. What has neither header is not a browser's cross-site request and
@@ -14,7 +17,7 @@ const MACHINES = /^\/(token|request|me|reg|backchannel|device\/auth)(\/|$)/;
 export function sameOrigin(options: { issuer: string }): Middleware {
   const { origin } = new URL(options.issuer);
   return (ctx, next) => {
-    if (SAFE.has(ctx.method) || MACHINES.test(ctx.path)) return next();
+    if (SAFE.has(ctx.method) || MACHINES.test(ctx.path) || ctx.path === AUTHORIZATION) return next();
     const site = ctx.get('sec-fetch-site');
     const source = ctx.get('origin');
     // Where a browser says both, the first decides: our own forms send `Origin: null`, because our pages send no

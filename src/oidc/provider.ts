@@ -11,6 +11,7 @@ import { SINGLE_FACTOR } from '../authn/levels.ts';
 import { secretMatches } from '../clients/metadata.ts';
 import type { Config } from '../config.ts';
 import { runInUnitOfWork, writer } from '../database/transaction.ts';
+import { overlong, tooLong } from '../http/request-limits.ts';
 import type { Seal } from '../keys/seal.ts';
 import { sha256 } from '../lib/secret.ts';
 import { ReplayGuard } from '../models/replay-guard.ts';
@@ -64,6 +65,8 @@ export function createProvider(needs: EngineNeeds, jwks: JWKS): Provider {
     scopes: ['openid', 'offline_access'],
     claims: { ...CLAIMS_BY_SCOPE, acr: null, sid: null, auth_time: null, iss: null },
     acrValues: [SINGLE_FACTOR],
+    // The engine has one hook that sees every parameter of an authorization request, however it was sent.
+    extraParams: { login_hint: assertShort },
     extraClientMetadata: {
       properties: ['first_party', 'refresh_reuse_interval', 'cors_origins', 'internal_id'],
     },
@@ -168,6 +171,12 @@ async function assertClientAssertion(
     throw new errors.InvalidClientAuth(`exp must be at most ${longest} seconds ahead`);
   }
   if ('crit' in header) throw new errors.InvalidClientAuth('crit is not supported');
+}
+
+/** What was said in a body is bounded like what is said in an address (T-08). */
+async function assertShort(ctx: KoaContextWithOIDC): Promise<void> {
+  const long = overlong(Object.entries(ctx.oidc.params ?? {}));
+  if (long !== undefined) throw new errors.InvalidRequest(tooLong(long));
 }
 
 function corsOrigins(client: object): readonly string[] {

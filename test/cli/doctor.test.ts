@@ -9,9 +9,10 @@ import { startSmtpSink } from '../mail/smtp-sink.ts';
 import { aServer, type TestServer } from '../support/server.ts';
 
 function doctor(environment: Record<string, string>): Promise<Check[]> {
-  const ignore = () => {};
   return examine({ environment, stdin: Readable.from([]), out: ignore, err: ignore });
 }
+
+function ignore(): void {}
 
 function named(checks: readonly Check[], name: string): Check {
   const found = checks.find((check) => check.name === name);
@@ -26,6 +27,15 @@ async function anAnswer(listener: RequestListener): Promise<{ issuer: string; st
   const address = server.address();
   assert(typeof address === 'object' && address !== null);
   return { issuer: `http://127.0.0.1:${address.port}`, stop: () => server.close() };
+}
+
+function discovery(document: (issuer: string) => object): RequestListener {
+  return (request, response) =>
+    void response.end(JSON.stringify(document(`http://${request.headers.host}`)));
+}
+
+function withEndpointElsewhere(issuer: string): object {
+  return { issuer, token_endpoint: `${issuer.replace('http', 'https')}/token` };
 }
 
 describe('lintel doctor', () => {
@@ -43,6 +53,16 @@ describe('lintel doctor', () => {
     };
   });
   after(() => server.stop());
+
+  /** What the doctor says of an issuer that answers like this. */
+  const seen = async (listener: RequestListener, name = 'outside') => {
+    const answer = await anAnswer(listener);
+    try {
+      return named(await doctor({ ...environment, ISSUER: answer.issuer }), name);
+    } finally {
+      answer.stop();
+    }
+  };
 
   it('finds nothing wrong with a server that runs', async () => {
     const checks = await doctor(environment);
@@ -69,11 +89,11 @@ describe('lintel doctor', () => {
     assert.match(message, /does not open/);
   });
 
-  it('changes nothing: a new database stays without keys', async () => {
+  it('changes nothing', async () => {
     const { knex } = server.database;
-    const before = await knex('audit_events').count();
+    const earlier = await knex('audit_events').count();
     await doctor(environment);
-    assert.deepEqual(await knex('audit_events').count(), before);
+    assert.deepEqual(await knex('audit_events').count(), earlier);
   });
 
   it('tells that the role may not create tables', async () => {
@@ -105,7 +125,7 @@ describe('lintel doctor', () => {
       const good = await doctor({ ...environment, SMTP_URL: sink.url });
       assert.equal(named(good, 'mail').status, 'ok');
     } finally {
-      await sink.stop();
+      await sink.close();
     }
     const bad = named(await doctor({ ...environment, SMTP_URL: 'smtp://127.0.0.1:1' }), 'mail');
     assert.equal(bad.status, 'fail');
@@ -113,19 +133,6 @@ describe('lintel doctor', () => {
   });
 
   describe('as seen from outside', () => {
-    const seen = async (listener: RequestListener, name = 'outside') => {
-      const answer = await anAnswer(listener);
-      try {
-        return named(await doctor({ ...environment, ISSUER: answer.issuer }), name);
-      } finally {
-        answer.stop();
-      }
-    };
-    const discovery =
-      (document: (issuer: string) => object): RequestListener =>
-      (request, response) =>
-        response.end(JSON.stringify(document(`http://${request.headers.host}`)));
-
     it('tells that the issuer is another (OpenID Connect Discovery §4.3)', async () => {
       const { status, message } = await seen(discovery((issuer) => ({ issuer: `${issuer}/` })));
       assert.equal(status, 'fail');
@@ -133,8 +140,7 @@ describe('lintel doctor', () => {
     });
 
     it('tells that endpoints are elsewhere', async () => {
-      const document = (issuer: string) => ({ issuer, token_endpoint: `${issuer.replace('http', 'https')}/token` });
-      const { status, message } = await seen(discovery(document), 'endpoints');
+      const { status, message } = await seen(discovery(withEndpointElsewhere), 'endpoints');
       assert.equal(status, 'fail');
       assert.match(message, /such as token_endpoint https:/);
     });
