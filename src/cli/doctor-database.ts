@@ -1,4 +1,5 @@
 import type { Knex } from 'knex';
+import { DatabaseError } from 'pg';
 import type { Config } from '../config.ts';
 import { pendingMigrations, schemaState } from '../database/migrate.ts';
 import { AppError } from '../errors.ts';
@@ -11,6 +12,7 @@ import type { Check } from './doctor.ts';
 import { openDatabase } from './operator.ts';
 
 const OLDEST = 150_000;
+const INSUFFICIENT_PRIVILEGE = '42501';
 /** Milliseconds between the two clocks from which on tokens and links behave oddly. */
 const SKEW_WARN = 2_000;
 const SKEW_FAIL = 30_000;
@@ -28,16 +30,28 @@ export async function checkDatabase(config: Config, log: Logger): Promise<Check[
   try {
     const { knex, close } = await openDatabase(config, log);
     try {
+      const checks = [await checkServer(knex, config), await checkClock(knex)];
+      if (checks.some(({ status }) => status === 'fail')) return checks;
       const schema = await checkSchema(knex);
-      const checks = [await checkServer(knex, config), await checkClock(knex), schema];
-      return schema.status === 'ok' ? [...checks, ...(await checkKeys(knex, config))] : checks;
+      return [...checks, schema, ...(schema.status === 'ok' ? await checkKeys(knex, config) : [])];
     } finally {
       await close();
     }
   } catch (error) {
-    if (!(error instanceof AppError)) throw error;
-    return [{ name: 'database', status: 'fail', message: error.message }];
+    return [explain(error)];
   }
+}
+
+function explain(error: unknown): Check {
+  const name = 'database';
+  if (error instanceof AppError) return { name, status: 'fail', message: error.message };
+  if (!(error instanceof DatabaseError) || error.code !== INSUFFICIENT_PRIVILEGE) throw error;
+  return {
+    name,
+    status: 'fail',
+    message: error.message,
+    fix: 'Let the role in DATABASE_URL own the tables: ALTER TABLE … OWNER TO it.',
+  };
 }
 
 async function checkServer(knex: Knex, config: Config): Promise<Check> {

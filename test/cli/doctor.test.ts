@@ -108,8 +108,12 @@ describe('lintel doctor', () => {
       assert.equal(database.status, 'fail');
       assert.match(database.message, /may not create tables/);
       assert.match(database.fix ?? '', /GRANT/);
+      await knex.raw(`GRANT CREATE ON SCHEMA public TO ${role}; GRANT CREATE ON DATABASE ${address.pathname.slice(1)} TO ${role}`);
+      const again = named(await doctor({ ...environment, DATABASE_URL: address.href }), 'database');
+      assert.match(again.message, /permission denied for table/);
+      assert.match(again.fix ?? '', /own the tables/);
     } finally {
-      await knex.raw(`DROP ROLE ${role}`);
+      await knex.raw(`DROP OWNED BY ${role}; DROP ROLE ${role}`);
     }
   });
 
@@ -125,7 +129,7 @@ describe('lintel doctor', () => {
       const good = await doctor({ ...environment, SMTP_URL: sink.url });
       assert.equal(named(good, 'mail').status, 'ok');
     } finally {
-      await sink.close();
+      await sink.stop();
     }
     const bad = named(await doctor({ ...environment, SMTP_URL: 'smtp://127.0.0.1:1' }), 'mail');
     assert.equal(bad.status, 'fail');
