@@ -1,15 +1,15 @@
-import { readFileSync } from 'node:fs';
-import { runCommand } from './cli/run.ts';
-import { allVerbs } from './cli/verbs.ts';
+import { readFileSync } from "node:fs";
+import { runCommand } from "./cli/run.ts";
+import { allVerbs } from "./cli/verbs.ts";
 
 /** The command line, `lintel`: one process for one verb. */
-const manifest = readFileSync(new URL('../package.json', import.meta.url), 'utf8');
+const manifest = readFileSync(new URL("../package.json", import.meta.url), "utf8");
 const { version } = JSON.parse(manifest) as { version: string };
 
 // The server's code is loaded by the verbs that need it, and by no other.
 const verbs = allVerbs({
-  run: async (environment) => (await import('./main.ts')).run({ ...environment }),
-  migrateJobs: async (url, log) => (await import('./jobs/worker.ts')).migrateJobs(url, log),
+  run: async (environment) => (await import("./main.ts")).run({ ...environment }),
+  migrateJobs: async (url, log) => (await import("./jobs/worker.ts")).migrateJobs(url, log),
 });
 
 process.exitCode = await runCommand(verbs, version, process.argv.slice(2), {

@@ -11,8 +11,8 @@ function settingsTable(): string {
   const rows = Object.entries(SETTINGS).map(([name, setting]) => {
     const isSecret = SECRETS.some((secret) => secret === name);
     const parsed = z.safeParse(setting, undefined);
-    const value: unknown = parsed.success ? parsed.data : undefined;
-    const byDefault = value === undefined ? '' : `\`${Array.isArray(value) ? value.join(',') : String(value)}\``;
+    const value = parsed.success ? (parsed.data as string | number | string[] | undefined) : undefined;
+    const byDefault = value === undefined ? '' : `\`${[value].flat().join()}\``;
     return `| \`${name}\`${isSecret ? ' *' : ''} | ${byDefault} | ${setting.description ?? ''} |`;
   });
   return ['| Name | Default | What it is |', '|---|---|---|', ...rows, ''].join('\n');

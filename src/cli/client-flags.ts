@@ -1,150 +1,150 @@
-import { readFile } from 'node:fs/promises';
-import { AUTH_METHODS, GRANT_TYPES, type ClientMetadata } from '../clients/schema.ts';
-import { errors } from '../errors.ts';
-import { readStdin, type Io } from './io.ts';
-import { readWhole } from './paging.ts';
-import type { Option } from './verb.ts';
+import { readFile } from "node:fs/promises";
+import { AUTH_METHODS, GRANT_TYPES, type ClientMetadata } from "../clients/schema.ts";
+import { errors } from "../errors.ts";
+import { readStdin, type Io } from "./io.ts";
+import { readWhole } from "./paging.ts";
+import type { Option } from "./verb.ts";
 
 interface Flag extends Option {
   readonly field: keyof ClientMetadata;
   /** How the text of the command line becomes the value of the metadata; text unless said. */
-  readonly as?: 'number' | 'json-file';
+  readonly as?: "number" | "json-file";
 }
 
 /** One option for every field of the metadata that a person may choose. */
 const FLAGS = {
-  'redirect-uri': {
-    field: 'redirect_uris',
-    type: 'string',
+  "redirect-uri": {
+    field: "redirect_uris",
+    type: "string",
     multiple: true,
-    value: 'URL',
-    help: 'where people come back to after signing in',
+    value: "URL",
+    help: "where people come back to after signing in",
   },
-  'post-logout-redirect-uri': {
-    field: 'post_logout_redirect_uris',
-    type: 'string',
+  "post-logout-redirect-uri": {
+    field: "post_logout_redirect_uris",
+    type: "string",
     multiple: true,
-    value: 'URL',
-    help: 'where people come back to after signing out',
+    value: "URL",
+    help: "where people come back to after signing out",
   },
   grant: {
-    field: 'grant_types',
-    type: 'string',
+    field: "grant_types",
+    type: "string",
     multiple: true,
-    value: 'GRANT',
-    help: `${GRANT_TYPES.join(', ')}; authorization_code unless said`,
+    value: "GRANT",
+    help: `${GRANT_TYPES.join(", ")}; authorization_code unless said`,
   },
-  'auth-method': {
-    field: 'token_endpoint_auth_method',
-    type: 'string',
-    value: 'METHOD',
-    help: `${AUTH_METHODS.join(', ')}; client_secret_basic unless said`,
+  "auth-method": {
+    field: "token_endpoint_auth_method",
+    type: "string",
+    value: "METHOD",
+    help: `${AUTH_METHODS.join(", ")}; client_secret_basic unless said`,
   },
-  'auth-signing-alg': {
-    field: 'token_endpoint_auth_signing_alg',
-    type: 'string',
-    value: 'ALG',
-    help: 'the one algorithm of its private_key_jwt assertions',
+  "auth-signing-alg": {
+    field: "token_endpoint_auth_signing_alg",
+    type: "string",
+    value: "ALG",
+    help: "the one algorithm of its private_key_jwt assertions",
   },
   type: {
-    field: 'application_type',
-    type: 'string',
-    value: 'TYPE',
-    help: 'web, or native for an application on a device',
+    field: "application_type",
+    type: "string",
+    value: "TYPE",
+    help: "web, or native for an application on a device",
   },
   scope: {
-    field: 'scope',
-    type: 'string',
-    value: 'SCOPES',
-    help: 'the scopes it may ask for, separated by spaces; all unless said',
+    field: "scope",
+    type: "string",
+    value: "SCOPES",
+    help: "the scopes it may ask for, separated by spaces; all unless said",
   },
   jwks: {
-    field: 'jwks',
-    as: 'json-file',
-    type: 'string',
-    value: 'FILE',
-    help: 'its public keys, as a JSON file',
+    field: "jwks",
+    as: "json-file",
+    type: "string",
+    value: "FILE",
+    help: "its public keys, as a JSON file",
   },
-  'jwks-uri': {
-    field: 'jwks_uri',
-    type: 'string',
-    value: 'URL',
-    help: 'where it publishes its public keys',
+  "jwks-uri": {
+    field: "jwks_uri",
+    type: "string",
+    value: "URL",
+    help: "where it publishes its public keys",
   },
-  'id-token-alg': {
-    field: 'id_token_signed_response_alg',
-    type: 'string',
-    value: 'ALG',
-    help: 'ES256 or RS256; ES256 unless said',
+  "id-token-alg": {
+    field: "id_token_signed_response_alg",
+    type: "string",
+    value: "ALG",
+    help: "ES256 or RS256; ES256 unless said",
   },
-  'default-max-age': {
-    field: 'default_max_age',
-    as: 'number',
-    type: 'string',
-    value: 'SECONDS',
-    help: 'how old a sign-in may be',
+  "default-max-age": {
+    field: "default_max_age",
+    as: "number",
+    type: "string",
+    value: "SECONDS",
+    help: "how old a sign-in may be",
   },
-  'require-auth-time': {
-    field: 'require_auth_time',
-    type: 'boolean',
-    help: 'always say when the person signed in',
+  "require-auth-time": {
+    field: "require_auth_time",
+    type: "boolean",
+    help: "always say when the person signed in",
   },
-  'client-uri': { field: 'client_uri', type: 'string', value: 'URL', help: 'its home page' },
-  'logo-uri': { field: 'logo_uri', type: 'string', value: 'URL', help: 'its logo' },
-  'policy-uri': { field: 'policy_uri', type: 'string', value: 'URL', help: 'its privacy policy' },
-  'tos-uri': { field: 'tos_uri', type: 'string', value: 'URL', help: 'its terms of service' },
-  'initiate-login-uri': {
-    field: 'initiate_login_uri',
-    type: 'string',
-    value: 'URL',
-    help: 'where a sign-in can be started again',
+  "client-uri": { field: "client_uri", type: "string", value: "URL", help: "its home page" },
+  "logo-uri": { field: "logo_uri", type: "string", value: "URL", help: "its logo" },
+  "policy-uri": { field: "policy_uri", type: "string", value: "URL", help: "its privacy policy" },
+  "tos-uri": { field: "tos_uri", type: "string", value: "URL", help: "its terms of service" },
+  "initiate-login-uri": {
+    field: "initiate_login_uri",
+    type: "string",
+    value: "URL",
+    help: "where a sign-in can be started again",
   },
   contact: {
-    field: 'contacts',
-    type: 'string',
+    field: "contacts",
+    type: "string",
     multiple: true,
-    value: 'ADDRESS',
-    help: 'e-mail address of whoever is responsible',
+    value: "ADDRESS",
+    help: "e-mail address of whoever is responsible",
   },
   dpop: {
-    field: 'dpop_bound_access_tokens',
-    type: 'boolean',
-    help: 'tokens are bound to its key (RFC 9449)',
+    field: "dpop_bound_access_tokens",
+    type: "boolean",
+    help: "tokens are bound to its key (RFC 9449)",
   },
-  'require-par': {
-    field: 'require_pushed_authorization_requests',
-    type: 'boolean',
-    help: 'requests are pushed first (RFC 9126)',
+  "require-par": {
+    field: "require_pushed_authorization_requests",
+    type: "boolean",
+    help: "requests are pushed first (RFC 9126)",
   },
-  'first-party': {
-    field: 'first_party',
-    type: 'boolean',
-    help: 'it is yours: nobody is asked for consent',
+  "first-party": {
+    field: "first_party",
+    type: "boolean",
+    help: "it is yours: nobody is asked for consent",
   },
-  'refresh-reuse-interval': {
-    field: 'refresh_reuse_interval',
-    as: 'number',
-    type: 'string',
-    value: 'SECONDS',
-    help: 'how long the previous refresh token still works; 10 unless said',
+  "refresh-reuse-interval": {
+    field: "refresh_reuse_interval",
+    as: "number",
+    type: "string",
+    value: "SECONDS",
+    help: "how long the previous refresh token still works; 10 unless said",
   },
-  'cors-origin': {
-    field: 'cors_origins',
-    type: 'string',
+  "cors-origin": {
+    field: "cors_origins",
+    type: "string",
     multiple: true,
-    value: 'ORIGIN',
-    help: 'origin whose scripts may call the token endpoint',
+    value: "ORIGIN",
+    help: "origin whose scripts may call the token endpoint",
   },
 } as const satisfies Record<string, Flag>;
 
 /** The options of `client add` and `client update`. */
 export const CLIENT_OPTIONS = {
-  name: { type: 'string', value: 'NAME', help: 'what people know the application as' },
+  name: { type: "string", value: "NAME", help: "what people know the application as" },
   ...FLAGS,
   file: {
-    type: 'string',
-    value: 'FILE',
-    help: 'its metadata as JSON (RFC 7591), `-` for standard input; other options come on top',
+    type: "string",
+    value: "FILE",
+    help: "its metadata as JSON (RFC 7591), `-` for standard input; other options come on top",
   },
 } as const satisfies Record<string, Option>;
 
@@ -159,15 +159,15 @@ export async function readMetadata(
   verbName: string,
 ): Promise<Record<string, unknown>> {
   const { file } = values;
-  const metadata = typeof file === 'string' ? await readObject(io, file) : {};
-  if (values['name'] !== undefined) metadata['client_name'] = values['name'];
+  const metadata = typeof file === "string" ? await readObject(io, file) : {};
+  if (values["name"] !== undefined) metadata["client_name"] = values["name"];
   for (const [name, flag] of Object.entries<Flag>(FLAGS)) {
     const value = values[name];
     if (value === undefined) continue;
     metadata[flag.field] = value;
-    if (typeof value !== 'string') continue;
-    if (flag.as === 'number') metadata[flag.field] = readWhole(name, value, verbName);
-    if (flag.as === 'json-file') metadata[flag.field] = await readObject(io, value);
+    if (typeof value !== "string") continue;
+    if (flag.as === "number") metadata[flag.field] = readWhole(name, value, verbName);
+    if (flag.as === "json-file") metadata[flag.field] = await readObject(io, value);
   }
   return metadata;
 }
@@ -175,11 +175,13 @@ export async function readMetadata(
 async function readObject(io: Io, path: string): Promise<Record<string, unknown>> {
   let value: unknown;
   try {
-    value = JSON.parse(path === '-' ? await readStdin(io) : await readFile(path, 'utf8'));
+    value = JSON.parse(path === "-" ? await readStdin(io) : await readFile(path, "utf8"));
   } catch (error) {
-    throw errors.invalidClientMetadata(`${path} cannot be read as JSON: ${(error as Error).message}`);
+    throw errors.invalidClientMetadata(
+      `${path} cannot be read as JSON: ${(error as Error).message}`,
+    );
   }
-  if (typeof value !== 'object' || value === null || Array.isArray(value))
+  if (typeof value !== "object" || value === null || Array.isArray(value))
     throw errors.invalidClientMetadata(`${path} must hold a JSON object`);
   return { ...value };
 }

@@ -1,14 +1,14 @@
-import { ConfigError, readConfig, type Config } from '../config.ts';
-import { checkDatabase } from './doctor-database.ts';
-import { checkDiscovery } from './doctor-discovery.ts';
-import { checkMail } from './doctor-mail.ts';
-import type { Io } from './io.ts';
-import { cliLog } from './with-operator.ts';
+import { ConfigError, readConfig, type Config } from "../config.ts";
+import { checkDatabase } from "./doctor-database.ts";
+import { checkDiscovery } from "./doctor-discovery.ts";
+import { checkMail } from "./doctor-mail.ts";
+import type { Io } from "./io.ts";
+import { cliLog } from "./with-operator.ts";
 
 /** What one look at the installation found, and what to do about it. */
 export interface Check {
   readonly name: string;
-  readonly status: 'ok' | 'warn' | 'fail';
+  readonly status: "ok" | "warn" | "fail";
   readonly message: string;
   readonly fix?: string;
 }
@@ -23,11 +23,15 @@ export async function examine(io: Io): Promise<Check[]> {
     config = readConfig(io.environment);
   } catch (error) {
     if (!(error instanceof ConfigError)) throw error;
-    return error.problems.map((problem) => ({ name: 'settings', status: 'fail', message: problem }));
+    return error.problems.map((problem) => ({
+      name: "settings",
+      status: "fail",
+      message: problem,
+    }));
   }
   const settings = `${config.mode}, issuer ${config.issuer}`;
   return [
-    { name: 'settings', status: 'ok', message: settings },
+    { name: "settings", status: "ok", message: settings },
     ...(await checkDatabase(config, cliLog(io))),
     await checkMail(config),
     ...(await checkDiscovery(config)),

@@ -10,7 +10,7 @@ export interface Io {
 export async function readStdin(io: Io): Promise<string> {
   const chunks: Buffer[] = [];
   for await (const chunk of io.stdin) chunks.push(Buffer.from(chunk));
-  return Buffer.concat(chunks).toString('utf8');
+  return Buffer.concat(chunks).toString("utf8");
 }
 
 /** Writes a value as JSON for programs. */
@@ -24,13 +24,18 @@ export function printTable(
   headings: readonly string[],
   rows: readonly (readonly string[])[],
 ): void {
-  const all = [headings.map((heading) => heading.toUpperCase()), ...rows.map((row) => row.map(harmless))];
+  const all = [
+    headings.map((heading) => heading.toUpperCase()),
+    ...rows.map((row) => row.map(harmless)),
+  ];
   const widths = headings.map((_, column) =>
-    Math.max(...all.map((row) => Array.from(row[column] ?? '').length)),
+    Math.max(...all.map((row) => Array.from(row[column] ?? "").length)),
   );
   for (const row of all) {
-    const cells = row.map((cell, column) => cell + ' '.repeat((widths[column] ?? 0) - Array.from(cell).length));
-    io.out(`${cells.join('  ').trimEnd()}\n`);
+    const cells = row.map(
+      (cell, column) => cell + " ".repeat((widths[column] ?? 0) - Array.from(cell).length),
+    );
+    io.out(`${cells.join("  ").trimEnd()}\n`);
   }
 }
 
@@ -42,13 +47,13 @@ export function printFields(io: Io, fields: Readonly<Record<string, unknown>>): 
 }
 
 function inWords(value: unknown): string {
-  if (typeof value === 'string') return value;
-  if (Array.isArray(value) && value.every((item) => typeof item === 'string'))
-    return value.length === 0 ? 'none' : value.join(' ');
+  if (typeof value === "string") return value;
+  if (Array.isArray(value) && value.every((item) => typeof item === "string"))
+    return value.length === 0 ? "none" : value.join(" ");
   return JSON.stringify(value);
 }
 
 /** What others named must not move the cursor, change colours or turn the line around. */
 function harmless(text: string): string {
-  return text.replaceAll(/[\p{Cc}\p{Cf}]/gu, '\u{fffd}');
+  return text.replaceAll(/[\p{Cc}\p{Cf}]/gu, "\u{fffd}");
 }

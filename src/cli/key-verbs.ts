@@ -1,18 +1,18 @@
-import type { TransactionOrKnex } from 'objection';
-import { record } from '../audit/record.ts';
-import { ensureKeys } from '../keys/keystore.ts';
-import { JWKS_MAX_AGE, rotate, type KeyChanges, type RotationPlan } from '../keys/rotation.ts';
-import { SigningKey } from '../models/signing-key.ts';
-import { printJson, printTable, type Io } from './io.ts';
-import { readWhole } from './paging.ts';
-import { verb, type Verb } from './verb.ts';
-import { withOperator } from './with-operator.ts';
+import type { TransactionOrKnex } from "objection";
+import { record } from "../audit/record.ts";
+import { ensureKeys } from "../keys/keystore.ts";
+import { JWKS_MAX_AGE, rotate, type KeyChanges, type RotationPlan } from "../keys/rotation.ts";
+import { SigningKey } from "../models/signing-key.ts";
+import { printJson, printTable, type Io } from "./io.ts";
+import { readWhole } from "./paging.ts";
+import { verb, type Verb } from "./verb.ts";
+import { withOperator } from "./with-operator.ts";
 
 /** `lintel keys …` */
 export const KEY_VERBS: readonly Verb[] = [
   verb({
-    name: 'keys list',
-    summary: 'list the signing keys',
+    name: "keys list",
+    summary: "list the signing keys",
     async run({ io, json, config }) {
       const keys = await withOperator({ io, config }, ({ knex }) => findKeys(knex));
       printKeys(io, keys, json);
@@ -20,15 +20,23 @@ export const KEY_VERBS: readonly Verb[] = [
   }),
 
   verb({
-    name: 'keys rotate',
-    summary: 'give every signing key a successor',
+    name: "keys rotate",
+    summary: "give every signing key a successor",
     options: {
-      lead: { type: 'string', value: 'SECONDS', help: 'how long the new keys are published before they sign; a day unless said' },
-      retire: { type: 'string', value: 'SECONDS', help: 'how long the old keys stay published after that; 15 days unless said' },
+      lead: {
+        type: "string",
+        value: "SECONDS",
+        help: "how long the new keys are published before they sign; a day unless said",
+      },
+      retire: {
+        type: "string",
+        value: "SECONDS",
+        help: "how long the old keys stay published after that; 15 days unless said",
+      },
     },
     details:
       `Verifiers keep our keys for ${JWKS_MAX_AGE / 1000} seconds: with a shorter lead some will refuse tokens for a while.\n` +
-      'For a leaked key, `--lead 0 --retire 0` replaces it at once and makes every token it signed invalid.',
+      "For a leaked key, `--lead 0 --retire 0` replaces it at once and makes every token it signed invalid.",
     async run({ io, values, json, config }) {
       const plan = readPlan(values);
       const keys = await withOperator({ io, config }, async ({ knex, seal }) => {
@@ -45,48 +53,54 @@ export const KEY_VERBS: readonly Verb[] = [
   }),
 ];
 
-function readPlan({ lead, retire }: { lead?: string | undefined; retire?: string | undefined }): RotationPlan {
+function readPlan({
+  lead,
+  retire,
+}: {
+  lead?: string | undefined;
+  retire?: string | undefined;
+}): RotationPlan {
   return {
-    ...(lead === undefined ? {} : { lead: milliseconds('lead', lead) }),
-    ...(retire === undefined ? {} : { retire: milliseconds('retire', retire) }),
+    ...(lead === undefined ? {} : { lead: milliseconds("lead", lead) }),
+    ...(retire === undefined ? {} : { retire: milliseconds("retire", retire) }),
   };
 }
 
 function milliseconds(flag: string, text: string): number {
-  return readWhole(flag, text, 'keys rotate') * 1000;
+  return readWhole(flag, text, "keys rotate") * 1000;
 }
 
 async function recordChanges(db: TransactionOrKnex, changes: KeyChanges): Promise<void> {
   const kinds = [
-    ['key.created', changes.created],
-    ['key.rotated', changes.activated],
-    ['key.retired', changes.retired],
+    ["key.created", changes.created],
+    ["key.rotated", changes.activated],
+    ["key.retired", changes.retired],
   ] as const;
   const keys = await SigningKey.query(db);
   for (const [type, ids] of kinds) {
     for (const kid of ids) {
       const alg = keys.find((key) => key.kid === kid)?.alg;
-      const target = { type: 'signing_key', id: kid };
-      await record(db, { type, actor: { type: 'system' }, target, details: { alg } });
+      const target = { type: "signing_key", id: kid };
+      await record(db, { type, actor: { type: "system" }, target, details: { alg } });
     }
   }
 }
 
 async function findKeys(db: TransactionOrKnex): Promise<SigningKey[]> {
-  return SigningKey.query(db).where({ usage: 'oidc_sig' }).orderBy(['alg', 'createdAt', 'kid']);
+  return SigningKey.query(db).where({ usage: "oidc_sig" }).orderBy(["alg", "createdAt", "kid"]);
 }
 
 function printKeys(io: Io, keys: readonly SigningKey[], json: boolean): void {
   if (json) return printJson(io, keys.map(presentKey));
   printTable(
     io,
-    ['kid', 'alg', 'state', 'signs from', 'published until'],
+    ["kid", "alg", "state", "signs from", "published until"],
     keys.map((key) => [
       key.kid,
       key.alg,
       key.state,
       key.activateAt.toISOString(),
-      key.retireAt?.toISOString() ?? '',
+      key.retireAt?.toISOString() ?? "",
     ]),
   );
 }

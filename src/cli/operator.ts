@@ -1,13 +1,13 @@
-import type { Knex } from 'knex';
-import type { Config } from '../config.ts';
-import { connect } from '../database/connect.ts';
-import { startEmbeddedPostgres } from '../database/embedded.ts';
-import { migrateToLatest, schemaState } from '../database/migrate.ts';
-import { ensurePartitions } from '../database/partitions.ts';
-import { AppError, errors } from '../errors.ts';
-import { openSeal, type Seal } from '../keys/seal.ts';
-import { developmentKey } from '../lib/development-key.ts';
-import type { Logger } from '../lib/log.ts';
+import type { Knex } from "knex";
+import type { Config } from "../config.ts";
+import { connect } from "../database/connect.ts";
+import { startEmbeddedPostgres } from "../database/embedded.ts";
+import { migrateToLatest, schemaState } from "../database/migrate.ts";
+import { ensurePartitions } from "../database/partitions.ts";
+import { AppError, errors } from "../errors.ts";
+import { openSeal, type Seal } from "../keys/seal.ts";
+import { developmentKey } from "../lib/development-key.ts";
+import type { Logger } from "../lib/log.ts";
 
 /** A database as the settings name it, or the embedded one. */
 export interface OpenDatabase {
@@ -35,14 +35,14 @@ export async function openDatabase(config: Config, log: Logger): Promise<OpenDat
     config.databaseUrl === undefined
       ? await startEmbeddedPostgres({ dataDir: config.dataDir, log })
       : undefined;
-  const url = config.databaseUrl ?? embedded?.url ?? '';
-  const knex = connect({ url, applicationName: 'lintel cli', poolMax: 3 });
+  const url = config.databaseUrl ?? embedded?.url ?? "";
+  const knex = connect({ url, applicationName: "lintel cli", poolMax: 3 });
   const close = async (): Promise<void> => {
     await knex.destroy();
     await embedded?.stop();
   };
   try {
-    await knex.raw('SELECT 1');
+    await knex.raw("SELECT 1");
   } catch (error) {
     await close();
     throw unavailable(error);
@@ -60,8 +60,8 @@ export async function openOperator(config: Config, log: Logger): Promise<Operato
   const { knex, close } = await openDatabase(config, log);
   try {
     const state = await schemaState(knex);
-    if (state !== 'current') {
-      if (config.mode === 'production') throw errors.schemaNotCurrent(state);
+    if (state !== "current") {
+      if (config.mode === "production") throw errors.schemaNotCurrent(state);
       await migrateToLatest(knex, log);
     }
     await ensurePartitions(knex, new Date());
@@ -80,9 +80,9 @@ export async function openOperator(config: Config, log: Logger): Promise<Operato
 /** Without the address, which may hold a password. */
 function unavailable(error: unknown): AppError {
   const { message, code } = error as NodeJS.ErrnoException;
-  const reason = message || code || 'no answer';
+  const reason = message || code || "no answer";
   return new AppError(
-    'database_unavailable',
+    "database_unavailable",
     500,
     `The database does not answer (${reason}). Check DATABASE_URL and that PostgreSQL runs.`,
     { cause: error },

@@ -1,13 +1,17 @@
-import type { Io } from './io.ts';
-import { UsageError, type Options, type Values } from './verb.ts';
+import type { Io } from "./io.ts";
+import { UsageError, type Options, type Values } from "./verb.ts";
 
 const DEFAULT_LIMIT = 50;
 const MAX_LIMIT = 200;
 
 /** Options of every verb that lists. */
 export const PAGING = {
-  limit: { type: 'string', value: 'N', help: `how many, ${DEFAULT_LIMIT} unless said, ${MAX_LIMIT} at most` },
-  after: { type: 'string', value: 'ID', help: 'begin after this one' },
+  limit: {
+    type: "string",
+    value: "N",
+    help: `how many, ${DEFAULT_LIMIT} unless said, ${MAX_LIMIT} at most`,
+  },
+  after: { type: "string", value: "ID", help: "begin after this one" },
 } as const satisfies Options;
 
 /** @throws UsageError */
@@ -15,7 +19,7 @@ export function readPaging(
   { limit, after }: Values<typeof PAGING>,
   verbName: string,
 ): { limit: number; after: string | undefined } {
-  const number = limit === undefined ? DEFAULT_LIMIT : readWhole('limit', limit, verbName);
+  const number = limit === undefined ? DEFAULT_LIMIT : readWhole("limit", limit, verbName);
   if (number < 1 || number > MAX_LIMIT)
     throw new UsageError(`--limit must be from 1 to ${MAX_LIMIT}.`, verbName);
   return { limit: number, after };

@@ -1,9 +1,9 @@
-import { parseArgs } from 'node:util';
-import { ConfigError, readConfig } from '../config.ts';
-import { AppError } from '../errors.ts';
-import { COMMON, helpOf, helpOfVerb } from './help.ts';
-import type { Io } from './io.ts';
-import { UsageError, type Options, type Values, type Verb } from './verb.ts';
+import { parseArgs } from "node:util";
+import { ConfigError, readConfig } from "../config.ts";
+import { AppError } from "../errors.ts";
+import { COMMON, helpOf, helpOfVerb } from "./help.ts";
+import type { Io } from "./io.ts";
+import { UsageError, type Options, type Values, type Verb } from "./verb.ts";
 
 const OK = 0;
 const FAILED = 1;
@@ -23,11 +23,12 @@ export async function runCommand(
     return await dispatch(verbs, version, args, io);
   } catch (error) {
     if (error instanceof UsageError) {
-      const more = ['lintel', error.verb, '--help'].filter((word) => word !== undefined);
-      io.err(`lintel: ${error.message} See \`${more.join(' ')}\`.\n`);
+      const more = ["lintel", error.verb, "--help"].filter((word) => word !== undefined);
+      io.err(`lintel: ${error.message} See \`${more.join(" ")}\`.\n`);
       return WRONG_USAGE;
     }
-    if (error instanceof ConfigError || error instanceof AppError) io.err(`lintel: ${error.message}\n`);
+    if (error instanceof ConfigError || error instanceof AppError)
+      io.err(`lintel: ${error.message}\n`);
     else io.err(`lintel: unexpected error: ${stackOf(error, io)}\n`);
     return FAILED;
   }
@@ -40,7 +41,7 @@ async function dispatch(
   io: Io,
 ): Promise<number> {
   const [first, ...others] = args;
-  if (first === '--version') {
+  if (first === "--version") {
     io.out(`${version}\n`);
     return OK;
   }
@@ -48,16 +49,16 @@ async function dispatch(
     io.err(helpOf(verbs));
     return WRONG_USAGE;
   }
-  if (first === '--help' || first === '-h') {
+  if (first === "--help" || first === "-h") {
     io.out(helpOf(verbs));
     return OK;
   }
-  if (first === 'help') return explain(verbs, others, io);
+  if (first === "help") return explain(verbs, others, io);
 
   const found = findVerb(verbs, args);
   if (found !== undefined) return runVerb(found, args.slice(wordsOf(found).length), io);
   if (isGroup(verbs, first)) {
-    const wantsHelp = others[0] === '--help' || others[0] === '-h';
+    const wantsHelp = others[0] === "--help" || others[0] === "-h";
     if (!wantsHelp && others[0] !== undefined)
       throw new UsageError(`There is no verb \`${first} ${others[0]}\`.`, first);
     (wantsHelp ? io.out : io.err)(helpOf(verbs, first));
@@ -72,14 +73,14 @@ function explain(verbs: readonly Verb[], words: readonly string[], io: Io): numb
   if (first === undefined) io.out(helpOf(verbs));
   else if (found !== undefined) io.out(helpOfVerb(found));
   else if (isGroup(verbs, first)) io.out(helpOf(verbs, first));
-  else throw new UsageError(`There is no verb \`${words.join(' ')}\`.`);
+  else throw new UsageError(`There is no verb \`${words.join(" ")}\`.`);
   return OK;
 }
 
 async function runVerb(found: Verb, args: readonly string[], io: Io): Promise<number> {
   const options: Options = { ...found.options, ...COMMON };
   const { values, positionals } = parse(found.name, options, args);
-  if (values['help'] === true) {
+  if (values["help"] === true) {
     io.out(helpOfVerb(found));
     return OK;
   }
@@ -92,7 +93,7 @@ async function runVerb(found: Verb, args: readonly string[], io: Io): Promise<nu
     io,
     values: values as Values<Options>,
     words: positionals,
-    json: values['json'] === true,
+    json: values["json"] === true,
     config: () => readConfig(io.environment),
   });
   return code ?? OK;
@@ -106,7 +107,7 @@ function parse(
   const wanted = Object.fromEntries(
     Object.entries(options).map(([flag, { type, multiple = false }]) => [flag, { type, multiple }]),
   );
-  const withShort = { ...wanted, help: { type: 'boolean' as const, short: 'h' } };
+  const withShort = { ...wanted, help: { type: "boolean" as const, short: "h" } };
   try {
     return parseArgs({
       args: [...args],
@@ -116,8 +117,8 @@ function parse(
     });
   } catch (error) {
     const { code, message } = error as NodeJS.ErrnoException;
-    if (code?.startsWith('ERR_PARSE_ARGS') !== true) throw error;
-    throw new UsageError(`${message.split('. ')[0]?.replace(/\.$/, '')}.`, name);
+    if (code?.startsWith("ERR_PARSE_ARGS") !== true) throw error;
+    throw new UsageError(`${message.split(". ")[0]?.replace(/\.$/, "")}.`, name);
   }
 }
 
@@ -137,13 +138,13 @@ function isGroup(verbs: readonly Verb[], word: string): boolean {
 }
 
 function wordsOf({ name }: Verb): string[] {
-  return name.split(' ');
+  return name.split(" ");
 }
 
 /** A bug, or something about the machine that nobody foresaw; the stack only for who asks for it. */
 function stackOf(error: unknown, { environment }: Io): string {
   if (!(error instanceof Error)) return String(error);
   const { code }: NodeJS.ErrnoException = error;
-  const isDebugging = ['debug', 'trace'].includes(environment['LOG_LEVEL'] ?? '');
+  const isDebugging = ["debug", "trace"].includes(environment["LOG_LEVEL"] ?? "");
   return isDebugging ? (error.stack ?? error.message) : error.message || (code ?? error.name);
 }

@@ -1,17 +1,17 @@
-import { migrateToLatest, pendingMigrations, schemaState } from '../database/migrate.ts';
-import { ensurePartitions } from '../database/partitions.ts';
-import type { Logger } from '../lib/log.ts';
-import { issueSetupLink } from '../setup/setup-link.ts';
-import { examine } from './doctor.ts';
-import { printFields, printJson, type Io } from './io.ts';
-import { openDatabase } from './operator.ts';
-import { verb, type Verb } from './verb.ts';
-import { cliLog, withOperator } from './with-operator.ts';
+import { migrateToLatest, pendingMigrations, schemaState } from "../database/migrate.ts";
+import { ensurePartitions } from "../database/partitions.ts";
+import type { Logger } from "../lib/log.ts";
+import { issueSetupLink } from "../setup/setup-link.ts";
+import { examine } from "./doctor.ts";
+import { printFields, printJson, type Io } from "./io.ts";
+import { openDatabase } from "./operator.ts";
+import { verb, type Verb } from "./verb.ts";
+import { cliLog, withOperator } from "./with-operator.ts";
 
 /** What these verbs start but do not know; loaded when it is called. */
 export interface Server {
   /** Runs the server as this process. */
-  readonly run: (environment: Io['environment']) => Promise<void>;
+  readonly run: (environment: Io["environment"]) => Promise<void>;
   /** Brings the tables of the job queue up to date. */
   readonly migrateJobs: (url: string, log: Logger) => Promise<void>;
 }
@@ -19,17 +19,19 @@ export interface Server {
 /** The verbs that concern the server as a whole. */
 export const serverVerbs = (server: Server): readonly Verb[] => [
   verb({
-    name: 'start',
-    summary: 'run the server until it is told to stop',
+    name: "start",
+    summary: "run the server until it is told to stop",
     async run({ io }) {
       await server.run(io.environment);
     },
   }),
 
   verb({
-    name: 'migrate',
-    summary: 'bring the database schema up to this version',
-    options: { status: { type: 'boolean', help: 'only say what is missing; exit code 1 if anything is' } },
+    name: "migrate",
+    summary: "bring the database schema up to this version",
+    options: {
+      status: { type: "boolean", help: "only say what is missing; exit code 1 if anything is" },
+    },
     async run({ io, values, json, config }) {
       const settings = config();
       const log = cliLog(io);
@@ -42,11 +44,10 @@ export const serverVerbs = (server: Server): readonly Verb[] => [
           await server.migrateJobs(settings.databaseDirectUrl ?? url, log);
         }
         const state = await schemaState(knex);
-        const report =
-          values.status === true ? { state, pending } : { state, applied: pending };
+        const report = values.status === true ? { state, pending } : { state, applied: pending };
         if (json) printJson(io, report);
         else printFields(io, report);
-        return state === 'current' ? 0 : 1;
+        return state === "current" ? 0 : 1;
       } finally {
         await close();
       }
@@ -54,24 +55,24 @@ export const serverVerbs = (server: Server): readonly Verb[] => [
   }),
 
   verb({
-    name: 'doctor',
-    summary: 'check settings, database, keys, mail and what the outside sees',
-    details: 'Exit code 1 if anything fails.',
+    name: "doctor",
+    summary: "check settings, database, keys, mail and what the outside sees",
+    details: "Exit code 1 if anything fails.",
     async run({ io, json }) {
       const checks = await examine(io);
       if (json) printJson(io, checks);
       else
         for (const { status, name, message, fix } of checks) {
           io.out(`${status.padEnd(4)}  ${name.padEnd(12)}  ${message}\n`);
-          if (fix !== undefined) io.out(`${' '.repeat(20)}${fix}\n`);
+          if (fix !== undefined) io.out(`${" ".repeat(20)}${fix}\n`);
         }
-      return checks.some(({ status }) => status === 'fail') ? 1 : 0;
+      return checks.some(({ status }) => status === "fail") ? 1 : 0;
     },
   }),
 
   verb({
-    name: 'setup-link',
-    summary: 'print a link, good once and for an hour, that makes the first administrator',
+    name: "setup-link",
+    summary: "print a link, good once and for an hour, that makes the first administrator",
     async run({ io, json, config }) {
       const url = await withOperator({ io, config }, ({ knex }) =>
         issueSetupLink(knex, config(), new Date()),

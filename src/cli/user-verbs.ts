@@ -1,38 +1,42 @@
-import { createHashQueue } from '../authn/hash-queue.ts';
-import { checkNewPassword, MIN_PASSWORD_LENGTH, type PasswordProblem } from '../authn/password-policy.ts';
-import { createPasswords } from '../authn/password.ts';
-import { errors } from '../errors.ts';
-import type { User } from '../models/user.ts';
-import { createUser, disableUser, enableUser, findUser, listUsers } from '../users/users.ts';
-import { printFields, printJson, printTable, readStdin, type Io } from './io.ts';
-import { PAGING, printNext, readPaging } from './paging.ts';
-import { verb, type Verb } from './verb.ts';
-import { withOperator } from './with-operator.ts';
+import { createHashQueue } from "../authn/hash-queue.ts";
+import {
+  checkNewPassword,
+  MIN_PASSWORD_LENGTH,
+  type PasswordProblem,
+} from "../authn/password-policy.ts";
+import { createPasswords } from "../authn/password.ts";
+import { errors } from "../errors.ts";
+import type { User } from "../models/user.ts";
+import { createUser, disableUser, enableUser, findUser, listUsers } from "../users/users.ts";
+import { printFields, printJson, printTable, readStdin, type Io } from "./io.ts";
+import { PAGING, printNext, readPaging } from "./paging.ts";
+import { verb, type Verb } from "./verb.ts";
+import { withOperator } from "./with-operator.ts";
 
 const WEAK: Readonly<Record<PasswordProblem, string>> = {
-  'err.password.short': `it needs at least ${MIN_PASSWORD_LENGTH} characters`,
-  'err.password.long': 'it has more than 256 characters',
-  'err.password.common': 'it is easy to guess',
-  'err.password.context': 'it contains the name of the product or the person',
+  "err.password.short": `it needs at least ${MIN_PASSWORD_LENGTH} characters`,
+  "err.password.long": "it has more than 256 characters",
+  "err.password.common": "it is easy to guess",
+  "err.password.context": "it contains the name of the product or the person",
 };
 
 /** `lintel user …` */
 export const USER_VERBS: readonly Verb[] = [
   verb({
-    name: 'user add',
-    summary: 'add a user',
+    name: "user add",
+    summary: "add a user",
     options: {
-      email: { type: 'string', required: true, value: 'ADDRESS', help: 'e-mail address' },
-      verified: { type: 'boolean', help: 'the address is known to be this person\'s' },
-      'password-stdin': { type: 'boolean', help: 'read the password from standard input' },
-      name: { type: 'string', value: 'NAME', help: 'name as the person writes it' },
-      username: { type: 'string', value: 'NAME', help: 'another name to sign in with' },
+      email: { type: "string", required: true, value: "ADDRESS", help: "e-mail address" },
+      verified: { type: "boolean", help: "the address is known to be this person's" },
+      "password-stdin": { type: "boolean", help: "read the password from standard input" },
+      name: { type: "string", value: "NAME", help: "name as the person writes it" },
+      username: { type: "string", value: "NAME", help: "another name to sign in with" },
     },
-    details: 'Without --password-stdin the user has no password and cannot sign in with one.',
+    details: "Without --password-stdin the user has no password and cannot sign in with one.",
     async run({ io, values, json, config }) {
       const { email, name, username, verified = false } = values;
       const { productName } = config();
-      const password = values['password-stdin'] === true ? await readPassword(io) : undefined;
+      const password = values["password-stdin"] === true ? await readPassword(io) : undefined;
       if (password !== undefined) {
         const names = name?.split(/\s+/) ?? [];
         assertStrong(checkNewPassword(password, { productName, email, username, names }));
@@ -42,7 +46,14 @@ export const USER_VERBS: readonly Verb[] = [
           password === undefined
             ? undefined
             : await createPasswords(createHashQueue()).hash(password);
-        const input = { email, verified, displayName: name, username, passwordHash, via: 'admin' } as const;
+        const input = {
+          email,
+          verified,
+          displayName: name,
+          username,
+          passwordHash,
+          via: "admin",
+        } as const;
         return knex.transaction((trx) => createUser(trx, input, new Date()));
       });
       printUser(io, user, json);
@@ -50,44 +61,46 @@ export const USER_VERBS: readonly Verb[] = [
   }),
 
   verb({
-    name: 'user list',
-    summary: 'list users, the oldest first',
+    name: "user list",
+    summary: "list users, the oldest first",
     options: PAGING,
     async run({ io, values, json, config }) {
-      const { after, limit } = readPaging(values, 'user list');
-      const users = await withOperator({ io, config }, ({ knex }) => listUsers(knex, { after, limit }));
+      const { after, limit } = readPaging(values, "user list");
+      const users = await withOperator({ io, config }, ({ knex }) =>
+        listUsers(knex, { after, limit }),
+      );
       if (json) return printJson(io, users.map(presentUser));
       printTable(
         io,
-        ['id', 'e-mail', 'verified', 'status', 'name', 'created'],
+        ["id", "e-mail", "verified", "status", "name", "created"],
         users.map((user) => [
           user.id,
-          user.primaryEmail?.email ?? '',
-          user.primaryEmail?.verifiedAt ? 'yes' : 'no',
+          user.primaryEmail?.email ?? "",
+          user.primaryEmail?.verifiedAt ? "yes" : "no",
           statusOf(user),
-          user.profile?.displayName ?? user.username ?? '',
+          user.profile?.displayName ?? user.username ?? "",
           user.createdAt.toISOString(),
         ]),
       );
-      printNext(io, 'user list', users.at(-1)?.id, users.length, limit);
+      printNext(io, "user list", users.at(-1)?.id, users.length, limit);
     },
   }),
 
   verb({
-    name: 'user show',
-    summary: 'show a user',
-    words: ['id, e-mail or username'],
-    async run({ io, words: [who = ''], json, config }) {
+    name: "user show",
+    summary: "show a user",
+    words: ["id, e-mail or username"],
+    async run({ io, words: [who = ""], json, config }) {
       const user = await withOperator({ io, config }, ({ knex }) => findUser(knex, who));
       printUser(io, user, json);
     },
   }),
 
   verb({
-    name: 'user disable',
-    summary: 'keep a user from signing in, and end every session and token',
-    words: ['id, e-mail or username'],
-    async run({ io, words: [who = ''], json, config }) {
+    name: "user disable",
+    summary: "keep a user from signing in, and end every session and token",
+    words: ["id, e-mail or username"],
+    async run({ io, words: [who = ""], json, config }) {
       const user = await withOperator({ io, config }, ({ knex }) =>
         knex.transaction(async (trx) => {
           const { id } = await findUser(trx, who);
@@ -99,10 +112,10 @@ export const USER_VERBS: readonly Verb[] = [
   }),
 
   verb({
-    name: 'user enable',
-    summary: 'let a disabled user sign in again',
-    words: ['id, e-mail or username'],
-    async run({ io, words: [who = ''], json, config }) {
+    name: "user enable",
+    summary: "let a disabled user sign in again",
+    words: ["id, e-mail or username"],
+    async run({ io, words: [who = ""], json, config }) {
       const user = await withOperator({ io, config }, ({ knex }) =>
         knex.transaction(async (trx) => {
           const { id } = await findUser(trx, who);
@@ -116,12 +129,12 @@ export const USER_VERBS: readonly Verb[] = [
 
 /** What follows the password, as `echo` and editors leave it, is not part of it. */
 async function readPassword(io: Io): Promise<string> {
-  return (await readStdin(io)).replace(/\r?\n$/, '');
+  return (await readStdin(io)).replace(/\r?\n$/, "");
 }
 
 function assertStrong(problems: readonly PasswordProblem[]): void {
   if (problems.length === 0) return;
-  const reasons = problems.map((problem) => WEAK[problem]).join(', and ');
+  const reasons = problems.map((problem) => WEAK[problem]).join(", and ");
   throw errors.weakPassword(`The password was not accepted: ${reasons}.`);
 }
 
@@ -149,5 +162,5 @@ function presentUser(user: User): Record<string, unknown> {
 }
 
 function statusOf({ isActive }: User): string {
-  return isActive ? 'active' : 'disabled';
+  return isActive ? "active" : "disabled";
 }

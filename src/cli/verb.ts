@@ -1,9 +1,9 @@
-import type { Config } from '../config.ts';
-import type { Io } from './io.ts';
+import type { Config } from "../config.ts";
+import type { Io } from "./io.ts";
 
 /** One option of a verb, as `parseArgs` and the help text need it. */
 export interface Option {
-  readonly type: 'string' | 'boolean';
+  readonly type: "string" | "boolean";
   readonly multiple?: true;
   readonly required?: true;
   /** What stands for the value in the help text. */
@@ -19,7 +19,7 @@ export type Values<Declared extends Options> = {
     ? Given<Declared[Name]>
     : Given<Declared[Name]> | undefined;
 };
-type Given<Declared extends Option> = Declared['type'] extends 'boolean'
+type Given<Declared extends Option> = Declared["type"] extends "boolean"
   ? boolean
   : Declared extends { multiple: true }
     ? string[]
@@ -60,7 +60,7 @@ export class UsageError extends Error {
   readonly verb: string | undefined;
   constructor(message: string, verbName?: string) {
     super(message);
-    this.name = 'UsageError';
+    this.name = "UsageError";
     this.verb = verbName;
   }
 }

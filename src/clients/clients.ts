@@ -1,15 +1,15 @@
-import { UniqueViolationError, type TransactionOrKnex } from 'objection';
-import { record, type NewEvent } from '../audit/record.ts';
-import { AppError, errors } from '../errors.ts';
-import { uuidv7 } from '../lib/uuid.ts';
-import { OAuthClient } from '../models/oauth-client.ts';
-import { endGrantsOfClient } from './grants.ts';
-import { toMetadata, toRow, usesSecret } from './metadata.ts';
-import { METADATA_FIELDS, parseClientMetadata, type ClientMetadata } from './schema.ts';
-import { addSecret, revokeSecrets } from './secrets.ts';
+import { UniqueViolationError, type TransactionOrKnex } from "objection";
+import { record, type NewEvent } from "../audit/record.ts";
+import { AppError, errors } from "../errors.ts";
+import { uuidv7 } from "../lib/uuid.ts";
+import { OAuthClient } from "../models/oauth-client.ts";
+import { endGrantsOfClient } from "./grants.ts";
+import { toMetadata, toRow, usesSecret } from "./metadata.ts";
+import { METADATA_FIELDS, parseClientMetadata, type ClientMetadata } from "./schema.ts";
+import { addSecret, revokeSecrets } from "./secrets.ts";
 
 /** Who changes a client, for the audit. */
-export type Actor = NewEvent['actor'];
+export type Actor = NewEvent["actor"];
 
 /** A client, and its secret if one was made just now: this is the only time that it can be shown. */
 export interface ClientWithSecret {
@@ -17,7 +17,7 @@ export interface ClientWithSecret {
   readonly secret: string | undefined;
 }
 
-const SYSTEM: Actor = { type: 'system' };
+const SYSTEM: Actor = { type: "system" };
 const CLIENT_ID = /^[!-~]{1,512}$/;
 const MAX_PAGE = 200;
 
@@ -35,16 +35,20 @@ export async function createClient(
   const metadata = parseClientMetadata(input.metadata);
   const clientId = input.clientId ?? uuidv7(now.getTime());
   if (!CLIENT_ID.test(clientId))
-    throw errors.invalidClientMetadata('client_id must be 1 to 512 printable ASCII characters without spaces');
+    throw errors.invalidClientMetadata(
+      "client_id must be 1 to 512 printable ASCII characters without spaces",
+    );
   const { actor = SYSTEM } = input;
   const client = await OAuthClient.query(db)
     .insertAndFetch({ ...toRow(metadata), clientId, createdAt: now, updatedAt: now })
     .catch((error: unknown) => {
       if (!(error instanceof UniqueViolationError)) throw error;
-      throw errors.invalidClientMetadata(`client_id ${clientId} is in use or was, so choose another`);
+      throw errors.invalidClientMetadata(
+        `client_id ${clientId} is in use or was, so choose another`,
+      );
     });
   await record(db, {
-    type: 'client.created',
+    type: "client.created",
     actor,
     clientId: client.id,
     details: { name: client.name },
@@ -61,19 +65,19 @@ export async function listClients(
   { after, limit = 50 }: { after?: string | undefined; limit?: number | undefined } = {},
 ): Promise<OAuthClient[]> {
   const page = OAuthClient.query(db)
-    .whereNull('deletedAt')
-    .orderBy(['createdAt', 'id'])
+    .whereNull("deletedAt")
+    .orderBy(["createdAt", "id"])
     .limit(Math.min(limit, MAX_PAGE));
   if (after === undefined) return await page;
   return await page.whereRaw(
-    '(created_at, id) > (SELECT created_at, id FROM oauth_clients WHERE client_id = ?)',
+    "(created_at, id) > (SELECT created_at, id FROM oauth_clients WHERE client_id = ?)",
     [after],
   );
 }
 
 /** @throws AppError `unknown_client` where there is none, or no longer. */
 export async function getClient(db: TransactionOrKnex, clientId: string): Promise<OAuthClient> {
-  const client = await OAuthClient.query(db).findOne({ clientId }).whereNull('deletedAt');
+  const client = await OAuthClient.query(db).findOne({ clientId }).whereNull("deletedAt");
   if (client === undefined) throw errors.unknownClient(clientId);
   return client;
 }
@@ -99,7 +103,7 @@ export async function updateClient(
   const before = await lockClient(db, clientId);
   if (change.ifVersion !== undefined && change.ifVersion !== before.version)
     throw new AppError(
-      'client_changed',
+      "client_changed",
       409,
       `The client was changed meanwhile: it has version ${before.version}, not ${change.ifVersion}. Read it again and repeat the change.`,
     );
@@ -112,7 +116,7 @@ export async function updateClient(
     updatedAt: now,
   });
   const fields = changedFields(old, metadata);
-  await record(db, { type: 'client.updated', actor, clientId: client.id, details: { fields } });
+  await record(db, { type: "client.updated", actor, clientId: client.id, details: { fields } });
   return { client, secret: await followMethod(db, before, client, actor, now) };
 }
 
@@ -151,19 +155,22 @@ export async function deleteClient(
 ): Promise<void> {
   const client = await lockClient(db, clientId);
   await client.$query(db).patch({
-    status: 'disabled',
+    status: "disabled",
     deletedAt: now,
     updatedAt: now,
     version: client.version + 1,
   });
   await revokeSecrets(db, client, { keepSeconds: 0, actor }, now);
   await endGrantsOfClient(db, client.id, now);
-  await record(db, { type: 'client.deleted', actor, clientId: client.id });
+  await record(db, { type: "client.deleted", actor, clientId: client.id });
 }
 
 /** One writer at a time: what is merged and checked is what is there when it is written. */
 async function lockClient(db: TransactionOrKnex, clientId: string): Promise<OAuthClient> {
-  const client = await OAuthClient.query(db).findOne({ clientId }).whereNull('deletedAt').forUpdate();
+  const client = await OAuthClient.query(db)
+    .findOne({ clientId })
+    .whereNull("deletedAt")
+    .forUpdate();
   if (client === undefined) throw errors.unknownClient(clientId);
   return client;
 }
@@ -184,8 +191,12 @@ function isUnset(field: string, value: unknown): boolean {
 }
 
 function changedFields(before: ClientMetadata, after: ClientMetadata): string[] {
-  const fields = new Set([...Object.keys(before), ...Object.keys(after)]) as Set<keyof ClientMetadata>;
-  return [...fields].filter((field) => JSON.stringify(before[field]) !== JSON.stringify(after[field]));
+  const fields = new Set([...Object.keys(before), ...Object.keys(after)]) as Set<
+    keyof ClientMetadata
+  >;
+  return [...fields].filter(
+    (field) => JSON.stringify(before[field]) !== JSON.stringify(after[field]),
+  );
 }
 
 async function followMethod(

@@ -1,6 +1,6 @@
-import type { TransactionOrKnex } from 'objection';
-import { OAuthGrant } from '../models/oauth-grant.ts';
-import { RefreshToken } from '../models/refresh-token.ts';
+import type { TransactionOrKnex } from "objection";
+import { OAuthGrant } from "../models/oauth-grant.ts";
+import { RefreshToken } from "../models/refresh-token.ts";
 
 /** Voids everything that was ever issued to a client; tokens are void because their grant is. */
 export async function endGrantsOfClient(
@@ -8,13 +8,13 @@ export async function endGrantsOfClient(
   clientId: string,
   now: Date,
 ): Promise<void> {
-  const grants = OAuthGrant.query(db).select('id').where({ clientId });
+  const grants = OAuthGrant.query(db).select("id").where({ clientId });
   await RefreshToken.query(db)
     .patch({ revokedAt: now })
-    .whereIn('grantId', grants.clone())
-    .whereNull('revokedAt');
+    .whereIn("grantId", grants.clone())
+    .whereNull("revokedAt");
   await OAuthGrant.query(db)
     .patch({ revokedAt: now, tokensValidAfter: now })
     .where({ clientId })
-    .whereNull('revokedAt');
+    .whereNull("revokedAt");
 }

@@ -1,27 +1,27 @@
-import type { PartialModelObject } from 'objection';
-import { equalBytes, sha256 } from '../lib/secret.ts';
-import type { OAuthClientSecret } from '../models/oauth-client-secret.ts';
-import type { OAuthClient } from '../models/oauth-client.ts';
-import type { ClientMetadata } from './schema.ts';
+import type { PartialModelObject } from "objection";
+import { equalBytes, sha256 } from "../lib/secret.ts";
+import type { OAuthClientSecret } from "../models/oauth-client-secret.ts";
+import type { OAuthClient } from "../models/oauth-client.ts";
+import type { ClientMetadata } from "./schema.ts";
 
 /** Metadata that has a column of its own; all other goes into `metadata`. */
 type ColumnField =
-  | 'client_name'
-  | 'application_type'
-  | 'redirect_uris'
-  | 'post_logout_redirect_uris'
-  | 'grant_types'
-  | 'response_types'
-  | 'token_endpoint_auth_method'
-  | 'jwks'
-  | 'jwks_uri'
-  | 'scope'
-  | 'first_party'
-  | 'refresh_reuse_interval'
-  | 'cors_origins';
+  | "client_name"
+  | "application_type"
+  | "redirect_uris"
+  | "post_logout_redirect_uris"
+  | "grant_types"
+  | "response_types"
+  | "token_endpoint_auth_method"
+  | "jwks"
+  | "jwks_uri"
+  | "scope"
+  | "first_party"
+  | "refresh_reuse_interval"
+  | "cors_origins";
 
 /** What the engine gets of a client, as its adapter's answer. */
-export type EngineClient = Omit<ClientMetadata, 'first_party'> & {
+export type EngineClient = Omit<ClientMetadata, "first_party"> & {
   client_id: string;
   /** Hashes of the live secrets, never a secret; `secretMatches` reads it. */
   client_secret?: string;
@@ -30,7 +30,7 @@ export type EngineClient = Omit<ClientMetadata, 'first_party'> & {
   internal_id: string;
 };
 
-const SCHEME = 'sha256:';
+const SCHEME = "sha256:";
 
 /** The columns of a client that metadata decides. */
 export function toRow(metadata: ClientMetadata): PartialModelObject<OAuthClient> {
@@ -61,7 +61,7 @@ export function toRow(metadata: ClientMetadata): PartialModelObject<OAuthClient>
     jwks,
     jwksUri,
     scope,
-    consentMode: isFirstParty ? 'first_party' : 'explicit',
+    consentMode: isFirstParty ? "first_party" : "explicit",
     refreshReuseInterval,
     corsOrigins,
     metadata: rest satisfies Omit<ClientMetadata, ColumnField>,
@@ -76,14 +76,14 @@ export function toMetadata(row: OAuthClient): ClientMetadata {
     application_type: row.applicationType,
     redirect_uris: row.redirectUris,
     post_logout_redirect_uris: row.postLogoutRedirectUris,
-    grant_types: row.grantTypes as ClientMetadata['grant_types'],
-    response_types: row.responseTypes as ClientMetadata['response_types'],
+    grant_types: row.grantTypes as ClientMetadata["grant_types"],
+    response_types: row.responseTypes as ClientMetadata["response_types"],
     token_endpoint_auth_method: row.tokenEndpointAuthMethod,
-    ...(row.jwks === null ? {} : { jwks: row.jwks as ClientMetadata['jwks'] }),
+    ...(row.jwks === null ? {} : { jwks: row.jwks as ClientMetadata["jwks"] }),
     ...(row.jwksUri === null ? {} : { jwks_uri: row.jwksUri }),
     ...(row.scope === null ? {} : { scope: row.scope }),
     ...stored,
-    first_party: row.consentMode === 'first_party',
+    first_party: row.consentMode === "first_party",
     refresh_reuse_interval: row.refreshReuseInterval,
     cors_origins: row.corsOrigins,
   };
@@ -100,22 +100,19 @@ export function toEngine(row: OAuthClient, now: Date = new Date()): EngineClient
     client_id: row.clientId,
     client_id_issued_at: Math.floor(row.createdAt.getTime() / 1000),
     ...(usesSecret(row.tokenEndpointAuthMethod)
-      ? { client_secret: SCHEME + liveSecrets(secrets, now).map(toHex).join(',') }
+      ? { client_secret: SCHEME + liveSecrets(secrets, now).map(toHex).join(",") }
       : {}),
     internal_id: row.id,
   };
 }
 
 /** Whether a method of client authentication is a shared secret (RFC 6749 §2.3.1). */
-export function usesSecret(method: OAuthClient['tokenEndpointAuthMethod']): boolean {
-  return method === 'client_secret_basic' || method === 'client_secret_post';
+export function usesSecret(method: OAuthClient["tokenEndpointAuthMethod"]): boolean {
+  return method === "client_secret_basic" || method === "client_secret_post";
 }
 
 /** The secrets that still authenticate. */
-export function liveSecrets(
-  secrets: readonly OAuthClientSecret[],
-  now: Date,
-): OAuthClientSecret[] {
+export function liveSecrets(secrets: readonly OAuthClientSecret[], now: Date): OAuthClientSecret[] {
   return secrets.filter(
     ({ revokedAt, expiresAt }) => revokedAt === null && (expiresAt === null || expiresAt > now),
   );
@@ -128,10 +125,10 @@ export function liveSecrets(
 export function secretMatches(stored: string, actual: string): boolean {
   if (!stored.startsWith(SCHEME)) return false;
   const sent = sha256(actual);
-  const hashes = stored.slice(SCHEME.length).split(',');
-  return hashes.filter((hex) => equalBytes(Buffer.from(hex, 'hex'), sent)).length > 0;
+  const hashes = stored.slice(SCHEME.length).split(",");
+  return hashes.filter((hex) => equalBytes(Buffer.from(hex, "hex"), sent)).length > 0;
 }
 
 function toHex({ secretHash }: OAuthClientSecret): string {
-  return secretHash.toString('hex');
+  return secretHash.toString("hex");
 }

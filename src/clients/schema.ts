@@ -41,7 +41,7 @@ const clientName = z
       refuse("must not contain control, invisible or direction-changing characters");
   });
 
-const contact = z.email({ error: 'must be an e-mail address' }).max(254);
+const contact = z.email({ error: "must be an e-mail address" }).max(254);
 
 const scope = z.string().superRefine((value, context) => {
   const unknown = value.split(" ").filter((word) => !(SCOPES as readonly string[]).includes(word));

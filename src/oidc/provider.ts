@@ -107,6 +107,7 @@ export function createProvider(needs: EngineNeeds, jwks: JWKS): Provider {
     fetchResponseBodyLimits: { jwks_uri: 262_144, sector_identifier_uri: 262_144 },
   });
 
+  limitResponseModes(provider);
   compareSecretsByHash(provider);
   mintRefreshTokens(provider, needs.refreshTokenFormat);
   detectReplaysAtomically(provider, knex);
@@ -118,6 +119,22 @@ export function createProvider(needs: EngineNeeds, jwks: JWKS): Provider {
 /** Keys that sign the engine's cookies, and the outer app's too: the engine writes through both. */
 export function cookieKeys(seal: Seal): string[] {
   return [seal.derive('cookies').toString('base64url')];
+}
+
+/** How a code may travel: never in a fragment, where scripts and histories find it (ASVS 10.4.12). */
+const RESPONSE_MODES = ['query', 'form_post'];
+
+function limitResponseModes(provider: Provider): void {
+  Object.assign(provider.Client.prototype, {
+    responseModeAllowed: (mode: string) => RESPONSE_MODES.includes(mode),
+  });
+  // The engine advertises a list of its own, which no option changes.
+  provider.use(async (ctx, next) => {
+    await next();
+    if (ctx.oidc?.route === 'discovery' && typeof ctx.body === 'object') {
+      Object.assign(ctx.body ?? {}, { response_modes_supported: RESPONSE_MODES });
+    }
+  });
 }
 
 /** Client secrets are 256 random bits, so what is stored is a hash of each live one. */

@@ -1,39 +1,39 @@
-import { Router } from '@koa/router';
-import type { Context } from 'koa';
-import type { Knex } from 'knex';
-import { z } from 'zod';
-import { record } from '../audit/record.ts';
-import { normaliseEmail } from '../authn/normalise-email.ts';
-import { checkNewPassword, MIN_PASSWORD_LENGTH } from '../authn/password-policy.ts';
-import type { Passwords } from '../authn/password.ts';
-import type { Config } from '../config.ts';
-import { AppError } from '../errors.ts';
-import { readForm } from '../http/body.ts';
-import type { Page } from '../http/page.ts';
-import type { Mailer } from '../mail/mailer.ts';
-import { createUser } from '../users/users.ts';
-import type { FieldError } from '../views.ts';
-import { checkSetupLink, spendSetupLink } from './setup-link.ts';
+import { Router } from "@koa/router";
+import type { Context } from "koa";
+import type { Knex } from "knex";
+import { z } from "zod";
+import { record } from "../audit/record.ts";
+import { normaliseEmail } from "../authn/normalise-email.ts";
+import { checkNewPassword, MIN_PASSWORD_LENGTH } from "../authn/password-policy.ts";
+import type { Passwords } from "../authn/password.ts";
+import type { Config } from "../config.ts";
+import { AppError } from "../errors.ts";
+import { readForm } from "../http/body.ts";
+import type { Page } from "../http/page.ts";
+import type { Mailer } from "../mail/mailer.ts";
+import { createUser } from "../users/users.ts";
+import type { FieldError } from "../views.ts";
+import { checkSetupLink, spendSetupLink } from "./setup-link.ts";
 
 /** What the setup pages use. */
 export interface SetupNeeds {
-  config: Pick<Config, 'productName'>;
+  config: Pick<Config, "productName">;
   knex: Knex;
-  passwords: Pick<Passwords, 'hash'>;
-  mailer: Pick<Mailer, 'administratorCreated'>;
+  passwords: Pick<Passwords, "hash">;
+  mailer: Pick<Mailer, "administratorCreated">;
   page: Page;
 }
 
 const setupForm = z.strictObject({
-  email: z.string().trim().max(320).default(''),
-  display_name: z.string().trim().max(200).default(''),
-  password: z.string().max(1024).default(''),
+  email: z.string().trim().max(320).default(""),
+  display_name: z.string().trim().max(200).default(""),
+  password: z.string().max(1024).default(""),
 });
 /** What the password room accepts, in the words of its message. */
 const MAX_PASSWORD_LENGTH = 256;
 type SetupForm = z.output<typeof setupForm>;
 
-const EMPTY: SetupForm = { email: '', display_name: '', password: '' };
+const EMPTY: SetupForm = { email: "", display_name: "", password: "" };
 
 /**
  * The page behind the one-time setup link. It makes the first administrator and works only while there is none
@@ -46,7 +46,7 @@ export function setupRoutes(needs: SetupNeeds): Router {
   const show = (ctx: Context, form: SetupForm, errors: FieldError[], status = 200) =>
     page(
       ctx,
-      'setup',
+      "setup",
       {
         email: form.email,
         displayName: form.display_name,
@@ -56,12 +56,12 @@ export function setupRoutes(needs: SetupNeeds): Router {
       status,
     );
 
-  router.get('/setup/:token', async (ctx) => {
+  router.get("/setup/:token", async (ctx) => {
     await checkSetupLink(knex, tokenOf(ctx.params), new Date());
     await show(ctx, EMPTY, []);
   });
 
-  router.post('/setup/:token', async (ctx) => {
+  router.post("/setup/:token", async (ctx) => {
     const form = await readForm(ctx, setupForm);
     const token = tokenOf(ctx.params);
     const now = new Date();
@@ -71,10 +71,10 @@ export function setupRoutes(needs: SetupNeeds): Router {
     if (problems.length > 0) return show(ctx, form, problems, 422);
     try {
       const email = await createAdministrator(needs, ctx, { token, form, now });
-      await page(ctx, 'setup-done', { email });
+      await page(ctx, "setup-done", { email });
     } catch (error) {
-      if (!(error instanceof AppError && error.code === 'email_taken')) throw error;
-      await show(ctx, form, [{ field: 'email', message: 'err.email.taken' }], 422);
+      if (!(error instanceof AppError && error.code === "email_taken")) throw error;
+      await show(ctx, form, [{ field: "email", message: "err.email.taken" }], 422);
     }
   });
 
@@ -96,17 +96,17 @@ async function createAdministrator(
         verified: true,
         displayName: form.display_name,
         passwordHash,
-        via: 'setup',
-        roles: ['superadmin'],
+        via: "setup",
+        roles: ["superadmin"],
       },
       now,
     );
     await record(trx, {
-      type: 'setup.completed',
-      actor: { type: 'user', id: user.id },
+      type: "setup.completed",
+      actor: { type: "user", id: user.id },
       userId: user.id,
-      requestId: ctx.state['correlationId'],
-      ipPrefix: ctx.state['ipPrefix'],
+      requestId: ctx.state["correlationId"],
+      ipPrefix: ctx.state["ipPrefix"],
     });
     await mailer.administratorCreated(trx, { userId: user.id, now });
     return user.primaryEmail?.email ?? form.email;
@@ -119,7 +119,7 @@ function emailProblems({ email }: SetupForm): FieldError[] {
     return [];
   } catch (error) {
     if (!(error instanceof AppError)) throw error;
-    return [{ field: 'email', message: 'err.email.invalid' }];
+    return [{ field: "email", message: "err.email.invalid" }];
   }
 }
 
@@ -127,12 +127,12 @@ function passwordProblems(form: SetupForm, productName: string): FieldError[] {
   const context = { productName, email: form.email, names: form.display_name.split(/\s+/) };
   const problems = checkNewPassword(form.password, context);
   return problems.slice(0, 1).map((message) => ({
-    field: 'password',
+    field: "password",
     message,
     values: { min: MIN_PASSWORD_LENGTH, max: MAX_PASSWORD_LENGTH },
   }));
 }
 
 function tokenOf(params: Readonly<Record<string, string | undefined>>): string {
-  return params['token'] ?? '';
+  return params["token"] ?? "";
 }

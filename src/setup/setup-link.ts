@@ -1,11 +1,11 @@
-import type { TransactionOrKnex } from 'objection';
-import { record } from '../audit/record.ts';
-import type { Config } from '../config.ts';
-import { AppError, errors } from '../errors.ts';
-import { newSecret, sha256 } from '../lib/secret.ts';
-import { BaseModel } from '../models/base.ts';
-import { OneTimeToken } from '../models/one-time-token.ts';
-import { RoleAssignment } from '../models/role-assignment.ts';
+import type { TransactionOrKnex } from "objection";
+import { record } from "../audit/record.ts";
+import type { Config } from "../config.ts";
+import { AppError, errors } from "../errors.ts";
+import { newSecret, sha256 } from "../lib/secret.ts";
+import { BaseModel } from "../models/base.ts";
+import { OneTimeToken } from "../models/one-time-token.ts";
+import { RoleAssignment } from "../models/role-assignment.ts";
 
 /** How long a link works, in milliseconds. */
 const LIFETIME = 60 * 60_000;
@@ -16,8 +16,8 @@ const LOCK = { lintel: 0x6c_69_6e_74, setup: 5 };
 /** Whether nobody can administer this installation, so that a setup link may be issued and used (T-139). */
 export async function needsSetup(db: TransactionOrKnex): Promise<boolean> {
   const administrators = await RoleAssignment.query(db)
-    .where({ role: 'superadmin' })
-    .whereIn('userId', (users) => users.select('id').from('users').where({ status: 'active' }))
+    .where({ role: "superadmin" })
+    .whereIn("userId", (users) => users.select("id").from("users").where({ status: "active" }))
     .resultSize();
   return administrators === 0;
 }
@@ -30,28 +30,28 @@ export async function needsSetup(db: TransactionOrKnex): Promise<boolean> {
  */
 export function issueSetupLink(
   db: TransactionOrKnex,
-  config: Pick<Config, 'issuer'>,
+  config: Pick<Config, "issuer">,
   now: Date,
 ): Promise<string> {
   return db.transaction(async (trx) => {
     await takeLock(trx);
     if (!(await needsSetup(trx)))
       throw new AppError(
-        'setup_complete',
+        "setup_complete",
         409,
-        'Setup is complete: there is an administrator, who can add others.',
+        "Setup is complete: there is an administrator, who can add others.",
       );
-    const token = newSecret('setup');
+    const token = newSecret("setup");
     await OneTimeToken.query(trx)
       .patch({ revokedAt: now })
-      .where({ purpose: 'setup', usedAt: null, revokedAt: null });
+      .where({ purpose: "setup", usedAt: null, revokedAt: null });
     await OneTimeToken.query(trx).insert({
-      purpose: 'setup',
+      purpose: "setup",
       tokenHash: sha256(token),
       createdAt: now,
       expiresAt: new Date(now.getTime() + LIFETIME),
     });
-    await record(trx, { type: 'setup.link_issued', actor: { type: 'system' } });
+    await record(trx, { type: "setup.link_issued", actor: { type: "system" } });
     return `${config.issuer}/setup/${token}`;
   });
 }
@@ -67,8 +67,8 @@ export async function checkSetupLink(
   now: Date,
 ): Promise<void> {
   const found = await OneTimeToken.query(db)
-    .findOne({ purpose: 'setup', tokenHash: sha256(token), usedAt: null, revokedAt: null })
-    .where('expiresAt', '>', now);
+    .findOne({ purpose: "setup", tokenHash: sha256(token), usedAt: null, revokedAt: null })
+    .where("expiresAt", ">", now);
   if (found === undefined || !(await needsSetup(db))) throw errors.invalidSetupLink();
 }
 
@@ -86,11 +86,11 @@ export async function spendSetupLink(
   await takeLock(trx);
   const spent = await OneTimeToken.query(trx)
     .patch({ usedAt: now })
-    .where({ purpose: 'setup', tokenHash: sha256(token), usedAt: null, revokedAt: null })
-    .where('expiresAt', '>', now);
+    .where({ purpose: "setup", tokenHash: sha256(token), usedAt: null, revokedAt: null })
+    .where("expiresAt", ">", now);
   if (spent !== 1 || !(await needsSetup(trx))) throw errors.invalidSetupLink();
 }
 
 async function takeLock(trx: TransactionOrKnex): Promise<void> {
-  await BaseModel.statement(trx, 'SELECT pg_advisory_xact_lock(:lintel, :setup)', LOCK);
+  await BaseModel.statement(trx, "SELECT pg_advisory_xact_lock(:lintel, :setup)", LOCK);
 }

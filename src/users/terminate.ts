@@ -1,9 +1,9 @@
-import type { TransactionOrKnex } from 'objection';
-import { record, type NewEvent } from '../audit/record.ts';
-import { OAuthGrant } from '../models/oauth-grant.ts';
-import { RefreshToken } from '../models/refresh-token.ts';
-import { Session } from '../models/session.ts';
-import { User } from '../models/user.ts';
+import type { TransactionOrKnex } from "objection";
+import { record, type NewEvent } from "../audit/record.ts";
+import { OAuthGrant } from "../models/oauth-grant.ts";
+import { RefreshToken } from "../models/refresh-token.ts";
+import { Session } from "../models/session.ts";
+import { User } from "../models/user.ts";
 
 /**
  * Ends everything a user has open: sessions, grants and, with the grants, every token under them (T-30). The one place
@@ -17,8 +17,8 @@ export async function terminateUser(
     actor,
   }: {
     userId: string;
-    reason: 'user_disabled' | 'admin_revoked';
-    actor: NewEvent['actor'];
+    reason: "user_disabled" | "admin_revoked";
+    actor: NewEvent["actor"];
   },
   now: Date,
 ): Promise<void> {
@@ -32,18 +32,18 @@ export async function terminateUser(
       previousCookieHash: null,
     })
     .where({ userId })
-    .whereNull('endedAt');
+    .whereNull("endedAt");
   await RefreshToken.query(db)
     .patch({ revokedAt: now })
-    .whereIn('grantId', OAuthGrant.query(db).select('id').where({ userId }))
-    .whereNull('revokedAt');
+    .whereIn("grantId", OAuthGrant.query(db).select("id").where({ userId }))
+    .whereNull("revokedAt");
   await OAuthGrant.query(db)
     .patch({ revokedAt: now, tokensValidAfter: now })
     .where({ userId })
-    .whereNull('revokedAt');
+    .whereNull("revokedAt");
   if (sessions > 0)
     await record(db, {
-      type: 'session.revoked',
+      type: "session.revoked",
       actor,
       userId,
       details: { reason, count: sessions },

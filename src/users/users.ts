@@ -1,18 +1,18 @@
-import { UniqueViolationError, type TransactionOrKnex } from 'objection';
-import { record, type NewEvent } from '../audit/record.ts';
-import { findByIdentifier, normaliseUsername, readIdentifier } from '../authn/identifier.ts';
-import { normaliseEmail } from '../authn/normalise-email.ts';
-import { AppError, errors } from '../errors.ts';
-import { isUuid } from '../lib/uuid.ts';
-import { RoleAssignment } from '../models/role-assignment.ts';
-import { UserEmail } from '../models/user-email.ts';
-import { UserPassword } from '../models/user-password.ts';
-import { UserProfile } from '../models/user-profile.ts';
-import { User } from '../models/user.ts';
-import { terminateUser } from './terminate.ts';
+import { UniqueViolationError, type TransactionOrKnex } from "objection";
+import { record, type NewEvent } from "../audit/record.ts";
+import { findByIdentifier, normaliseUsername, readIdentifier } from "../authn/identifier.ts";
+import { normaliseEmail } from "../authn/normalise-email.ts";
+import { AppError, errors } from "../errors.ts";
+import { isUuid } from "../lib/uuid.ts";
+import { RoleAssignment } from "../models/role-assignment.ts";
+import { UserEmail } from "../models/user-email.ts";
+import { UserPassword } from "../models/user-password.ts";
+import { UserProfile } from "../models/user-profile.ts";
+import { User } from "../models/user.ts";
+import { terminateUser } from "./terminate.ts";
 
 /** Who changes a user, for the audit. */
-type Actor = NewEvent['actor'];
+type Actor = NewEvent["actor"];
 
 /** A person who is to be able to sign in. */
 export interface NewUser {
@@ -23,13 +23,13 @@ export interface NewUser {
   readonly username?: string | undefined;
   /** A PHC string; without one the person cannot sign in by password. */
   readonly passwordHash?: string | undefined;
-  readonly via: User['createdVia'];
-  readonly roles?: readonly RoleAssignment['role'][];
+  readonly via: User["createdVia"];
+  readonly roles?: readonly RoleAssignment["role"][];
   readonly actor?: Actor;
 }
 
-const SYSTEM: Actor = { type: 'system' };
-const RELATIONS = ['emails', 'profile', 'password', 'roles'];
+const SYSTEM: Actor = { type: "system" };
+const RELATIONS = ["emails", "profile", "password", "roles"];
 const MAX_NAME = 200;
 const MAX_PAGE = 200;
 
@@ -42,7 +42,7 @@ const MAX_PAGE = 200;
 export async function createUser(db: TransactionOrKnex, input: NewUser, now: Date): Promise<User> {
   const { email, emailNorm } = normaliseEmail(input.email);
   const names = readNames(input);
-  const owner = await UserEmail.query(db).findOne({ emailNorm }).whereNotNull('verifiedAt');
+  const owner = await UserEmail.query(db).findOne({ emailNorm }).whereNotNull("verifiedAt");
   if (owner !== undefined) throw errors.emailTaken();
   try {
     const times = { createdAt: now, updatedAt: now, statusChangedAt: now };
@@ -68,7 +68,7 @@ export async function createUser(db: TransactionOrKnex, input: NewUser, now: Dat
     for (const role of roles)
       await RoleAssignment.query(db).insert({ userId: id, role, grantedAt: now });
     await record(db, {
-      type: 'user.created',
+      type: "user.created",
       actor,
       userId: id,
       details: { via: input.via, roles: [...roles] },
@@ -85,15 +85,14 @@ export async function listUsers(
   { after, limit = 50 }: { after?: string | undefined; limit?: number | undefined } = {},
 ): Promise<User[]> {
   const page = User.query(db)
-    .withGraphFetched('[emails, profile]')
-    .orderBy(['createdAt', 'id'])
+    .withGraphFetched("[emails, profile]")
+    .orderBy(["createdAt", "id"])
     .limit(Math.min(limit, MAX_PAGE));
   if (after === undefined) return await page;
   if (!isUuid(after)) return [];
-  return await page.whereRaw(
-    '(created_at, id) > (SELECT created_at, id FROM users WHERE id = ?)',
-    [after],
-  );
+  return await page.whereRaw("(created_at, id) > (SELECT created_at, id FROM users WHERE id = ?)", [
+    after,
+  ]);
 }
 
 /**
@@ -106,7 +105,7 @@ export async function findUser(db: TransactionOrKnex, who: string): Promise<User
   const identifier = readIdentifier(who);
   const found = await findByIdentifier(db, identifier);
   if (found === undefined || identifier === undefined) throw errors.unknownUser(who);
-  if (identifier.kind === 'email') await assertOneOwner(db, identifier.value, who);
+  if (identifier.kind === "email") await assertOneOwner(db, identifier.value, who);
   return await getUser(db, found.user.id);
 }
 
@@ -121,9 +120,9 @@ export async function disableUser(
   { actor = SYSTEM }: { actor?: Actor },
   now: Date,
 ): Promise<User> {
-  if (await changeStatus(db, id, 'deactivated', now))
-    await record(db, { type: 'user.disabled', actor, userId: id });
-  await terminateUser(db, { userId: id, reason: 'user_disabled', actor }, now);
+  if (await changeStatus(db, id, "deactivated", now))
+    await record(db, { type: "user.disabled", actor, userId: id });
+  await terminateUser(db, { userId: id, reason: "user_disabled", actor }, now);
   return await getUser(db, id);
 }
 
@@ -138,8 +137,8 @@ export async function enableUser(
   { actor = SYSTEM }: { actor?: Actor },
   now: Date,
 ): Promise<User> {
-  if (await changeStatus(db, id, 'active', now))
-    await record(db, { type: 'user.enabled', actor, userId: id });
+  if (await changeStatus(db, id, "active", now))
+    await record(db, { type: "user.enabled", actor, userId: id });
   return await getUser(db, id);
 }
 
@@ -154,7 +153,7 @@ async function getUser(db: TransactionOrKnex, id: string): Promise<User> {
 async function changeStatus(
   db: TransactionOrKnex,
   id: string,
-  status: User['status'],
+  status: User["status"],
   now: Date,
 ): Promise<boolean> {
   const changed = await User.query(db)
@@ -164,12 +163,16 @@ async function changeStatus(
   return changed === 1;
 }
 
-async function assertOneOwner(db: TransactionOrKnex, emailNorm: string, who: string): Promise<void> {
+async function assertOneOwner(
+  db: TransactionOrKnex,
+  emailNorm: string,
+  who: string,
+): Promise<void> {
   const claims = await UserEmail.query(db).where({ emailNorm }).limit(10);
   if (claims.length === 1 || claims.some(({ verifiedAt }) => verifiedAt !== null)) return;
-  const ids = claims.map(({ userId }) => userId).join(', ');
+  const ids = claims.map(({ userId }) => userId).join(", ");
   throw new AppError(
-    'ambiguous_user',
+    "ambiguous_user",
     409,
     `Several users claim ${who}, and none has verified it. Name one by id: ${ids}.`,
   );
@@ -181,24 +184,26 @@ function readNames({ username, displayName }: NewUser): {
 } {
   const usernameNorm = username === undefined ? undefined : normaliseUsername(username);
   if (username !== undefined && usernameNorm === undefined)
-    throw errors.badRequest('A username has 2 to 100 letters, digits, dots, hyphens or underscores.');
-  const name = displayName?.normalize('NFC').trim();
+    throw errors.badRequest(
+      "A username has 2 to 100 letters, digits, dots, hyphens or underscores.",
+    );
+  const name = displayName?.normalize("NFC").trim();
   if (name !== undefined && (Array.from(name).length > MAX_NAME || /\p{Cc}/u.test(name)))
     throw errors.badRequest(`A name has at most ${MAX_NAME} characters and no control characters.`);
   return {
     user:
       username === undefined || usernameNorm === undefined
         ? {}
-        : { username: username.normalize('NFC'), usernameNorm },
-    displayName: name === '' ? undefined : name,
+        : { username: username.normalize("NFC"), usernameNorm },
+    displayName: name === "" ? undefined : name,
   };
 }
 
 /** Two who are added at the same time: the index decides, and the second one hears why. */
 function explain(error: unknown): unknown {
   if (!(error instanceof UniqueViolationError)) return error;
-  if (error.constraint === 'user_emails_verified_uq') return errors.emailTaken();
-  if (error.constraint === 'users_username_uq')
-    return new AppError('username_taken', 409, 'Another user already has this username.');
+  if (error.constraint === "user_emails_verified_uq") return errors.emailTaken();
+  if (error.constraint === "users_username_uq")
+    return new AppError("username_taken", 409, "Another user already has this username.");
   return error;
 }

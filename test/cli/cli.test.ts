@@ -1,36 +1,36 @@
-import assert from 'node:assert/strict';
-import { randomBytes } from 'node:crypto';
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
-import { Readable } from 'node:stream';
-import { after, before, describe, it } from 'mocha';
-import { createHashQueue } from '../../src/authn/hash-queue.ts';
-import { createPasswords } from '../../src/authn/password.ts';
-import { runCommand } from '../../src/cli/run.ts';
-import { allVerbs } from '../../src/cli/verbs.ts';
-import { getClient } from '../../src/clients/clients.ts';
-import { secretMatches, toEngine } from '../../src/clients/metadata.ts';
-import { AuditEvent } from '../../src/models/audit-event.ts';
-import { findUser } from '../../src/users/users.ts';
-import { runCli, type CliResult } from '../support/cli.ts';
-import { testDatabase, type TestDatabase } from '../support/database.ts';
+import assert from "node:assert/strict";
+import { randomBytes } from "node:crypto";
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { Readable } from "node:stream";
+import { after, before, describe, it } from "mocha";
+import { createHashQueue } from "../../src/authn/hash-queue.ts";
+import { createPasswords } from "../../src/authn/password.ts";
+import { runCommand } from "../../src/cli/run.ts";
+import { allVerbs } from "../../src/cli/verbs.ts";
+import { getClient } from "../../src/clients/clients.ts";
+import { secretMatches, toEngine } from "../../src/clients/metadata.ts";
+import { AuditEvent } from "../../src/models/audit-event.ts";
+import { findUser } from "../../src/users/users.ts";
+import { runCli, type CliResult } from "../support/cli.ts";
+import { testDatabase, type TestDatabase } from "../support/database.ts";
 
-const PASSWORD = 'correct horse battery staple';
+const PASSWORD = "correct horse battery staple";
 const VERBS = allVerbs({ run: async () => {}, migrateJobs: async () => {} });
-const WEB = ['--name', 'An app', '--redirect-uri', 'https://app.example.com/cb'];
+const WEB = ["--name", "An app", "--redirect-uri", "https://app.example.com/cb"];
 
 function failsWith(result: CliResult, code: number, pattern: RegExp): void {
   assert.equal(result.code, code, result.err);
-  assert.equal(result.out, '');
+  assert.equal(result.out, "");
   assert.match(result.err, pattern);
-  assert.equal(result.err.trimEnd().split('\n').length, 1, 'one line');
+  assert.equal(result.err.trimEnd().split("\n").length, 1, "one line");
 }
 
 /** The same in this process, for what neither reads nor writes anything. */
 async function parseOnly(args: readonly string[]): Promise<CliResult> {
-  const written = { out: '', err: '' };
-  const code = await runCommand(VERBS, '1.2.3', args, {
+  const written = { out: "", err: "" };
+  const code = await runCommand(VERBS, "1.2.3", args, {
     environment: {},
     stdin: Readable.from([]),
     out: (text) => void (written.out += text),
@@ -39,298 +39,412 @@ async function parseOnly(args: readonly string[]): Promise<CliResult> {
   return { code, ...written };
 }
 
-describe('lintel, the command line', () => {
+describe("lintel, the command line", () => {
   let db: TestDatabase;
   let dataDir: string;
   before(async () => {
     db = await testDatabase();
-    dataDir = mkdtempSync(join(tmpdir(), 'lintel-cli-'));
+    dataDir = mkdtempSync(join(tmpdir(), "lintel-cli-"));
   });
   after(async () => {
     await db.drop();
     rmSync(dataDir, { recursive: true, force: true });
   });
 
-  const environment = () => ({ NODE_ENV: 'test', DATABASE_URL: db.url, DATA_DIR: dataDir });
+  const environment = () => ({ NODE_ENV: "test", DATABASE_URL: db.url, DATA_DIR: dataDir });
   const liveSecretMatches = async (clientId: unknown, secret: unknown) => {
     const client = await getClient(db.knex, String(clientId));
-    await client.$fetchGraph('secrets', { transaction: db.knex });
-    return secretMatches(toEngine(client).client_secret ?? '', String(secret));
+    await client.$fetchGraph("secrets", { transaction: db.knex });
+    return secretMatches(toEngine(client).client_secret ?? "", String(secret));
   };
   const lintel = (args: string[], input?: string, settings: Record<string, string> = {}) =>
     runCli(args, { ...environment(), ...settings }, input);
   const json = async (args: string[], input?: string): Promise<Record<string, unknown>> => {
-    const { code, out, err } = await lintel([...args, '--json'], input);
+    const { code, out, err } = await lintel([...args, "--json"], input);
     assert.equal(code, 0, err);
-    assert.equal(err, '');
+    assert.equal(err, "");
     return JSON.parse(out) as Record<string, unknown>;
   };
 
-  describe('as such', () => {
-    it('explains itself at every level', async () => {
+  describe("as such", () => {
+    it("explains itself at every level", async () => {
       for (const [args, expected] of [
-        [['--help'], /^Usage: lintel <verb>/],
-        [['help'], /client rotate-secret/],
-        [['help', 'client'], /^Usage: lintel client <verb>/],
-        [['client', '--help'], /client rotate-secret/],
-        [['client', 'add', '--help'], /^Usage: lintel client add .*--redirect-uri URL/s],
-        [['help', 'user', 'add'], /^Usage: lintel user add --email ADDRESS \[options\]/],
-        [['start', '-h'], /^Usage: lintel start/],
-        [['--version'], /^1\.2\.3$/],
+        [["--help"], /^Usage: lintel <verb>/],
+        [["help"], /client rotate-secret/],
+        [["help", "client"], /^Usage: lintel client <verb>/],
+        [["client", "--help"], /client rotate-secret/],
+        [["client", "add", "--help"], /^Usage: lintel client add .*--redirect-uri URL/s],
+        [["help", "user", "add"], /^Usage: lintel user add --email ADDRESS \[options\]/],
+        [["start", "-h"], /^Usage: lintel start/],
+        [["--version"], /^1\.2\.3$/],
       ] as const) {
         const { code, out, err } = await parseOnly(args);
-        assert.deepEqual([code, err], [0, ''], args.join(' '));
+        assert.deepEqual([code, err], [0, ""], args.join(" "));
         assert.match(out.trim(), expected);
       }
     });
 
-    it('answers wrong usage with exit code 2 and a line that says what and where to look', async () => {
+    it("answers wrong usage with exit code 2 and a line that says what and where to look", async () => {
       for (const [args, expected] of [
-        [['frobnicate'], /There is no verb `frobnicate`/],
-        [['client', 'frobnicate'], /There is no verb `client frobnicate`.*`lintel client --help`/],
-        [['user', 'add'], /--email is missing.*`lintel user add --help`/],
-        [['user', 'add', '--frobnicate'], /Unknown option '--frobnicate'/],
-        [['client', 'show'], /<client_id> is missing/],
-        [['client', 'show', 'a', 'b'], /`b` was not expected/],
-        [['client', 'list', '--limit', 'x'], /--limit must be a whole number/],
-        [['client', 'rotate-secret', 'a', '--keep', '1', '--revoke-old'], /exclude each other/],
+        [["frobnicate"], /There is no verb `frobnicate`/],
+        [["client", "frobnicate"], /There is no verb `client frobnicate`.*`lintel client --help`/],
+        [["user", "add"], /--email is missing.*`lintel user add --help`/],
+        [["user", "add", "--frobnicate"], /Unknown option '--frobnicate'/],
+        [["client", "show"], /<client_id> is missing/],
+        [["client", "show", "a", "b"], /`b` was not expected/],
+        [["client", "list", "--limit", "x"], /--limit must be a whole number/],
+        [["client", "rotate-secret", "a", "--keep", "1", "--revoke-old"], /exclude each other/],
       ] as const)
         failsWith(await parseOnly(args), 2, expected);
-      const { code, err } = await lintel(['client', 'show']);
-      assert.deepEqual([code, err], [2, 'lintel: <client_id> is missing. See `lintel client show --help`.\n']);
+      const { code, err } = await lintel(["client", "show"]);
+      assert.deepEqual(
+        [code, err],
+        [2, "lintel: <client_id> is missing. See `lintel client show --help`.\n"],
+      );
     });
 
-    it('tells settings that are wrong, all of them, and exits with 1', async () => {
-      const { code, err } = await runCli(['user', 'list'], { NODE_ENV: 'production' });
+    it("tells settings that are wrong, all of them, and exits with 1", async () => {
+      const { code, err } = await runCli(["user", "list"], { NODE_ENV: "production" });
       assert.equal(code, 1);
-      for (const name of ['ISSUER', 'DATABASE_URL', 'ENCRYPTION_KEY']) assert.match(err, new RegExp(name));
+      for (const name of ["ISSUER", "DATABASE_URL", "ENCRYPTION_KEY"])
+        assert.match(err, new RegExp(name));
     });
 
-    it('says that the database does not answer, without its password', async () => {
-      const url = 'postgres://lintel:hunter2@127.0.0.1:1/lintel';
-      const result = await lintel(['user', 'list'], '', { DATABASE_URL: url });
+    it("says that the database does not answer, without its password", async () => {
+      const url = "postgres://lintel:hunter2@127.0.0.1:1/lintel";
+      const result = await lintel(["user", "list"], "", { DATABASE_URL: url });
       failsWith(result, 1, /The database does not answer/);
       assert.doesNotMatch(result.err, /hunter2/);
     });
 
-    it('refuses a schema that is not its own in production', async () => {
+    it("refuses a schema that is not its own in production", async () => {
       const empty = await testDatabase({ empty: true });
       const production = {
-        NODE_ENV: 'production',
-        ISSUER: 'https://id.example.com',
+        NODE_ENV: "production",
+        ISSUER: "https://id.example.com",
         DATABASE_URL: empty.url,
-        ENCRYPTION_KEY: randomBytes(32).toString('base64'),
+        ENCRYPTION_KEY: randomBytes(32).toString("base64"),
       };
       try {
-        failsWith(await runCli(['user', 'list'], production), 1, /Run `lintel migrate`/);
-        const status = await runCli(['migrate', '--status', '--json'], production);
+        failsWith(await runCli(["user", "list"], production), 1, /Run `lintel migrate`/);
+        const status = await runCli(["migrate", "--status", "--json"], production);
         assert.equal(status.code, 1);
-        assert.equal((JSON.parse(status.out) as { state: string }).state, 'behind');
-        const doctor = await runCli(['doctor', '--json'], production);
+        assert.equal((JSON.parse(status.out) as { state: string }).state, "behind");
+        const doctor = await runCli(["doctor", "--json"], production);
         assert.equal(doctor.code, 1);
         assert.match(doctor.out, /"name": "schema",\s+"status": "fail"/);
 
-        const migrated = await runCli(['migrate', '--json'], production);
-        assert.deepEqual([migrated.code, migrated.err], [0, '']);
-        assert.equal((await runCli(['migrate', '--status'], production)).code, 0);
-        assert.equal((await runCli(['user', 'list'], production)).code, 0);
+        const migrated = await runCli(["migrate", "--json"], production);
+        assert.deepEqual([migrated.code, migrated.err], [0, ""]);
+        assert.equal((await runCli(["migrate", "--status"], production)).code, 0);
+        assert.equal((await runCli(["user", "list"], production)).code, 0);
       } finally {
         await empty.drop();
       }
     });
   });
 
-  describe('for users', () => {
-    it('adds one with a password from standard input', async () => {
-      const args = ['user', 'add', '--email', 'Ann@Example.com', '--verified', '--password-stdin', '--name', 'Ann'];
+  describe("for users", () => {
+    it("adds one with a password from standard input", async () => {
+      const args = [
+        "user",
+        "add",
+        "--email",
+        "Ann@Example.com",
+        "--verified",
+        "--password-stdin",
+        "--name",
+        "Ann",
+      ];
       const shown = await json(args, `${PASSWORD}\n`);
-      assert.equal(shown['email'], 'Ann@example.com');
-      assert.equal(shown['email_verified'], true);
-      const user = await findUser(db.knex, 'ann@example.com');
-      assert.equal(user.id, shown['id']);
+      assert.equal(shown["email"], "Ann@example.com");
+      assert.equal(shown["email_verified"], true);
+      const user = await findUser(db.knex, "ann@example.com");
+      assert.equal(user.id, shown["id"]);
       const { ok } = await createPasswords(createHashQueue()).verify(user.password?.hash, PASSWORD);
       assert.equal(ok, true);
-      failsWith(await lintel(args, PASSWORD), 1, /Another user already has this verified e-mail address/);
+      failsWith(
+        await lintel(args, PASSWORD),
+        1,
+        /Another user already has this verified e-mail address/,
+      );
     });
 
-    it('refuses a weak password and adds nobody (T-60)', async () => {
-      const args = ['user', 'add', '--email', 'bob@example.com', '--password-stdin'];
-      failsWith(await lintel(args, 'short'), 1, /The password was not accepted: it needs at least 15/);
-      failsWith(await lintel(args, ''), 1, /The password was not accepted/);
-      failsWith(await lintel(['user', 'show', 'bob@example.com']), 1, /There is no user bob@example.com/);
+    it("refuses a weak password and adds nobody (T-60)", async () => {
+      const args = ["user", "add", "--email", "bob@example.com", "--password-stdin"];
+      failsWith(
+        await lintel(args, "short"),
+        1,
+        /The password was not accepted: it needs at least 15/,
+      );
+      failsWith(await lintel(args, ""), 1, /The password was not accepted/);
+      failsWith(
+        await lintel(["user", "show", "bob@example.com"]),
+        1,
+        /There is no user bob@example.com/,
+      );
     });
 
-    it('lists, shows, disables and enables', async () => {
-      await json(['user', 'add', '--email', 'carl@example.com']);
-      const { out } = await lintel(['user', 'list']);
+    it("lists, shows, disables and enables", async () => {
+      await json(["user", "add", "--email", "carl@example.com"]);
+      const { out } = await lintel(["user", "list"]);
       assert.match(out, /^ID +E-MAIL +VERIFIED +STATUS +NAME +CREATED\n/);
       assert.match(out, /carl@example.com +no +active/);
-      const disabled = await json(['user', 'disable', 'carl@example.com']);
-      assert.equal(disabled['status'], 'disabled');
-      assert.equal((await json(['user', 'show', String(disabled['id'])]))['status'], 'disabled');
-      assert.equal((await json(['user', 'enable', 'CARL@example.com']))['status'], 'active');
-      const first = await lintel(['user', 'list', '--limit', '1']);
+      const disabled = await json(["user", "disable", "carl@example.com"]);
+      assert.equal(disabled["status"], "disabled");
+      assert.equal((await json(["user", "show", String(disabled["id"])]))["status"], "disabled");
+      assert.equal((await json(["user", "enable", "CARL@example.com"]))["status"], "active");
+      const first = await lintel(["user", "list", "--limit", "1"]);
       const more = /More: lintel user list --after (\S+)/.exec(first.out)?.[1];
-      assert.match((await lintel(['user', 'list', '--after', more ?? ''])).out, /carl@example.com/);
+      assert.match((await lintel(["user", "list", "--after", more ?? ""])).out, /carl@example.com/);
     });
   });
 
-  describe('for clients', () => {
-    it('adds one as the fixed interface says, and shows the secret once', async () => {
-      const args = ['client', 'add', ...WEB, '--grant', 'authorization_code', '--grant', 'refresh_token'];
+  describe("for clients", () => {
+    it("adds one as the fixed interface says, and shows the secret once", async () => {
+      const args = [
+        "client",
+        "add",
+        ...WEB,
+        "--grant",
+        "authorization_code",
+        "--grant",
+        "refresh_token",
+      ];
       const added = await json(args);
-      assert.match(String(added['client_secret']), /^ls_[\w-]{43}$/);
-      assert.equal(added['client_secret_expires_at'], 0);
-      assert.deepEqual(added['grant_types'], ['authorization_code', 'refresh_token']);
+      assert.match(String(added["client_secret"]), /^ls_[\w-]{43}$/);
+      assert.equal(added["client_secret_expires_at"], 0);
+      assert.deepEqual(added["grant_types"], ["authorization_code", "refresh_token"]);
       const { client_id: id, client_secret: secret } = added;
       assert.equal(await liveSecretMatches(id, secret), true);
-      const shown = await lintel(['client', 'show', String(id), '--json']);
+      const shown = await lintel(["client", "show", String(id), "--json"]);
       assert.equal(shown.out.includes(String(secret)), false);
       assert.match((await lintel(args)).out, /only time that the secret is shown/);
     });
 
-    it('says everything that is wrong with one, and adds none', async () => {
-      const args = ['client', 'add', '--redirect-uri', 'http://app.example.com/*', '--grant', 'implicit'];
-      failsWith(await lintel(args), 1, /client_name is missing; redirect_uris\[0\] must.*; grant_types\[0\] must/);
+    it("says everything that is wrong with one, and adds none", async () => {
+      const args = [
+        "client",
+        "add",
+        "--redirect-uri",
+        "http://app.example.com/*",
+        "--grant",
+        "implicit",
+      ];
+      failsWith(
+        await lintel(args),
+        1,
+        /client_name is missing; redirect_uris\[0\] must.*; grant_types\[0\] must/,
+      );
     });
 
-    it('takes all metadata from options', async () => {
-      const keys = join(dataDir, 'jwks.json');
-      const jwk = { kty: 'OKP', crv: 'Ed25519', x: '11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo' };
+    it("takes all metadata from options", async () => {
+      const keys = join(dataDir, "jwks.json");
+      const jwk = { kty: "OKP", crv: "Ed25519", x: "11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo" };
       writeFileSync(keys, JSON.stringify({ keys: [jwk] }));
       const added = await json([
-        'client', 'add', ...WEB, '--post-logout-redirect-uri', 'https://app.example.com/',
-        '--auth-method', 'private_key_jwt', '--auth-signing-alg', 'EdDSA', '--jwks', keys,
-        '--type', 'web', '--scope', 'openid email', '--id-token-alg', 'RS256',
-        '--default-max-age', '600', '--require-auth-time', '--client-uri', 'https://app.example.com',
-        '--logo-uri', 'https://app.example.com/logo.png', '--policy-uri', 'https://app.example.com/p',
-        '--tos-uri', 'https://app.example.com/t', '--initiate-login-uri', 'https://app.example.com/l',
-        '--contact', 'ann@example.com', '--dpop', '--require-par', '--first-party',
-        '--refresh-reuse-interval', '0', '--cors-origin', 'https://app.example.com',
-        '--client-id', 'from-options',
+        "client",
+        "add",
+        ...WEB,
+        "--post-logout-redirect-uri",
+        "https://app.example.com/",
+        "--auth-method",
+        "private_key_jwt",
+        "--auth-signing-alg",
+        "EdDSA",
+        "--jwks",
+        keys,
+        "--type",
+        "web",
+        "--scope",
+        "openid email",
+        "--id-token-alg",
+        "RS256",
+        "--default-max-age",
+        "600",
+        "--require-auth-time",
+        "--client-uri",
+        "https://app.example.com",
+        "--logo-uri",
+        "https://app.example.com/logo.png",
+        "--policy-uri",
+        "https://app.example.com/p",
+        "--tos-uri",
+        "https://app.example.com/t",
+        "--initiate-login-uri",
+        "https://app.example.com/l",
+        "--contact",
+        "ann@example.com",
+        "--dpop",
+        "--require-par",
+        "--first-party",
+        "--refresh-reuse-interval",
+        "0",
+        "--cors-origin",
+        "https://app.example.com",
+        "--client-id",
+        "from-options",
       ]);
       const { client_id_issued_at: _issued, ...rest } = added;
       assert.deepEqual(rest, {
-        client_id: 'from-options',
+        client_id: "from-options",
         version: 1,
-        client_name: 'An app',
-        application_type: 'web',
-        redirect_uris: ['https://app.example.com/cb'],
-        post_logout_redirect_uris: ['https://app.example.com/'],
-        grant_types: ['authorization_code'],
-        response_types: ['code'],
-        token_endpoint_auth_method: 'private_key_jwt',
-        token_endpoint_auth_signing_alg: 'EdDSA',
+        client_name: "An app",
+        application_type: "web",
+        redirect_uris: ["https://app.example.com/cb"],
+        post_logout_redirect_uris: ["https://app.example.com/"],
+        grant_types: ["authorization_code"],
+        response_types: ["code"],
+        token_endpoint_auth_method: "private_key_jwt",
+        token_endpoint_auth_signing_alg: "EdDSA",
         jwks: { keys: [jwk] },
-        scope: 'openid email',
-        subject_type: 'public',
-        id_token_signed_response_alg: 'RS256',
+        scope: "openid email",
+        subject_type: "public",
+        id_token_signed_response_alg: "RS256",
         default_max_age: 600,
         require_auth_time: true,
-        client_uri: 'https://app.example.com',
-        logo_uri: 'https://app.example.com/logo.png',
-        policy_uri: 'https://app.example.com/p',
-        tos_uri: 'https://app.example.com/t',
-        initiate_login_uri: 'https://app.example.com/l',
-        contacts: ['ann@example.com'],
+        client_uri: "https://app.example.com",
+        logo_uri: "https://app.example.com/logo.png",
+        policy_uri: "https://app.example.com/p",
+        tos_uri: "https://app.example.com/t",
+        initiate_login_uri: "https://app.example.com/l",
+        contacts: ["ann@example.com"],
         dpop_bound_access_tokens: true,
         require_pushed_authorization_requests: true,
         first_party: true,
         refresh_reuse_interval: 0,
-        cors_origins: ['https://app.example.com'],
+        cors_origins: ["https://app.example.com"],
       });
     });
 
-    it('takes metadata from a file or standard input, with options on top', async () => {
-      const metadata = { client_name: 'From a file', redirect_uris: ['https://a.example/cb'], first_party: true };
-      const args = ['client', 'add', '--file', '-', '--name', 'On top', '--no-first-party'];
+    it("takes metadata from a file or standard input, with options on top", async () => {
+      const metadata = {
+        client_name: "From a file",
+        redirect_uris: ["https://a.example/cb"],
+        first_party: true,
+      };
+      const args = ["client", "add", "--file", "-", "--name", "On top", "--no-first-party"];
       const added = await json(args, JSON.stringify(metadata));
-      assert.equal(added['client_name'], 'On top');
-      assert.equal(added['first_party'], false);
-      failsWith(await lintel(args, '[]'), 1, /- must hold a JSON object/);
-      failsWith(await lintel(args, '{'), 1, /- cannot be read as JSON/);
-      failsWith(await lintel(args, JSON.stringify({ ...metadata, redirect_uri: 'x' })), 1, /redirect_uri is not known/);
-      failsWith(await lintel(['client', 'add', '--file', '/nowhere.json']), 1, /\/nowhere.json cannot be read/);
+      assert.equal(added["client_name"], "On top");
+      assert.equal(added["first_party"], false);
+      failsWith(await lintel(args, "[]"), 1, /- must hold a JSON object/);
+      failsWith(await lintel(args, "{"), 1, /- cannot be read as JSON/);
+      failsWith(
+        await lintel(args, JSON.stringify({ ...metadata, redirect_uri: "x" })),
+        1,
+        /redirect_uri is not known/,
+      );
+      failsWith(
+        await lintel(["client", "add", "--file", "/nowhere.json"]),
+        1,
+        /\/nowhere.json cannot be read/,
+      );
     });
 
-    it('updates one by options, or by what it showed, edited', async () => {
-      const { client_id: id } = await json(['client', 'add', ...WEB, '--logo-uri', 'https://a.example/l.png']);
-      const update = ['client', 'update', String(id)];
-      const updated = await json([...update, '--name', 'New', '--unset', 'logo_uri']);
-      assert.equal(updated['client_name'], 'New');
-      assert.equal('logo_uri' in updated, false);
-      const shown = await json(['client', 'show', String(id)]);
-      const edited = JSON.stringify({ ...shown, client_name: 'Edited' });
-      assert.equal((await json([...update, '--file', '-'], edited))['client_name'], 'Edited');
-      failsWith(await lintel([...update, '--file', '-'], edited), 1, /was changed meanwhile: it has version 3, not 2/);
-      failsWith(await lintel([...update, '--name', 'x', '--if-version', '1']), 1, /was changed meanwhile/);
+    it("updates one by options, or by what it showed, edited", async () => {
+      const { client_id: id } = await json([
+        "client",
+        "add",
+        ...WEB,
+        "--logo-uri",
+        "https://a.example/l.png",
+      ]);
+      const update = ["client", "update", String(id)];
+      const updated = await json([...update, "--name", "New", "--unset", "logo_uri"]);
+      assert.equal(updated["client_name"], "New");
+      assert.equal("logo_uri" in updated, false);
+      const shown = await json(["client", "show", String(id)]);
+      const edited = JSON.stringify({ ...shown, client_name: "Edited" });
+      assert.equal((await json([...update, "--file", "-"], edited))["client_name"], "Edited");
+      failsWith(
+        await lintel([...update, "--file", "-"], edited),
+        1,
+        /was changed meanwhile: it has version 3, not 2/,
+      );
+      failsWith(
+        await lintel([...update, "--name", "x", "--if-version", "1"]),
+        1,
+        /was changed meanwhile/,
+      );
       failsWith(await lintel(update), 2, /nothing to change/);
-      failsWith(await lintel([...update, '--unset', 'nonsense']), 1, /nonsense is not known/);
+      failsWith(await lintel([...update, "--unset", "nonsense"]), 1, /nonsense is not known/);
     });
 
-    it('rotates secrets and deletes', async () => {
-      const { client_id: id, client_secret: old } = await json(['client', 'add', ...WEB]);
-      const rotated = await json(['client', 'rotate-secret', String(id)]);
-      for (const secret of [old, rotated['client_secret']]) assert(await liveSecretMatches(id, secret));
-      const again = await json(['client', 'rotate-secret', String(id), '--revoke-old']);
+    it("rotates secrets and deletes", async () => {
+      const { client_id: id, client_secret: old } = await json(["client", "add", ...WEB]);
+      const rotated = await json(["client", "rotate-secret", String(id)]);
+      for (const secret of [old, rotated["client_secret"]])
+        assert(await liveSecretMatches(id, secret));
+      const again = await json(["client", "rotate-secret", String(id), "--revoke-old"]);
       assert.equal(await liveSecretMatches(id, old), false);
-      assert.equal(await liveSecretMatches(id, rotated['client_secret']), false);
-      assert.equal(await liveSecretMatches(id, again['client_secret']), true);
-      assert.equal((await json(['client', 'delete', String(id)]))['deleted'], true);
-      failsWith(await lintel(['client', 'show', String(id)]), 1, /There is no client with the id/);
-      assert.doesNotMatch((await lintel(['client', 'list'])).out, new RegExp(String(id)));
+      assert.equal(await liveSecretMatches(id, rotated["client_secret"]), false);
+      assert.equal(await liveSecretMatches(id, again["client_secret"]), true);
+      assert.equal((await json(["client", "delete", String(id)]))["deleted"], true);
+      failsWith(await lintel(["client", "show", String(id)]), 1, /There is no client with the id/);
+      assert.doesNotMatch((await lintel(["client", "list"])).out, new RegExp(String(id)));
     });
   });
 
-  describe('for keys', () => {
-    it('rotates, lists, and records what it did', async () => {
+  describe("for keys", () => {
+    it("rotates, lists, and records what it did", async () => {
       const states = async (args: string[]) => {
-        const { out, code, err } = await lintel([...args, '--json']);
+        const { out, code, err } = await lintel([...args, "--json"]);
         assert.equal(code, 0, err);
         assert.equal(/"d":|private/.test(out), false);
         const keys = JSON.parse(out) as { alg: string; state: string }[];
         return keys.map(({ alg, state }) => `${alg} ${state}`).toSorted();
       };
-      const planned = ['ES256 active', 'ES256 pending', 'RS256 active', 'RS256 pending'];
-      assert.deepEqual(await states(['keys', 'rotate']), planned);
-      assert.deepEqual(await states(['keys', 'list']), planned);
-      const replaced = await states(['keys', 'rotate', '--lead', '0', '--retire', '60']);
-      assert.deepEqual(replaced, ['ES256 active', 'ES256 retiring', 'RS256 active', 'RS256 retiring']);
-      assert.match((await lintel(['keys', 'list'])).out, /^KID +ALG +STATE +SIGNS FROM +PUBLISHED UNTIL\n/);
-      const events = await AuditEvent.query(db.knex).whereLike('type', 'key.%');
-      assert(events.some(({ type, details }) => type === 'key.rotated' && details['alg'] === 'ES256'));
+      const planned = ["ES256 active", "ES256 pending", "RS256 active", "RS256 pending"];
+      assert.deepEqual(await states(["keys", "rotate"]), planned);
+      assert.deepEqual(await states(["keys", "list"]), planned);
+      const replaced = await states(["keys", "rotate", "--lead", "0", "--retire", "60"]);
+      assert.deepEqual(replaced, [
+        "ES256 active",
+        "ES256 retiring",
+        "RS256 active",
+        "RS256 retiring",
+      ]);
+      assert.match(
+        (await lintel(["keys", "list"])).out,
+        /^KID +ALG +STATE +SIGNS FROM +PUBLISHED UNTIL\n/,
+      );
+      const events = await AuditEvent.query(db.knex).whereLike("type", "key.%");
+      assert(
+        events.some(({ type, details }) => type === "key.rotated" && details["alg"] === "ES256"),
+      );
     });
 
-    it('does not open a database that was made with another key', async () => {
-      const other = { ENCRYPTION_KEY: randomBytes(32).toString('base64') };
-      failsWith(await lintel(['keys', 'rotate'], '', other), 1, /Set ENCRYPTION_KEY to the key/);
+    it("does not open a database that was made with another key", async () => {
+      const other = { ENCRYPTION_KEY: randomBytes(32).toString("base64") };
+      failsWith(await lintel(["keys", "rotate"], "", other), 1, /Set ENCRYPTION_KEY to the key/);
     });
   });
 
-  it('prints a setup link until there is an administrator', async () => {
-    const { out } = await lintel(['setup-link']);
+  it("prints a setup link until there is an administrator", async () => {
+    const { out } = await lintel(["setup-link"]);
     assert.match(out, /^http:\/\/localhost:3000\/setup\/setup_[\w-]{43}\n$/);
-    assert.equal((await json(['setup-link']))['expires_in'], 3600);
-    const { id } = await json(['user', 'add', '--email', 'admin@example.com']);
-    await db.knex('role_assignments').insert({ user_id: id, role: 'superadmin' });
-    failsWith(await lintel(['setup-link']), 1, /Setup is complete/);
+    assert.equal((await json(["setup-link"]))["expires_in"], 3600);
+    const { id } = await json(["user", "add", "--email", "admin@example.com"]);
+    await db.knex("role_assignments").insert({ user_id: id, role: "superadmin" });
+    failsWith(await lintel(["setup-link"]), 1, /Setup is complete/);
   });
 
-  it('finds the embedded database in development, and stops what it started', async function () {
+  it("finds the embedded database in development, and stops what it started", async function () {
     this.timeout(60_000);
-    const own = mkdtempSync(join(tmpdir(), 'lintel-embedded-'));
+    const own = mkdtempSync(join(tmpdir(), "lintel-embedded-"));
     try {
       const development = { DATA_DIR: own };
-      const added = await runCli(['user', 'add', '--email', 'ann@example.com', '--json'], development);
-      assert.deepEqual([added.code, added.err], [0, '']);
-      const lists = await Promise.all(
-        [1, 2].map(() => runCli(['user', 'list'], development)),
+      const added = await runCli(
+        ["user", "add", "--email", "ann@example.com", "--json"],
+        development,
       );
+      assert.deepEqual([added.code, added.err], [0, ""]);
+      const lists = await Promise.all([1, 2].map(() => runCli(["user", "list"], development)));
       for (const { code, out, err } of lists) {
         assert.equal(code, 0, err);
         assert.match(out, /ann@example.com/);
       }
-      const doctor = await runCli(['doctor', '--json'], { ...development, PORT: '1' });
+      const doctor = await runCli(["doctor", "--json"], { ...development, PORT: "1" });
       assert.equal(doctor.code, 0, doctor.out);
     } finally {
       rmSync(own, { recursive: true, force: true });

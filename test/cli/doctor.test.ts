@@ -1,12 +1,12 @@
-import assert from 'node:assert/strict';
-import { randomBytes } from 'node:crypto';
-import { once } from 'node:events';
-import { createServer, type RequestListener } from 'node:http';
-import { Readable } from 'node:stream';
-import { after, before, describe, it } from 'mocha';
-import { examine, type Check } from '../../src/cli/doctor.ts';
-import { startSmtpSink } from '../mail/smtp-sink.ts';
-import { aServer, type TestServer } from '../support/server.ts';
+import assert from "node:assert/strict";
+import { randomBytes } from "node:crypto";
+import { once } from "node:events";
+import { createServer, type RequestListener } from "node:http";
+import { Readable } from "node:stream";
+import { after, before, describe, it } from "mocha";
+import { examine, type Check } from "../../src/cli/doctor.ts";
+import { startSmtpSink } from "../mail/smtp-sink.ts";
+import { aServer, type TestServer } from "../support/server.ts";
 
 function doctor(environment: Record<string, string>): Promise<Check[]> {
   return examine({ environment, stdin: Readable.from([]), out: ignore, err: ignore });
@@ -22,10 +22,10 @@ function named(checks: readonly Check[], name: string): Check {
 
 /** What stands in for a server behind a proxy that is set up wrongly. */
 async function anAnswer(listener: RequestListener): Promise<{ issuer: string; stop(): void }> {
-  const server = createServer(listener).listen(0, '127.0.0.1');
-  await once(server, 'listening');
+  const server = createServer(listener).listen(0, "127.0.0.1");
+  await once(server, "listening");
   const address = server.address();
-  assert(typeof address === 'object' && address !== null);
+  assert(typeof address === "object" && address !== null);
   return { issuer: `http://127.0.0.1:${address.port}`, stop: () => server.close() };
 }
 
@@ -35,27 +35,27 @@ function discovery(document: (issuer: string) => object): RequestListener {
 }
 
 function withEndpointElsewhere(issuer: string): object {
-  return { issuer, token_endpoint: `${issuer.replace('http', 'https')}/token` };
+  return { issuer, token_endpoint: `${issuer.replace("http", "https")}/token` };
 }
 
-describe('lintel doctor', () => {
+describe("lintel doctor", () => {
   let server: TestServer;
   let environment: Record<string, string>;
   before(async () => {
     server = await aServer();
     const { config } = server.deps;
     environment = {
-      NODE_ENV: 'test',
+      NODE_ENV: "test",
       ISSUER: server.issuer,
       DATABASE_URL: server.database.url,
       DATA_DIR: config.dataDir,
-      ENCRYPTION_KEY: config.encryptionKey?.toString('base64') ?? '',
+      ENCRYPTION_KEY: config.encryptionKey?.toString("base64") ?? "",
     };
   });
   after(() => server.stop());
 
   /** What the doctor says of an issuer that answers like this. */
-  const seen = async (listener: RequestListener, name = 'outside') => {
+  const seen = async (listener: RequestListener, name = "outside") => {
     const answer = await anAnswer(listener);
     try {
       return named(await doctor({ ...environment, ISSUER: answer.issuer }), name);
@@ -64,39 +64,52 @@ describe('lintel doctor', () => {
     }
   };
 
-  it('finds nothing wrong with a server that runs', async () => {
+  it("finds nothing wrong with a server that runs", async () => {
     const checks = await doctor(environment);
     assert.deepEqual(
-      checks.filter(({ status }) => status !== 'ok'),
+      checks.filter(({ status }) => status !== "ok"),
       [],
     );
     assert.deepEqual(
       checks.map(({ name }) => name),
-      ['settings', 'database', 'clock', 'schema', 'encryption', 'keys', 'mail', 'outside', 'endpoints'],
+      [
+        "settings",
+        "database",
+        "clock",
+        "schema",
+        "encryption",
+        "keys",
+        "mail",
+        "outside",
+        "endpoints",
+      ],
     );
-    assert.equal(named(checks, 'keys').message, '2 published: ES256, RS256');
+    assert.equal(named(checks, "keys").message, "2 published: ES256, RS256");
   });
 
-  it('tells every setting that is wrong', async () => {
-    const checks = await doctor({ NODE_ENV: 'production', PORT: 'x' });
-    assert(checks.every(({ name, status }) => name === 'settings' && status === 'fail'));
+  it("tells every setting that is wrong", async () => {
+    const checks = await doctor({ NODE_ENV: "production", PORT: "x" });
+    assert(checks.every(({ name, status }) => name === "settings" && status === "fail"));
   });
 
-  it('tells that ENCRYPTION_KEY is not the one of the database', async () => {
-    const ENCRYPTION_KEY = randomBytes(32).toString('base64');
-    const { status, message } = named(await doctor({ ...environment, ENCRYPTION_KEY }), 'encryption');
-    assert.equal(status, 'fail');
+  it("tells that ENCRYPTION_KEY is not the one of the database", async () => {
+    const ENCRYPTION_KEY = randomBytes(32).toString("base64");
+    const { status, message } = named(
+      await doctor({ ...environment, ENCRYPTION_KEY }),
+      "encryption",
+    );
+    assert.equal(status, "fail");
     assert.match(message, /does not open/);
   });
 
-  it('changes nothing', async () => {
+  it("changes nothing", async () => {
     const { knex } = server.database;
-    const earlier = await knex('audit_events').count();
+    const earlier = await knex("audit_events").count();
     await doctor(environment);
-    assert.deepEqual(await knex('audit_events').count(), earlier);
+    assert.deepEqual(await knex("audit_events").count(), earlier);
   });
 
-  it('tells that the role may not create tables', async () => {
+  it("tells that the role may not create tables", async () => {
     const { knex, url } = server.database;
     const role = `lintel_doctor_${process.pid}`;
     await knex.raw(`CREATE ROLE ${role} LOGIN PASSWORD '${role}'`);
@@ -104,68 +117,79 @@ describe('lintel doctor', () => {
       const address = new URL(url);
       address.username = role;
       address.password = role;
-      const database = named(await doctor({ ...environment, DATABASE_URL: address.href }), 'database');
-      assert.equal(database.status, 'fail');
+      const database = named(
+        await doctor({ ...environment, DATABASE_URL: address.href }),
+        "database",
+      );
+      assert.equal(database.status, "fail");
       assert.match(database.message, /may not create tables/);
-      assert.match(database.fix ?? '', /GRANT/);
-      await knex.raw(`GRANT CREATE ON SCHEMA public TO ${role}; GRANT CREATE ON DATABASE ${address.pathname.slice(1)} TO ${role}`);
-      const again = named(await doctor({ ...environment, DATABASE_URL: address.href }), 'database');
+      assert.match(database.fix ?? "", /GRANT/);
+      await knex.raw(
+        `GRANT CREATE ON SCHEMA public TO ${role}; GRANT CREATE ON DATABASE ${address.pathname.slice(1)} TO ${role}`,
+      );
+      const again = named(await doctor({ ...environment, DATABASE_URL: address.href }), "database");
       assert.match(again.message, /permission denied for table/);
-      assert.match(again.fix ?? '', /own the tables/);
+      assert.match(again.fix ?? "", /own the tables/);
     } finally {
       await knex.raw(`DROP OWNED BY ${role}; DROP ROLE ${role}`);
     }
   });
 
-  it('tells that the database does not answer, and looks at the rest', async () => {
-    const checks = await doctor({ ...environment, DATABASE_URL: 'postgres://a:b@127.0.0.1:1/c' });
-    assert.equal(named(checks, 'database').status, 'fail');
-    assert.equal(named(checks, 'outside').status, 'ok');
+  it("tells that the database does not answer, and looks at the rest", async () => {
+    const checks = await doctor({ ...environment, DATABASE_URL: "postgres://a:b@127.0.0.1:1/c" });
+    assert.equal(named(checks, "database").status, "fail");
+    assert.equal(named(checks, "outside").status, "ok");
   });
 
-  it('logs in to the mail server', async () => {
+  it("logs in to the mail server", async () => {
     const sink = await startSmtpSink();
     try {
       const good = await doctor({ ...environment, SMTP_URL: sink.url });
-      assert.equal(named(good, 'mail').status, 'ok');
+      assert.equal(named(good, "mail").status, "ok");
     } finally {
       await sink.stop();
     }
-    const bad = named(await doctor({ ...environment, SMTP_URL: 'smtp://127.0.0.1:1' }), 'mail');
-    assert.equal(bad.status, 'fail');
+    const bad = named(await doctor({ ...environment, SMTP_URL: "smtp://127.0.0.1:1" }), "mail");
+    assert.equal(bad.status, "fail");
     assert.match(bad.message, /does not accept us/);
   });
 
-  describe('as seen from outside', () => {
-    it('tells that the issuer is another (OpenID Connect Discovery §4.3)', async () => {
+  describe("as seen from outside", () => {
+    it("tells that the issuer is another (OpenID Connect Discovery §4.3)", async () => {
       const { status, message } = await seen(discovery((issuer) => ({ issuer: `${issuer}/` })));
-      assert.equal(status, 'fail');
+      assert.equal(status, "fail");
       assert.match(message, /says its issuer is/);
     });
 
-    it('tells that endpoints are elsewhere', async () => {
-      const { status, message } = await seen(discovery(withEndpointElsewhere), 'endpoints');
-      assert.equal(status, 'fail');
+    it("tells that endpoints are elsewhere", async () => {
+      const { status, message } = await seen(discovery(withEndpointElsewhere), "endpoints");
+      assert.equal(status, "fail");
       assert.match(message, /such as token_endpoint https:/);
     });
 
-    it('tells that a proxy changes Host, redirects, or answers itself', async () => {
+    it("tells that a proxy changes Host, redirects, or answers itself", async () => {
       const answers: [RequestListener, RegExp][] = [
         [(_request, response) => response.writeHead(421).end(), /another host name/],
-        [(_request, response) => response.writeHead(301, { location: '/' }).end(), /answers with status 301/],
-        [(_request, response) => response.end('<html>'), /something that is not JSON/],
+        [
+          (_request, response) => response.writeHead(301, { location: "/" }).end(),
+          /answers with status 301/,
+        ],
+        [(_request, response) => response.end("<html>"), /something that is not JSON/],
       ];
       for (const [listener, expected] of answers) {
         const { status, message, fix } = await seen(listener);
-        assert.equal(status, 'fail');
+        assert.equal(status, "fail");
         assert.match(message, expected);
-        assert.match(fix ?? '', /proxy/);
+        assert.match(fix ?? "", /proxy/);
       }
     });
 
-    it('takes a server that does not run for a failure in production only', async () => {
-      const outside = named(await doctor({ ...environment, ISSUER: 'http://127.0.0.1:1' }), 'outside');
-      assert.equal(outside.status, 'warn');
+    it("takes a server that does not run for a failure in production only", async () => {
+      const outside = named(
+        await doctor({ ...environment, ISSUER: "http://127.0.0.1:1" }),
+        "outside",
+      );
+      assert.equal(outside.status, "warn");
     });
   });
 });

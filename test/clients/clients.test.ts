@@ -1,5 +1,5 @@
-import assert from 'node:assert/strict';
-import { after, before, describe, it } from 'mocha';
+import assert from "node:assert/strict";
+import { after, before, describe, it } from "mocha";
 import {
   createClient,
   deleteClient,
@@ -7,26 +7,26 @@ import {
   listClients,
   rotateSecret,
   updateClient,
-} from '../../src/clients/clients.ts';
-import { secretMatches, toEngine, toMetadata } from '../../src/clients/metadata.ts';
-import { uuidv7 } from '../../src/lib/uuid.ts';
-import { AuditEvent } from '../../src/models/audit-event.ts';
-import { OAuthClient } from '../../src/models/oauth-client.ts';
-import { OAuthGrant } from '../../src/models/oauth-grant.ts';
-import { RefreshToken } from '../../src/models/refresh-token.ts';
-import { createUser } from '../../src/users/users.ts';
-import { testDatabase, type TestDatabase } from '../support/database.ts';
+} from "../../src/clients/clients.ts";
+import { secretMatches, toEngine, toMetadata } from "../../src/clients/metadata.ts";
+import { uuidv7 } from "../../src/lib/uuid.ts";
+import { AuditEvent } from "../../src/models/audit-event.ts";
+import { OAuthClient } from "../../src/models/oauth-client.ts";
+import { OAuthGrant } from "../../src/models/oauth-grant.ts";
+import { RefreshToken } from "../../src/models/refresh-token.ts";
+import { createUser } from "../../src/users/users.ts";
+import { testDatabase, type TestDatabase } from "../support/database.ts";
 
 const HOUR = 3_600_000;
 const now = new Date();
 const later = (ms: number) => new Date(now.getTime() + ms);
 const METADATA = {
-  client_name: 'An app',
-  redirect_uris: ['https://app.example.com/cb'],
-  grant_types: ['authorization_code', 'refresh_token'],
+  client_name: "An app",
+  redirect_uris: ["https://app.example.com/cb"],
+  grant_types: ["authorization_code", "refresh_token"],
 };
 
-describe('clients', () => {
+describe("clients", () => {
   let db: TestDatabase;
   before(async () => {
     db = await testDatabase();
@@ -39,54 +39,58 @@ describe('clients', () => {
     db.knex.transaction((trx) => updateClient(trx, clientId, { metadata, ifVersion }, now));
   const authenticates = async (clientId: string, secret: string | undefined, at: Date) => {
     const row = await getClient(db.knex, clientId);
-    await row.$fetchGraph('secrets', { transaction: db.knex });
-    return secretMatches(toEngine(row, at).client_secret ?? '', secret ?? '');
+    await row.$fetchGraph("secrets", { transaction: db.knex });
+    return secretMatches(toEngine(row, at).client_secret ?? "", secret ?? "");
   };
   const eventsOf = async (id: string) => {
-    const events = await AuditEvent.query(db.knex).where({ clientId: id }).orderBy('id');
+    const events = await AuditEvent.query(db.knex).where({ clientId: id }).orderBy("id");
     return events.map(({ type }) => type).toSorted();
   };
 
-  it('gives a confidential client a secret of 256 bits and stores only its hash (T-35)', async () => {
+  it("gives a confidential client a secret of 256 bits and stores only its hash (T-35)", async () => {
     const { client, secret } = await add();
-    assert.match(secret ?? '', /^ls_[\w-]{43}$/);
+    assert.match(secret ?? "", /^ls_[\w-]{43}$/);
     assert.equal(await authenticates(client.clientId, secret, now), true);
     assert.equal(await authenticates(client.clientId, `${secret}x`, now), false);
-    const dump = JSON.stringify(await db.knex('oauth_client_secrets').where({ client_id: client.id }));
-    assert.equal(dump.includes(secret ?? ''), false);
-    assert.deepEqual(await eventsOf(client.id), ['client.created', 'client.secret_added']);
+    const dump = JSON.stringify(
+      await db.knex("oauth_client_secrets").where({ client_id: client.id }),
+    );
+    assert.equal(dump.includes(secret ?? ""), false);
+    assert.deepEqual(await eventsOf(client.id), ["client.created", "client.secret_added"]);
   });
 
-  it('does not take a stored hash for a secret', async () => {
+  it("does not take a stored hash for a secret", async () => {
     const { client } = await add();
     const row = await getClient(db.knex, client.clientId);
-    await row.$fetchGraph('secrets', { transaction: db.knex });
-    const stored = toEngine(row, now).client_secret ?? '';
+    await row.$fetchGraph("secrets", { transaction: db.knex });
+    const stored = toEngine(row, now).client_secret ?? "";
     assert.match(stored, /^sha256:[0-9a-f]{64}$/);
     assert.equal(secretMatches(stored, stored), false);
     assert.equal(secretMatches(stored, stored.slice(7)), false);
-    assert.equal(secretMatches('sha256:', ''), false);
-    assert.equal(secretMatches('plain', 'plain'), false);
+    assert.equal(secretMatches("sha256:", ""), false);
+    assert.equal(secretMatches("plain", "plain"), false);
   });
 
-  it('gives public clients no secret', async () => {
-    const { client, secret } = await add({ ...METADATA, token_endpoint_auth_method: 'none' });
+  it("gives public clients no secret", async () => {
+    const { client, secret } = await add({ ...METADATA, token_endpoint_auth_method: "none" });
     assert.equal(secret, undefined);
-    assert.equal('client_secret' in toEngine(client), false);
+    assert.equal("client_secret" in toEngine(client), false);
   });
 
-  it('gives back the metadata it was given', async () => {
+  it("gives back the metadata it was given", async () => {
     const given = {
       ...METADATA,
-      post_logout_redirect_uris: ['https://app.example.com/'],
-      scope: 'openid email',
-      contacts: ['ann@example.com'],
+      post_logout_redirect_uris: ["https://app.example.com/"],
+      scope: "openid email",
+      contacts: ["ann@example.com"],
       default_max_age: 600,
-      logo_uri: 'https://app.example.com/logo.png',
-      jwks: { keys: [{ kty: 'OKP', crv: 'Ed25519', x: '11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo' }] },
+      logo_uri: "https://app.example.com/logo.png",
+      jwks: {
+        keys: [{ kty: "OKP", crv: "Ed25519", x: "11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo" }],
+      },
       first_party: true,
       refresh_reuse_interval: 0,
-      cors_origins: ['https://app.example.com'],
+      cors_origins: ["https://app.example.com"],
     };
     const { client } = await add(given);
     const read = toMetadata(await getClient(db.knex, client.clientId));
@@ -96,17 +100,17 @@ describe('clients', () => {
     assert.equal(engine.internal_id, client.id);
     assert.equal(engine.first_party, true);
     assert.equal(engine.refresh_reuse_interval, 0);
-    assert.deepEqual(engine.cors_origins, ['https://app.example.com']);
+    assert.deepEqual(engine.cors_origins, ["https://app.example.com"]);
   });
 
-  it('keeps an identifier that the client already has, once', async () => {
-    const { client } = await add(METADATA, 'legacy-app');
-    assert.equal(client.clientId, 'legacy-app');
-    await assert.rejects(add(METADATA, 'legacy-app'), { code: 'invalid_client_metadata' });
-    await assert.rejects(add(METADATA, 'with space'), { code: 'invalid_client_metadata' });
+  it("keeps an identifier that the client already has, once", async () => {
+    const { client } = await add(METADATA, "legacy-app");
+    assert.equal(client.clientId, "legacy-app");
+    await assert.rejects(add(METADATA, "legacy-app"), { code: "invalid_client_metadata" });
+    await assert.rejects(add(METADATA, "with space"), { code: "invalid_client_metadata" });
   });
 
-  it('lists page by page without gaps, also where many were made at the same moment', async () => {
+  it("lists page by page without gaps, also where many were made at the same moment", async () => {
     const made = await Promise.all(Array.from({ length: 7 }, () => add()));
     const seen: string[] = [];
     for (;;) {
@@ -118,17 +122,19 @@ describe('clients', () => {
     for (const { client } of made) assert(seen.includes(client.clientId));
   });
 
-  describe('when a secret is rotated', () => {
-    it('lets the old one work for a day and then not (T-35)', async () => {
+  describe("when a secret is rotated", () => {
+    it("lets the old one work for a day and then not (T-35)", async () => {
       const { client, secret: old } = await add();
-      const { secret } = await db.knex.transaction((trx) => rotateSecret(trx, client.clientId, {}, now));
+      const { secret } = await db.knex.transaction((trx) =>
+        rotateSecret(trx, client.clientId, {}, now),
+      );
       for (const at of [now, later(23 * HOUR)])
         for (const each of [old, secret]) assert(await authenticates(client.clientId, each, at));
       assert.equal(await authenticates(client.clientId, old, later(25 * HOUR)), false);
       assert.equal(await authenticates(client.clientId, secret, later(25 * HOUR)), true);
     });
 
-    it('does not lengthen the life of one that is ending', async () => {
+    it("does not lengthen the life of one that is ending", async () => {
       const { client, secret: first } = await add();
       const rotate = (keepSeconds: number, at: Date) =>
         db.knex.transaction((trx) => rotateSecret(trx, client.clientId, { keepSeconds }, at));
@@ -137,70 +143,93 @@ describe('clients', () => {
       assert.equal(await authenticates(client.clientId, first, later(90_000)), false);
     });
 
-    it('ends the old one at once where that is asked for', async () => {
+    it("ends the old one at once where that is asked for", async () => {
       const { client, secret: old } = await add();
-      await db.knex.transaction((trx) => rotateSecret(trx, client.clientId, { keepSeconds: 0 }, now));
+      await db.knex.transaction((trx) =>
+        rotateSecret(trx, client.clientId, { keepSeconds: 0 }, now),
+      );
       assert.equal(await authenticates(client.clientId, old, now), false);
-      assert((await eventsOf(client.id)).includes('client.secret_revoked'));
+      assert((await eventsOf(client.id)).includes("client.secret_revoked"));
     });
 
-    it('refuses for a client that has none', async () => {
-      const { client } = await add({ ...METADATA, token_endpoint_auth_method: 'none' });
+    it("refuses for a client that has none", async () => {
+      const { client } = await add({ ...METADATA, token_endpoint_auth_method: "none" });
       await assert.rejects(
         db.knex.transaction((trx) => rotateSecret(trx, client.clientId, {}, now)),
-        { code: 'invalid_client_metadata' },
+        { code: "invalid_client_metadata" },
       );
     });
   });
 
-  describe('when one is updated', () => {
-    it('merges what is given, takes null as unset, and checks the whole', async () => {
-      const { client } = await add({ ...METADATA, logo_uri: 'https://app.example.com/logo.png' });
-      const { client: changed } = await update(client.clientId, { client_name: 'New', logo_uri: null });
+  describe("when one is updated", () => {
+    it("merges what is given, takes null as unset, and checks the whole", async () => {
+      const { client } = await add({ ...METADATA, logo_uri: "https://app.example.com/logo.png" });
+      const { client: changed } = await update(client.clientId, {
+        client_name: "New",
+        logo_uri: null,
+      });
       const metadata = toMetadata(changed);
-      assert.equal(metadata.client_name, 'New');
-      assert.equal('logo_uri' in metadata, false);
+      assert.equal(metadata.client_name, "New");
+      assert.equal("logo_uri" in metadata, false);
       assert.deepEqual(metadata.redirect_uris, METADATA.redirect_uris);
       assert.equal(changed.version, 2);
-      const event = await AuditEvent.query(db.knex).findOne({ clientId: client.id, type: 'client.updated' });
-      assert.deepEqual(event?.details['fields'], ['client_name', 'logo_uri']);
-      await assert.rejects(update(client.clientId, { redirect_uris: [] }), { code: 'invalid_client_metadata' });
+      const event = await AuditEvent.query(db.knex).findOne({
+        clientId: client.id,
+        type: "client.updated",
+      });
+      assert.deepEqual(event?.details["fields"], ["client_name", "logo_uri"]);
+      await assert.rejects(update(client.clientId, { redirect_uris: [] }), {
+        code: "invalid_client_metadata",
+      });
       await assert.rejects(update(client.clientId, { nonsense: null }), /nonsense is not known/);
     });
 
-    it('refuses a change that was made for another version', async () => {
+    it("refuses a change that was made for another version", async () => {
       const { client } = await add();
-      await update(client.clientId, { client_name: 'First' }, 1);
-      await assert.rejects(update(client.clientId, { client_name: 'Second' }, 1), { code: 'client_changed', status: 409 });
+      await update(client.clientId, { client_name: "First" }, 1);
+      await assert.rejects(update(client.clientId, { client_name: "Second" }, 1), {
+        code: "client_changed",
+        status: 409,
+      });
     });
 
-    it('of 10 at a time for one version lets one through, and loses nothing without a version', async () => {
+    it("of 10 at a time for one version lets one through, and loses nothing without a version", async () => {
       const { client } = await add();
       const guarded = await Promise.allSettled(
-        Array.from({ length: 10 }, (_, n) => update(client.clientId, { client_name: `App ${n}` }, 1)),
+        Array.from({ length: 10 }, (_, n) =>
+          update(client.clientId, { client_name: `App ${n}` }, 1),
+        ),
       );
-      assert.equal(guarded.filter(({ status }) => status === 'fulfilled').length, 1);
+      assert.equal(guarded.filter(({ status }) => status === "fulfilled").length, 1);
       await Promise.all([
-        update(client.clientId, { tos_uri: 'https://app.example.com/tos' }),
-        update(client.clientId, { policy_uri: 'https://app.example.com/privacy' }),
+        update(client.clientId, { tos_uri: "https://app.example.com/tos" }),
+        update(client.clientId, { policy_uri: "https://app.example.com/privacy" }),
       ]);
-      const { tos_uri: tos, policy_uri: policy } = toMetadata(await getClient(db.knex, client.clientId));
+      const { tos_uri: tos, policy_uri: policy } = toMetadata(
+        await getClient(db.knex, client.clientId),
+      );
       assert(tos !== undefined && policy !== undefined);
     });
 
-    it('makes or ends secrets as its authentication asks', async () => {
-      const { client } = await add({ ...METADATA, token_endpoint_auth_method: 'none' });
-      const { secret } = await update(client.clientId, { token_endpoint_auth_method: 'client_secret_post' });
+    it("makes or ends secrets as its authentication asks", async () => {
+      const { client } = await add({ ...METADATA, token_endpoint_auth_method: "none" });
+      const { secret } = await update(client.clientId, {
+        token_endpoint_auth_method: "client_secret_post",
+      });
       assert.equal(await authenticates(client.clientId, secret, now), true);
-      await update(client.clientId, { token_endpoint_auth_method: 'none' });
-      await update(client.clientId, { token_endpoint_auth_method: 'client_secret_basic' });
+      await update(client.clientId, { token_endpoint_auth_method: "none" });
+      await update(client.clientId, { token_endpoint_auth_method: "client_secret_basic" });
       assert.equal(await authenticates(client.clientId, secret, now), false);
     });
   });
 
-  it('when deleted is gone, with its secrets, grants and refresh tokens', async () => {
+  it("when deleted is gone, with its secrets, grants and refresh tokens", async () => {
     const { client } = await add();
-    const user = await createUser(db.knex, { email: 'ann@example.com', verified: true, via: 'admin' }, now);
+    const user = await createUser(
+      db.knex,
+      { email: "ann@example.com", verified: true, via: "admin" },
+      now,
+    );
     const grantId = uuidv7();
     const expiresAt = later(HOUR);
     await OAuthGrant.save(db.knex, {
@@ -211,17 +240,25 @@ describe('clients', () => {
       payload: {},
       expiresAt,
     });
-    const token = { counter: 0, grantId, userId: user.id, sessionUid: null, scope: null, payload: {}, expiresAt };
+    const token = {
+      counter: 0,
+      grantId,
+      userId: user.id,
+      sessionUid: null,
+      scope: null,
+      payload: {},
+      expiresAt,
+    };
     const tokenId = uuidv7();
     await RefreshToken.save(db.knex, { ...token, id: tokenId });
     await db.knex.transaction((trx) => deleteClient(trx, client.clientId, {}, now));
 
-    await assert.rejects(getClient(db.knex, client.clientId), { code: 'unknown_client' });
-    const row = await OAuthClient.query(db.knex).findById(client.id).withGraphFetched('secrets');
+    await assert.rejects(getClient(db.knex, client.clientId), { code: "unknown_client" });
+    const row = await OAuthClient.query(db.knex).findById(client.id).withGraphFetched("secrets");
     assert(row?.secrets?.every(({ revokedAt }) => revokedAt !== null));
     assert.notEqual((await OAuthGrant.query(db.knex).findById(grantId))?.revokedAt, null);
     assert.notEqual((await RefreshToken.query(db.knex).findById(tokenId))?.revokedAt, null);
     assert.equal(await RefreshToken.find(db.knex, tokenId), undefined);
-    await assert.rejects(add(METADATA, client.clientId), { code: 'invalid_client_metadata' });
+    await assert.rejects(add(METADATA, client.clientId), { code: "invalid_client_metadata" });
   });
 });

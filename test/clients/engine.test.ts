@@ -1,64 +1,69 @@
-import assert from 'node:assert/strict';
-import { generateKeyPairSync } from 'node:crypto';
-import { after, before, describe, it } from 'mocha';
-import type { Provider } from 'oidc-provider';
-import { createClient } from '../../src/clients/clients.ts';
-import { toEngine } from '../../src/clients/metadata.ts';
-import { GRANT_TYPES, SCOPES } from '../../src/clients/schema.ts';
-import { ensureKeys, loadKeys } from '../../src/keys/keystore.ts';
-import { createProvider } from '../../src/oidc/provider.ts';
-import { aStorage, type TestStorage } from '../support/storage.ts';
+import assert from "node:assert/strict";
+import { generateKeyPairSync } from "node:crypto";
+import { after, before, describe, it } from "mocha";
+import type { Provider } from "oidc-provider";
+import { createClient } from "../../src/clients/clients.ts";
+import { toEngine } from "../../src/clients/metadata.ts";
+import { GRANT_TYPES, SCOPES } from "../../src/clients/schema.ts";
+import { ensureKeys, loadKeys } from "../../src/keys/keystore.ts";
+import { createProvider } from "../../src/oidc/provider.ts";
+import { aStorage, type TestStorage } from "../support/storage.ts";
 
-const APP = { client_name: 'An app', redirect_uris: ['https://app.example.com/cb'] };
+const APP = { client_name: "An app", redirect_uris: ["https://app.example.com/cb"] };
 const jwks = {
-  keys: [generateKeyPairSync('ec', { namedCurve: 'P-256' }).publicKey.export({ format: 'jwk' })],
+  keys: [generateKeyPairSync("ec", { namedCurve: "P-256" }).publicKey.export({ format: "jwk" })],
 };
 
 const none = async () => {};
 
 /** Clients of every kind that the schema accepts. */
 const ACCEPTED: Readonly<Record<string, object>> = {
-  'a confidential web application with everything': {
+  "a confidential web application with everything": {
     ...APP,
     grant_types: [...GRANT_TYPES],
-    post_logout_redirect_uris: ['https://app.example.com/'],
-    scope: SCOPES.join(' '),
-    id_token_signed_response_alg: 'RS256',
+    post_logout_redirect_uris: ["https://app.example.com/"],
+    scope: SCOPES.join(" "),
+    id_token_signed_response_alg: "RS256",
     default_max_age: 3600,
     require_auth_time: true,
-    initiate_login_uri: 'https://app.example.com/login',
-    client_uri: 'https://app.example.com',
-    logo_uri: 'https://app.example.com/logo.png',
-    policy_uri: 'https://app.example.com/privacy',
-    tos_uri: 'https://app.example.com/tos',
-    contacts: ['ann@example.com'],
+    initiate_login_uri: "https://app.example.com/login",
+    client_uri: "https://app.example.com",
+    logo_uri: "https://app.example.com/logo.png",
+    policy_uri: "https://app.example.com/privacy",
+    tos_uri: "https://app.example.com/tos",
+    contacts: ["ann@example.com"],
     dpop_bound_access_tokens: true,
     require_pushed_authorization_requests: true,
     first_party: true,
-    cors_origins: ['https://app.example.com'],
+    cors_origins: ["https://app.example.com"],
   },
-  'a native application with a scheme of its own': {
-    client_name: 'Phone app',
-    application_type: 'native',
-    token_endpoint_auth_method: 'none',
-    redirect_uris: ['com.example.app:/cb', 'http://127.0.0.1/cb', 'http://[::1]/cb', 'https://app.example.com/cb'],
+  "a native application with a scheme of its own": {
+    client_name: "Phone app",
+    application_type: "native",
+    token_endpoint_auth_method: "none",
+    redirect_uris: [
+      "com.example.app:/cb",
+      "http://127.0.0.1/cb",
+      "http://[::1]/cb",
+      "https://app.example.com/cb",
+    ],
   },
-  'a machine': {
-    client_name: 'A machine',
-    grant_types: ['client_credentials'],
-    token_endpoint_auth_method: 'private_key_jwt',
-    token_endpoint_auth_signing_alg: 'ES256',
+  "a machine": {
+    client_name: "A machine",
+    grant_types: ["client_credentials"],
+    token_endpoint_auth_method: "private_key_jwt",
+    token_endpoint_auth_signing_alg: "ES256",
     jwks,
   },
-  'a client with a key set elsewhere': {
+  "a client with a key set elsewhere": {
     ...APP,
-    token_endpoint_auth_method: 'private_key_jwt',
-    jwks_uri: 'https://app.example.com/jwks',
+    token_endpoint_auth_method: "private_key_jwt",
+    jwks_uri: "https://app.example.com/jwks",
   },
-  'a client that posts its secret': { ...APP, token_endpoint_auth_method: 'client_secret_post' },
+  "a client that posts its secret": { ...APP, token_endpoint_auth_method: "client_secret_post" },
 };
 
-describe('a client that we accept', () => {
+describe("a client that we accept", () => {
   let storage: TestStorage;
   let provider: Provider;
   before(async () => {
@@ -68,8 +73,8 @@ describe('a client that we accept', () => {
     provider = createProvider(
       {
         ...storage,
-        config: { issuer: 'https://id.example.com', locales: ['en'] },
-        fetch: () => Promise.reject(new Error('no network')),
+        config: { issuer: "https://id.example.com", locales: ["en"] },
+        fetch: () => Promise.reject(new Error("no network")),
         pages: { renderError: none, logoutSource: none, postLogoutSuccessSource: none },
         observe: () => {},
       },
@@ -84,7 +89,7 @@ describe('a client that we accept', () => {
         createClient(trx, { metadata }, new Date()),
       );
       const found = await provider.Client.find(client.clientId);
-      assert.equal(found?.['internal_id'], client.id);
+      assert.equal(found?.["internal_id"], client.id);
       assert.deepEqual(found?.grantTypes?.toSorted(), toEngine(client).grant_types.toSorted());
       assert.deepEqual(found?.responseTypes, client.responseTypes);
       for (const [field, value] of Object.entries(metadata))
