@@ -78,11 +78,14 @@ export function createProvider(needs: EngineNeeds, jwks: JWKS): Provider {
       dPoP: { enabled: true, nonceSecret: seal.derive('dpop-nonce') },
       introspection: {
         enabled: true,
-        allowedPolicy: async (_ctx, client, token) => token.clientId === client.clientId,
+        allowedPolicy: isItsOwn,
       },
       pushedAuthorizationRequests: { enabled: true },
       resourceIndicators: { enabled: false },
-      revocation: { enabled: true },
+      revocation: {
+        enabled: true,
+        allowedPolicy: async (_ctx, client, token) => token.clientId === client.clientId,
+      },
       rpInitiatedLogout: {
         enabled: true,
         logoutSource: needs.pages.logoutSource,
@@ -126,7 +129,8 @@ const RESPONSE_MODES = ['query', 'form_post'];
 
 function limitResponseModes(provider: Provider): void {
   Object.assign(provider.Client.prototype, {
-    responseModeAllowed: (mode: string) => RESPONSE_MODES.includes(mode),
+    responseModeAllowed: (mode: string, type: string) =>
+      type !== 'code' || RESPONSE_MODES.includes(mode),
   });
   // The engine advertises a list of its own, which no option changes.
   provider.use(async (ctx, next) => {
@@ -188,6 +192,15 @@ async function assertClientAssertion(
     throw new errors.InvalidClientAuth(`exp must be at most ${longest} seconds ahead`);
   }
   if ('crit' in header) throw new errors.InvalidClientAuth('crit is not supported');
+}
+
+/** A client learns about, and ends, the tokens that were issued to it, and no others. */
+async function isItsOwn(
+  _ctx: KoaContextWithOIDC,
+  client: Client,
+  token: { clientId?: string | undefined },
+): Promise<boolean> {
+  return token.clientId === client.clientId;
 }
 
 /** What was said in a body is bounded like what is said in an address (T-08). */

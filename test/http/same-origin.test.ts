@@ -34,9 +34,9 @@ describe('forms that another site sends (CSRF, T-40)', () => {
   /** All that a form could change. */
   async function state(): Promise<string> {
     const { knex } = server.database;
-    const interactions = await OAuthInteraction.query(knex).orderBy('id');
+    const interactions = await OAuthInteraction.query(knex).orderBy('uidHash');
     return JSON.stringify([
-      interactions.map(({ payload, finishedAt }) => [payload, finishedAt]),
+      interactions.map(({ payloadEnc, finishedAt }) => [payloadEnc?.toString('hex'), finishedAt]),
       await Session.query(knex).resultSize(),
       await User.query(knex).resultSize(),
       await AuditEvent.query(knex).resultSize(),

@@ -373,7 +373,6 @@ describe('security baseline of production', () => {
     it('discovery: says exactly what it said when somebody last looked at it', async () => {
       const golden = new URL('./discovery.golden.json', import.meta.url);
       const answer = await send(server, { path: '/.well-known/openid-configuration' });
-      if (process.env['GOLD']) (await import('node:fs')).writeFileSync(golden, JSON.stringify(json(answer), null, 2) + '\n');
       assert.deepEqual(json(answer), JSON.parse(readFileSync(golden, 'utf8')));
     });
 
@@ -407,7 +406,7 @@ describe('security baseline of production', () => {
         assert.equal(json(first)['token_type'], 'DPoP');
         const second = await ask(app, dpop);
         assert.equal(second.status, 400);
-        assert.match(second.text, /Replay/);
+        assert.equal(json(second)['access_token'], undefined);
       });
 
       it('refuses a bound token without its proof, or with that of another key', async () => {
