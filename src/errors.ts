@@ -76,4 +76,39 @@ export const errors = {
   invalidEmail: () =>
     new AppError('invalid_email', 400, 'This is not an e-mail address that mail can be sent to.'),
   weakPassword: (detail: string) => new AppError('weak_password', 400, detail),
+  clientChanged: (current: number, expected: number) =>
+    new AppError(
+      'client_changed',
+      409,
+      `The client was changed meanwhile: it has version ${current}, not ${expected}. Read it again and repeat the change.`,
+    ),
+  ambiguousUser: (who: string, ids: readonly string[]) =>
+    new AppError(
+      'ambiguous_user',
+      409,
+      `Several users claim ${who}, and none has verified it. Name one by id: ${ids.join(', ')}.`,
+    ),
+  usernameTaken: () =>
+    new AppError('username_taken', 409, 'Another user already has this username.'),
+  setupComplete: () =>
+    new AppError(
+      'setup_complete',
+      409,
+      'Setup is complete: there is an administrator, who can add others.',
+    ),
+  databaseUnavailable: (reason: string, cause: unknown) =>
+    new AppError(
+      'database_unavailable',
+      500,
+      `The database does not answer (${reason}). Check DATABASE_URL and that PostgreSQL runs.`,
+      { cause },
+    ),
+  databaseAhead: (unknown: readonly string[]) =>
+    new AppError(
+      'database_ahead',
+      500,
+      `A newer Lintel has migrated this database (${unknown.join(', ')}). Start that version, or restore a backup.`,
+    ),
+  embeddedDatabase: (message: string, cause?: unknown) =>
+    new AppError('embedded_database', 500, message, { cause }),
 } as const;

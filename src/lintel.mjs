@@ -1,5 +1,9 @@
 #!/usr/bin/env node
 // The command `lintel`. Plain JavaScript, so that a Node which cannot run TypeScript can still say what is missing.
+import { readFileSync } from "node:fs";
+import module from "node:module";
+import { fileURLToPath } from "node:url";
+
 const [major = 0, minor = 0] = process.versions.node.split(".").map(Number);
 if (major < 22 || (major === 22 && minor < 18)) {
   console.error(
@@ -8,4 +12,19 @@ if (major < 22 || (major === 22 && minor < 18)) {
   );
   process.exit(1);
 }
+
+// Node runs TypeScript as it is, but not below node_modules, which is where an installed Lintel lives.
+const root = new URL("..", import.meta.url).href;
+if (root.includes("/node_modules/")) {
+  process.removeAllListeners("warning");
+  module.registerHooks({
+    load(url, context, next) {
+      const isOurs = url.startsWith(root) && /^(src|migrations)\/.*\.ts$/.test(url.slice(root.length));
+      if (!isOurs) return next(url, context);
+      const source = module.stripTypeScriptTypes(readFileSync(fileURLToPath(url), "utf8"));
+      return { format: "module", source, shortCircuit: true };
+    },
+  });
+}
+
 await import("./cli.ts");

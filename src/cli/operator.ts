@@ -81,10 +81,5 @@ export async function openOperator(config: Config, log: Logger): Promise<Operato
 function unavailable(error: unknown): AppError {
   const { message, code } = error as NodeJS.ErrnoException;
   const reason = message || code || "no answer";
-  return new AppError(
-    "database_unavailable",
-    500,
-    `The database does not answer (${reason}). Check DATABASE_URL and that PostgreSQL runs.`,
-    { cause: error },
-  );
+  return errors.databaseUnavailable(reason, error);
 }

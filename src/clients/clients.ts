@@ -1,6 +1,6 @@
 import { UniqueViolationError, type TransactionOrKnex } from "objection";
 import { record, type NewEvent } from "../audit/record.ts";
-import { AppError, errors } from "../errors.ts";
+import { errors } from "../errors.ts";
 import { uuidv7 } from "../lib/uuid.ts";
 import { OAuthClient } from "../models/oauth-client.ts";
 import { endGrantsOfClient } from "./grants.ts";
@@ -102,11 +102,7 @@ export async function updateClient(
 ): Promise<ClientWithSecret> {
   const before = await lockClient(db, clientId);
   if (change.ifVersion !== undefined && change.ifVersion !== before.version)
-    throw new AppError(
-      "client_changed",
-      409,
-      `The client was changed meanwhile: it has version ${before.version}, not ${change.ifVersion}. Read it again and repeat the change.`,
-    );
+    throw errors.clientChanged(before.version, change.ifVersion);
   const { actor = SYSTEM } = change;
   const old = toMetadata(before);
   const metadata = parseClientMetadata(merge(old, change.metadata));

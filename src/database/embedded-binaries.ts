@@ -15,7 +15,7 @@ import {
 import { dirname, join } from "node:path";
 import { promisify } from "node:util";
 
-import { AppError } from "../errors.ts";
+import { AppError, errors } from "../errors.ts";
 
 const run = promisify(execFile);
 
@@ -37,7 +37,7 @@ const NOBODY = 65534;
 
 /** What made the embedded server impossible, with what to do about it. */
 export function embeddedError(message: string, cause?: unknown): AppError {
-  return new AppError("embedded_database", 500, message, { cause });
+  return errors.embeddedDatabase(message, cause);
 }
 
 /**

@@ -5,7 +5,7 @@ import { fileURLToPath, pathToFileURL } from "node:url";
 
 import type { Knex } from "knex";
 
-import { AppError } from "../errors.ts";
+import { errors } from "../errors.ts";
 import type { Logger } from "../lib/log.ts";
 import { tryLock } from "./advisory-lock.ts";
 
@@ -31,7 +31,7 @@ export async function migrateToLatest(
 ): Promise<void> {
   await withMigrationLock(knex, log, async () => {
     const unknown = await unknownMigrations(knex, directory);
-    if (unknown.length > 0) throw databaseAhead(unknown);
+    if (unknown.length > 0) throw errors.databaseAhead(unknown);
     if ((await pendingMigrations(knex, directory)).length === 0) return;
 
     // Nobody else migrates while we hold the lock, so a lock that knex finds was left by a killed process.
@@ -103,14 +103,6 @@ async function unknownMigrations(knex: Knex, directory: string): Promise<string[
 
 async function listMigrations(directory: string): Promise<string[]> {
   return (await readdir(directory)).filter((name) => name.endsWith(".ts")).sort();
-}
-
-function databaseAhead(unknown: readonly string[]): AppError {
-  return new AppError(
-    "database_ahead",
-    500,
-    `A newer Lintel has migrated this database (${unknown.join(", ")}). Start that version, or restore a backup.`,
-  );
 }
 
 type MigrationModule = Knex.Migration & { config?: { transaction?: boolean } };

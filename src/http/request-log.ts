@@ -6,7 +6,10 @@ import type { Logger } from '../lib/log.ts';
 const ALPHABET = '0123456789ABCDEFGHJKMNPQRSTVWXYZ';
 
 /** Path segments that are secrets or personal: the ids of interactions and of one-time links. */
-const SECRET_SEGMENT = /^(\/(?:interaction|auth|setup|device)\/)[^/]+/;
+const SECRET_SEGMENT = /^(\/+(?:interaction|auth|setup|device)\/+)[^/]+/;
+
+/** What is as long as a secret may be one, wherever it was put. */
+const LONG_SEGMENT = /[^/]{32,}/g;
 
 /**
  * Gives each request an id that people can quote, and logs one line about it. No address, user agent, query or body
@@ -23,7 +26,7 @@ export function requestLog(log: Logger): Middleware {
       {
         correlationId,
         method: ctx.method,
-        path: ctx.path.replace(SECRET_SEGMENT, '$1:id').slice(0, 200),
+        path: ctx.path.replace(SECRET_SEGMENT, '$1:id').replaceAll(LONG_SEGMENT, ':id').slice(0, 200),
         status: ctx.status,
         ms: Math.round(performance.now() - startedAt),
       },

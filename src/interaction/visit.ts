@@ -1,5 +1,5 @@
 import type { Knex } from 'knex';
-import type { Client, Provider } from 'oidc-provider';
+import { errors, type Client, type Provider } from 'oidc-provider';
 import type { Context } from 'koa';
 import { reader } from '../database/transaction.ts';
 import type { User } from '../models/user.ts';
@@ -29,6 +29,10 @@ export interface Visit {
  */
 export async function loadVisit(provider: Provider, knex: Knex, ctx: Context): Promise<Visit> {
   const interaction = await provider.interactionDetails(ctx.req, ctx.res);
+  // The engine goes by the cookie alone; another sign-in's must not open this address.
+  if (interaction.uid !== ctx['params'].uid) {
+    throw new errors.SessionNotFound('the cookie is of another interaction');
+  }
   ctx.state['uiLocales'] = interaction.params['ui_locales'];
   const client = await provider.Client.find(String(interaction.params['client_id']));
   if (client === undefined) throw new Error('an interaction has a client');

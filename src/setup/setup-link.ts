@@ -1,7 +1,7 @@
 import type { TransactionOrKnex } from "objection";
 import { record } from "../audit/record.ts";
 import type { Config } from "../config.ts";
-import { AppError, errors } from "../errors.ts";
+import { errors } from "../errors.ts";
 import { newSecret, sha256 } from "../lib/secret.ts";
 import { BaseModel } from "../models/base.ts";
 import { OneTimeToken } from "../models/one-time-token.ts";
@@ -36,11 +36,7 @@ export function issueSetupLink(
   return db.transaction(async (trx) => {
     await takeLock(trx);
     if (!(await needsSetup(trx)))
-      throw new AppError(
-        "setup_complete",
-        409,
-        "Setup is complete: there is an administrator, who can add others.",
-      );
+      throw errors.setupComplete();
     const token = newSecret("setup");
     await OneTimeToken.query(trx)
       .patch({ revokedAt: now })

@@ -2,7 +2,7 @@ import { UniqueViolationError, type TransactionOrKnex } from "objection";
 import { record, type NewEvent } from "../audit/record.ts";
 import { findByIdentifier, normaliseUsername, readIdentifier } from "../authn/identifier.ts";
 import { normaliseEmail } from "../authn/normalise-email.ts";
-import { AppError, errors } from "../errors.ts";
+import { errors } from "../errors.ts";
 import { isUuid } from "../lib/uuid.ts";
 import { RoleAssignment } from "../models/role-assignment.ts";
 import { UserEmail } from "../models/user-email.ts";
@@ -170,11 +170,9 @@ async function assertOneOwner(
 ): Promise<void> {
   const claims = await UserEmail.query(db).where({ emailNorm }).limit(10);
   if (claims.length === 1 || claims.some(({ verifiedAt }) => verifiedAt !== null)) return;
-  const ids = claims.map(({ userId }) => userId).join(", ");
-  throw new AppError(
-    "ambiguous_user",
-    409,
-    `Several users claim ${who}, and none has verified it. Name one by id: ${ids}.`,
+  throw errors.ambiguousUser(
+    who,
+    claims.map(({ userId }) => userId),
   );
 }
 
@@ -204,6 +202,6 @@ function explain(error: unknown): unknown {
   if (!(error instanceof UniqueViolationError)) return error;
   if (error.constraint === "user_emails_verified_uq") return errors.emailTaken();
   if (error.constraint === "users_username_uq")
-    return new AppError("username_taken", 409, "Another user already has this username.");
+    return errors.usernameTaken();
   return error;
 }
