@@ -19,6 +19,7 @@ import { interactionRoutes } from './interaction/routes.ts';
 import { schedule } from './jobs/schedule.ts';
 import { createTasks } from './jobs/tasks.ts';
 import { startWorker } from './jobs/worker.ts';
+import { recordKeyChanges } from './keys/record-changes.ts';
 import { keepKeysFresh } from './keys/rotation.ts';
 import { parseSender } from './mail/compose.ts';
 import { createMailer } from './mail/mailer.ts';
@@ -106,7 +107,10 @@ export async function createApp(deps: Deps): Promise<App> {
     tasks: createTasks({
       knex,
       mail: { ...mail, transport, log },
-      rotateKeys: (now) => keepKeysFresh(knex, seal, now),
+      rotateKeys: (now) =>
+        knex.transaction(async (trx) =>
+          recordKeyChanges(trx, await keepKeysFresh(trx, seal, now)),
+        ),
       onPurged: (table, rows) => metrics.purged(table, rows),
       log,
     }),

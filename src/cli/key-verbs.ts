@@ -1,7 +1,7 @@
 import type { TransactionOrKnex } from "objection";
-import { record } from "../audit/record.ts";
+import { recordKeyChanges } from "../keys/record-changes.ts";
 import { ensureKeys } from "../keys/keystore.ts";
-import { JWKS_MAX_AGE, rotate, type KeyChanges, type RotationPlan } from "../keys/rotation.ts";
+import { JWKS_MAX_AGE, rotate, type RotationPlan } from "../keys/rotation.ts";
 import { SigningKey } from "../models/signing-key.ts";
 import { printJson, printTable, type Io } from "./io.ts";
 import { readWhole } from "./paging.ts";
@@ -44,7 +44,7 @@ export const KEY_VERBS: readonly Verb[] = [
         return knex.transaction(async (trx) => {
           const now = new Date();
           await ensureKeys(trx, opened, now);
-          await recordChanges(trx, await rotate(trx, opened, now, plan));
+          await recordKeyChanges(trx, await rotate(trx, opened, now, plan));
           return findKeys(trx);
         });
       });
@@ -70,21 +70,6 @@ function milliseconds(flag: string, text: string): number {
   return readWhole(flag, text, "keys rotate") * 1000;
 }
 
-async function recordChanges(db: TransactionOrKnex, changes: KeyChanges): Promise<void> {
-  const kinds = [
-    ["key.created", changes.created],
-    ["key.rotated", changes.activated],
-    ["key.retired", changes.retired],
-  ] as const;
-  const keys = await SigningKey.query(db);
-  for (const [type, ids] of kinds) {
-    for (const kid of ids) {
-      const alg = keys.find((key) => key.kid === kid)?.alg;
-      const target = { type: "signing_key", id: kid };
-      await record(db, { type, actor: { type: "system" }, target, details: { alg } });
-    }
-  }
-}
 
 async function findKeys(db: TransactionOrKnex): Promise<SigningKey[]> {
   return SigningKey.query(db).where({ usage: "oidc_sig" }).orderBy(["alg", "createdAt", "kid"]);

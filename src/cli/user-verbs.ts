@@ -5,6 +5,7 @@ import {
   type PasswordProblem,
 } from "../authn/password-policy.ts";
 import { createPasswords } from "../authn/password.ts";
+import { clearThrottle } from "../authn/throttle.ts";
 import { errors } from "../errors.ts";
 import type { User } from "../models/user.ts";
 import { createUser, disableUser, enableUser, findUser, listUsers } from "../users/users.ts";
@@ -116,12 +117,15 @@ export const USER_VERBS: readonly Verb[] = [
     summary: "let a disabled user sign in again",
     words: ["id, e-mail or username"],
     async run({ io, words: [who = ""], json, config }) {
-      const user = await withOperator({ io, config }, ({ knex }) =>
-        knex.transaction(async (trx) => {
+      const user = await withOperator({ io, config }, async ({ knex, seal }) => {
+        const opened = await seal();
+        return knex.transaction(async (trx) => {
           const { id } = await findUser(trx, who);
+          // Whoever was locked out by guesses at their password gets another chance too.
+          await clearThrottle(trx, opened, id);
           return enableUser(trx, id, {}, new Date());
-        }),
-      );
+        });
+      });
       printUser(io, user, json);
     },
   }),
