@@ -1,4 +1,4 @@
-import type { MessageId, MessageValues } from './i18n/catalogue.ts';
+import type { MessageId, MessageValues } from "./i18n/catalogue.ts";
 
 /** A message in words that the page's language decides: its id in the catalogue, and what fills its gaps. */
 interface Text {
@@ -23,7 +23,7 @@ export interface ClientView {
 
 /** One scope of a consent page, with the value it would release. */
 export interface ConsentScope {
-  readonly name: 'openid' | 'profile' | 'email' | 'phone' | 'address' | 'offline_access';
+  readonly name: "openid" | "profile" | "email" | "phone" | "address" | "offline_access";
   readonly required: boolean;
   readonly allowedBefore: boolean;
   readonly value: string | undefined;
@@ -73,9 +73,9 @@ export interface Views {
     /** Whether the client proved that it asks for this very user; then scripts need not wait for a click. */
     isConfirmed: boolean;
   };
-  'signed-out': { clientName?: string };
+  "signed-out": { clientName?: string };
   stale: {
-    variant: 'finished' | 'expired' | 'unknown';
+    variant: "finished" | "expired" | "unknown";
     clientName?: string;
     /** Where the app can be started again. */
     startHref?: string;
@@ -92,21 +92,21 @@ export interface Views {
     apps: readonly { name: string; href: string }[];
   };
   setup: { email: string; displayName: string; minLength: number; errors: readonly FieldError[] };
-  'setup-done': { email: string };
+  "setup-done": { email: string };
   mailbox: { messages: readonly MailboxEntry[] };
-  'mailbox-message': MailboxEntry & { text: string; html: string };
+  "mailbox-message": MailboxEntry & { text: string; html: string };
 }
 
 /** What a page is made of, filled in by the pages that include it. */
 interface Partials {
-  'partials/client': { client: ClientView };
-  'partials/client-links': { client: ClientView };
-  'partials/cancel': { client: ClientView; cancelAction: string };
-  'partials/errors': { errors: readonly FieldError[] };
-  'partials/password-field': {
+  "partials/client": { client: ClientView };
+  "partials/client-links": { client: ClientView };
+  "partials/cancel": { client: ClientView; cancelAction: string };
+  "partials/errors": { errors: readonly FieldError[] };
+  "partials/password-field": {
     id: string;
     label: MessageId;
-    autocomplete: 'current-password' | 'new-password';
+    autocomplete: "current-password" | "new-password";
     errors: readonly FieldError[];
     /** Below the label, in the page's language. */
     hint?: string;
@@ -129,7 +129,7 @@ export interface LetterView {
   readonly subject: string;
   readonly paragraphs: readonly string[];
   readonly locale: string;
-  readonly direction: 'ltr' | 'rtl';
+  readonly direction: "ltr" | "rtl";
   readonly productName: string;
   readonly issuer: string;
 }
@@ -139,14 +139,14 @@ export type TemplateViews = {
   [Name in keyof Views]: Views[Name] & { readonly shell: Shell };
 } & Partials & {
     layout: LayoutView;
-    'mail/text': LetterView;
-    'mail/html': LetterView;
+    "mail/text": LetterView;
+    "mail/html": LetterView;
   };
 
 /** What the layout needs beside the page: filled in by `http/page.ts`, the same for all pages. */
 export interface Shell {
   readonly locale: string;
-  readonly direction: 'ltr' | 'rtl';
+  readonly direction: "ltr" | "rtl";
   readonly productName: string;
   readonly correlationId: string;
   readonly languages: readonly { tag: string; name: string; href: string }[];

@@ -1,36 +1,47 @@
-import { readFileSync } from 'node:fs';
-import { fileURLToPath } from 'node:url';
-import type { Middleware } from 'koa';
-import { sha256 } from '../lib/secret.ts';
+import { readFileSync } from "node:fs";
+import { fileURLToPath } from "node:url";
+import { brotliCompressSync } from "node:zlib";
+import type { Middleware } from "koa";
+import { sha256 } from "../lib/secret.ts";
 
-const DIRECTORY = fileURLToPath(new URL('../../views/assets/', import.meta.url));
-const TYPES = { 'app.css': 'text/css', 'ui.js': 'text/javascript', 'favicon.svg': 'image/svg+xml' } as const;
+const DIRECTORY = fileURLToPath(new URL("../../views/assets/", import.meta.url));
+const TYPES = {
+  "app.css": "text/css",
+  "ui.js": "text/javascript",
+  "favicon.svg": "image/svg+xml",
+} as const;
 export type Asset = keyof typeof TYPES;
 
-/** The few files that pages refer to, read once. Their addresses contain what they hold, so they never go stale. */
+/**
+ * The few files that pages refer to, read and compressed once. Their addresses contain what they hold, so they never
+ * go stale. Pages are not compressed: they hold secrets beside what others chose (BREACH).
+ */
 export class Assets {
-  readonly #byPath = new Map<string, { body: Buffer; type: string }>();
+  readonly #byPath = new Map<string, { body: Buffer; brotli: Buffer; type: string }>();
   readonly #paths = new Map<Asset, string>();
 
   constructor() {
     for (const name of Object.keys(TYPES) as Asset[]) {
       const body = readFileSync(`${DIRECTORY}${name}`);
-      const path = `/assets/${sha256(body).toString('hex').slice(0, 12)}/${name}`;
-      this.#byPath.set(path, { body, type: TYPES[name] });
+      const path = `/assets/${sha256(body).toString("hex").slice(0, 12)}/${name}`;
+      this.#byPath.set(path, { body, brotli: brotliCompressSync(body), type: TYPES[name] });
       this.#paths.set(name, path);
     }
   }
 
   href(name: Asset): string {
-    return this.#paths.get(name) ?? '';
+    return this.#paths.get(name) ?? "";
   }
 
   readonly middleware: Middleware = (ctx, next) => {
     const asset = this.#byPath.get(ctx.path);
-    if (asset === undefined || (ctx.method !== 'GET' && ctx.method !== 'HEAD')) return next();
+    if (asset === undefined || (ctx.method !== "GET" && ctx.method !== "HEAD")) return next();
     ctx.type = asset.type;
-    ctx.set('Cache-Control', 'public, max-age=31536000, immutable');
-    ctx.body = asset.body;
+    ctx.set("Cache-Control", "public, max-age=31536000, immutable");
+    ctx.vary("Accept-Encoding");
+    const isSmall = ctx.acceptsEncodings("br", "identity") === "br";
+    if (isSmall) ctx.set("Content-Encoding", "br");
+    ctx.body = isSmall ? asset.brotli : asset.body;
     return undefined;
   };
 }

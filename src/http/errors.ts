@@ -1,7 +1,8 @@
-import type { Context, Middleware } from 'koa';
-import { AppError, errors } from '../errors.ts';
-import type { Logger } from '../lib/log.ts';
-import type { Page } from './page.ts';
+import type { Context, Middleware } from "koa";
+import { AppError, errors } from "../errors.ts";
+import type { Logger } from "../lib/log.ts";
+import { isForMachines } from "./machines.ts";
+import type { Page } from "./page.ts";
 
 /**
  * The only place where something thrown becomes an answer: a page for people, JSON for machines. What is not an
@@ -18,26 +19,29 @@ export function errorResponses(needs: { page: Page; log: Logger }): Middleware {
     } catch (thrown) {
       const error = explain(thrown);
       if (error.status >= 500 && !(thrown instanceof AppError)) {
-        needs.log.error({ err: thrown, correlationId: ctx.state['correlationId'] }, 'request failed');
+        needs.log.error(
+          { err: thrown, correlationId: ctx.state["correlationId"] },
+          "request failed",
+        );
       }
-      ctx.set('Cache-Control', 'no-store');
+      ctx.set("Cache-Control", "no-store");
       // What is left of a body that is too large is not read.
-      if (error.status === 413) ctx.set('Connection', 'close');
-      if (error.retryAfter !== undefined) ctx.set('Retry-After', String(error.retryAfter));
+      if (error.status === 413) ctx.set("Connection", "close");
+      if (error.retryAfter !== undefined) ctx.set("Retry-After", String(error.retryAfter));
       await answer(needs.page, ctx, error);
     }
   };
 }
 
 async function answer(page: Page, ctx: Context, error: AppError): Promise<void> {
-  if (ctx.accepts('json', 'html') !== 'html') {
+  if (isForMachines(ctx.path) || ctx.accepts("json", "html") !== "html") {
     ctx.status = error.status;
     ctx.body = { error: error.code, error_description: error.message };
     return;
   }
   await page(
     ctx,
-    'error',
+    "error",
     { status: error.status, code: error.code, description: error.message },
     error.status,
   );
@@ -45,7 +49,7 @@ async function answer(page: Page, ctx: Context, error: AppError): Promise<void> 
 
 function explain(thrown: unknown): AppError {
   if (thrown instanceof AppError) return thrown;
-  const status: unknown = thrown instanceof Error && 'status' in thrown ? thrown.status : undefined;
-  if (status === 400) return errors.badRequest('The request cannot be read.');
+  const status: unknown = thrown instanceof Error && "status" in thrown ? thrown.status : undefined;
+  if (status === 400) return errors.badRequest("The request cannot be read.");
   return errors.serverError(thrown);
 }

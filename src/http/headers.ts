@@ -1,4 +1,4 @@
-import type { Middleware } from 'koa';
+import type { Middleware } from "koa";
 
 /** Addresses whose forms end, after redirects, at a client: browsers hold `form-action` against the whole chain. */
 const PROTOCOL = /^\/(auth|interaction|session|device)(\/|$)/;
@@ -16,40 +16,40 @@ const CONTENT_SECURITY_POLICY = [
   // No script of ours, and none of the engine's, writes HTML.
   "require-trusted-types-for 'script'",
   "trusted-types 'none'",
-].join('; ');
+].join("; ");
 
 const PERMISSIONS_POLICY = [
-  'publickey-credentials-get=(self)',
-  'publickey-credentials-create=(self)',
-  'camera=()',
-  'microphone=()',
-  'geolocation=()',
-].join(', ');
+  "publickey-credentials-get=(self)",
+  "publickey-credentials-create=(self)",
+  "camera=()",
+  "microphone=()",
+  "geolocation=()",
+].join(", ");
 
 /** The headers that every answer has. They are set first, because the engine adds to the policy it finds. */
 export function securityHeaders(options: { issuer: string }): Middleware {
-  const isHttps = options.issuer.startsWith('https:');
+  const isHttps = options.issuer.startsWith("https:");
   return async (ctx, next) => {
     const isProtocol = PROTOCOL.test(ctx.path);
     ctx.set({
-      'Content-Security-Policy': isProtocol
+      "Content-Security-Policy": isProtocol
         ? CONTENT_SECURITY_POLICY
         : `${CONTENT_SECURITY_POLICY}; form-action 'self'`,
       // An app that opened the sign-in in a pop-up keeps its window; nobody else shares ours.
-      'Cross-Origin-Opener-Policy': isProtocol ? 'same-origin-allow-popups' : 'same-origin',
+      "Cross-Origin-Opener-Policy": isProtocol ? "same-origin-allow-popups" : "same-origin",
       // Other sites read what CORS lets them read, and embed nothing.
-      'Cross-Origin-Resource-Policy': 'same-origin',
-      'Permissions-Policy': PERMISSIONS_POLICY,
-      'Referrer-Policy': 'no-referrer',
-      'X-Content-Type-Options': 'nosniff',
-      'X-Frame-Options': 'DENY',
-      'X-Robots-Tag': 'noindex',
+      "Cross-Origin-Resource-Policy": "same-origin",
+      "Permissions-Policy": PERMISSIONS_POLICY,
+      "Referrer-Policy": "no-referrer",
+      "X-Content-Type-Options": "nosniff",
+      "X-Frame-Options": "DENY",
+      "X-Robots-Tag": "noindex",
     });
-    if (isHttps) ctx.set('Strict-Transport-Security', 'max-age=63072000; includeSubDomains');
+    if (isHttps) ctx.set("Strict-Transport-Security", "max-age=63072000; includeSubDomains");
     await next();
     // Key sets and metadata may be kept for a while; the lead time of key rotation is far longer.
-    if (ctx.status === 200 && (ctx.path === '/jwks' || ctx.path.startsWith('/.well-known/'))) {
-      ctx.set('Cache-Control', 'public, max-age=300');
+    if (ctx.status === 200 && (ctx.path === "/jwks" || ctx.path.startsWith("/.well-known/"))) {
+      ctx.set("Cache-Control", "public, max-age=300");
     }
   };
 }

@@ -1,6 +1,6 @@
-import { once } from 'node:events';
-import { createServer, type Server } from 'node:http';
-import { errors } from '../errors.ts';
+import { once } from "node:events";
+import { createServer, type Server } from "node:http";
+import { errors } from "../errors.ts";
 
 /** Milliseconds that requests in progress get to finish when the process is told to stop. */
 const DRAIN = 10_000;
@@ -28,7 +28,7 @@ export async function listenOn(
   server.maxHeadersCount = 100;
   server.listen(port, host);
   try {
-    await once(server, 'listening');
+    await once(server, "listening");
   } catch (cause) {
     throw errors.cannotListen(host, port, cause);
   }
@@ -37,7 +37,7 @@ export async function listenOn(
 
 /** Takes no new connections and waits for the requests in progress, but not for ever. */
 export async function drain(server: Server): Promise<void> {
-  const closed = once(server, 'close');
+  const closed = once(server, "close");
   server.close();
   server.closeIdleConnections();
   const timer = setTimeout(() => server.closeAllConnections(), DRAIN);
@@ -48,5 +48,5 @@ export async function drain(server: Server): Promise<void> {
 /** The port a server got, which matters when it was told to take any. */
 export function portOf(server: Server): number {
   const address = server.address();
-  return typeof address === 'object' && address !== null ? address.port : 0;
+  return typeof address === "object" && address !== null ? address.port : 0;
 }

@@ -1,8 +1,8 @@
-import type { Context } from 'koa';
-import { negotiateLocale } from '../i18n/negotiate.ts';
+import type { Context } from "koa";
+import { negotiateLocale } from "../i18n/negotiate.ts";
 
-const REMEMBERED = 'lintel_lang';
-const CHOSEN = 'lintel_lang_here';
+const REMEMBERED = "lintel_lang";
+const CHOSEN = "lintel_lang_here";
 const YEAR = 365 * 24 * 3600 * 1000;
 
 /**
@@ -10,14 +10,14 @@ const YEAR = 365 * 24 * 3600 * 1000;
  * the client's `ui_locales`, and is remembered for later ones.
  */
 export function localeOf(ctx: Context, enabled: readonly string[]): string {
-  const asked = ctx.query['ui_lang'];
-  const chosen = typeof asked === 'string' && enabled.includes(asked) ? asked : undefined;
+  const asked = ctx.query["ui_lang"];
+  const chosen = typeof asked === "string" && enabled.includes(asked) ? asked : undefined;
   if (chosen !== undefined) remember(ctx, chosen);
-  const uiLocales: unknown = ctx.state['uiLocales'] ?? ctx['oidc']?.params?.ui_locales;
+  const uiLocales: unknown = ctx.state["uiLocales"] ?? ctx["oidc"]?.params?.ui_locales;
   return negotiateLocale(
     {
       chosen: chosen ?? ctx.cookies.get(CHOSEN),
-      uiLocales: typeof uiLocales === 'string' ? uiLocales.slice(0, 200) : undefined,
+      uiLocales: typeof uiLocales === "string" ? uiLocales.slice(0, 200) : undefined,
       remembered: ctx.cookies.get(REMEMBERED),
       accepted: ctx.acceptsLanguages(),
     },
@@ -26,7 +26,7 @@ export function localeOf(ctx: Context, enabled: readonly string[]): string {
 }
 
 function remember(ctx: Context, locale: string): void {
-  const options = { httpOnly: true, sameSite: 'lax', signed: false, secure: ctx.secure } as const;
+  const options = { httpOnly: true, sameSite: "lax", signed: false, secure: ctx.secure } as const;
   ctx.cookies.set(REMEMBERED, locale, { ...options, maxAge: YEAR });
   const interaction = /^\/interaction\/[\w-]+/.exec(ctx.path)?.[0];
   if (interaction !== undefined) ctx.cookies.set(CHOSEN, locale, { ...options, path: interaction });

@@ -1,10 +1,10 @@
-import type { Context } from 'koa';
-import type { Config } from '../config.ts';
-import { directionOf, nameOf, type Catalogues } from '../i18n/catalogue.ts';
-import type { LayoutView, Shell, Views } from '../views.ts';
-import type { Assets } from './assets.ts';
-import { localeOf } from './locale.ts';
-import type { Templates } from './templates.ts';
+import type { Context } from "koa";
+import type { Config } from "../config.ts";
+import { directionOf, nameOf, type Catalogues } from "../i18n/catalogue.ts";
+import type { LayoutView, Shell, Views } from "../views.ts";
+import type { Assets } from "./assets.ts";
+import { localeOf } from "./locale.ts";
+import type { Templates } from "./templates.ts";
 
 /** Answers a request with a page, in the visitor's language. What it needs, `Views` says. */
 export type Page = <Name extends keyof Views>(
@@ -15,7 +15,7 @@ export type Page = <Name extends keyof Views>(
 ) => Promise<void>;
 
 export interface PageNeeds {
-  config: Pick<Config, 'productName' | 'locales'>;
+  config: Pick<Config, "productName" | "locales">;
   templates: Templates;
   catalogues: Catalogues;
   assets: Assets;
@@ -30,36 +30,39 @@ export function createPage({ config, templates, catalogues, assets }: PageNeeds)
       locale,
       direction: directionOf(locale),
       productName: config.productName,
-      correlationId: ctx.state['correlationId'] ?? '',
+      correlationId: ctx.state["correlationId"] ?? "",
       languages: config.locales.map((tag) => ({
         tag,
         name: nameOf(tag),
         href: inLanguage(ctx, tag),
       })),
-      css: assets.href('app.css'),
-      js: assets.href('ui.js'),
-      icon: assets.href('favicon.svg'),
+      css: assets.href("app.css"),
+      js: assets.href("ui.js"),
+      icon: assets.href("favicon.svg"),
     };
     const content = templates.fill(name, { view: { ...view, shell }, t });
-    const errors = 'errors' in view && Array.isArray(view.errors) ? view.errors : [];
+    const errors = "errors" in view && Array.isArray(view.errors) ? view.errors : [];
     ctx.status = status;
-    ctx.type = 'html';
-    ctx.set('Cache-Control', 'no-store');
-    ctx.set('Content-Language', locale);
+    ctx.type = "html";
+    ctx.set("Cache-Control", "no-store");
+    ctx.set("Content-Language", locale);
     const layout: LayoutView = {
       ...shell,
       page: name,
       content,
       hasErrors: errors.length > 0,
-      canChooseLanguage: ctx.method === 'GET',
+      canChooseLanguage: ctx.method === "GET",
     };
-    ctx.body = templates.fill('layout', { view: layout, t });
+    ctx.body = templates.fill("layout", { view: layout, t });
   };
 }
 
-/** The address of this page in another language; an error in place needs the query that caused it. */
+/**
+ * This page in another language; an error in place needs the query that caused it. The path is left out, because
+ * one that begins with two slashes would lead to another host (T-14).
+ */
 function inLanguage(ctx: Context, tag: string): string {
   const query = new URLSearchParams(ctx.querystring);
-  query.set('ui_lang', tag);
-  return `${ctx.path}?${query}`;
+  query.set("ui_lang", tag);
+  return `?${query}`;
 }

@@ -1,13 +1,17 @@
-import type { Middleware } from 'koa';
-import { errors } from '../errors.ts';
+import type { Middleware } from "koa";
+import { errors } from "../errors.ts";
 
 const LONGEST_TARGET = 8_000;
 const LONGEST_VALUE = 4_000;
 /** Longer than any e-mail address (RFC 5321 §4.5.3.1.3). */
 const LONGEST_HINT = 255;
 
-/** The protocol's endpoints that take parameters, all of them in the body of a POST (RFC 6749 §2.3.1, §3.2). */
-const PROTOCOL = /^\/(auth|request|token(\/introspection|\/revocation)?|session\/end(\/confirm)?)$/;
+/**
+ * The protocol's endpoints that take parameters, all of them in the body of a POST (RFC 6749 §2.3.1, §3.2). The
+ * engine's router also takes capitals and a slash at the end.
+ */
+const PROTOCOL =
+  /^\/(auth|request|token(\/introspection|\/revocation)?|session\/end(\/confirm)?)\/?$/i;
 
 /**
  * Bounds what can be said in an address (T-08), and has it said in one place: a POST to the protocol's endpoints
@@ -16,10 +20,10 @@ const PROTOCOL = /^\/(auth|request|token(\/introspection|\/revocation)?|session\
 export function requestLimits(): Middleware {
   return (ctx, next) => {
     if (ctx.req.url !== undefined && ctx.req.url.length > LONGEST_TARGET) {
-      throw errors.badRequest('The address of this request is too long.');
+      throw errors.badRequest("The address of this request is too long.");
     }
-    if (ctx.method === 'POST' && ctx.querystring !== '' && PROTOCOL.test(ctx.path)) {
-      throw errors.badRequest('Send the parameters of a POST in its body, not in its address.');
+    if (ctx.method === "POST" && ctx.querystring !== "" && PROTOCOL.test(ctx.path)) {
+      throw errors.badRequest("Send the parameters of a POST in its body, not in its address.");
     }
     const long = overlong(new URLSearchParams(ctx.querystring));
     if (long !== undefined) throw errors.badRequest(tooLong(long));
@@ -30,9 +34,9 @@ export function requestLimits(): Middleware {
 /** The name of the first parameter whose value is longer than it may be. */
 export function overlong(parameters: Iterable<readonly [string, unknown]>): string | undefined {
   for (const [name, value] of parameters) {
-    const most = name === 'login_hint' ? LONGEST_HINT : LONGEST_VALUE;
+    const most = name === "login_hint" ? LONGEST_HINT : LONGEST_VALUE;
     if (name.length > LONGEST_HINT) return name.slice(0, LONGEST_HINT);
-    if (typeof value === 'string' && value.length > most) return name;
+    if (typeof value === "string" && value.length > most) return name;
   }
   return undefined;
 }

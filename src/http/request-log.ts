@@ -1,9 +1,9 @@
-import { randomBytes } from 'node:crypto';
-import type { Middleware } from 'koa';
-import type { Logger } from '../lib/log.ts';
+import { randomBytes } from "node:crypto";
+import type { Middleware } from "koa";
+import type { Logger } from "../lib/log.ts";
 
 /** Crockford's alphabet: nothing in it can be misread aloud. */
-const ALPHABET = '0123456789ABCDEFGHJKMNPQRSTVWXYZ';
+const ALPHABET = "0123456789ABCDEFGHJKMNPQRSTVWXYZ";
 
 /** Path segments that are secrets or personal: the ids of interactions and of one-time links. */
 const SECRET_SEGMENT = /^(\/+(?:interaction|auth|setup|device)\/+)[^/]+/;
@@ -18,19 +18,22 @@ const LONG_SEGMENT = /[^/]{32,}/g;
 export function requestLog(log: Logger): Middleware {
   return async (ctx, next) => {
     const startedAt = performance.now();
-    const correlationId = [...randomBytes(10)].map((byte) => ALPHABET[byte % 32]).join('');
-    ctx.state['correlationId'] = correlationId;
-    ctx.set('X-Correlation-Id', correlationId);
+    const correlationId = [...randomBytes(10)].map((byte) => ALPHABET[byte % 32]).join("");
+    ctx.state["correlationId"] = correlationId;
+    ctx.set("X-Correlation-Id", correlationId);
     await next();
     log.info(
       {
         correlationId,
         method: ctx.method,
-        path: ctx.path.replace(SECRET_SEGMENT, '$1:id').replaceAll(LONG_SEGMENT, ':id').slice(0, 200),
+        path: ctx.path
+          .replace(SECRET_SEGMENT, "$1:id")
+          .replaceAll(LONG_SEGMENT, ":id")
+          .slice(0, 200),
         status: ctx.status,
         ms: Math.round(performance.now() - startedAt),
       },
-      'request',
+      "request",
     );
   };
 }

@@ -1,13 +1,8 @@
-import type { Middleware } from 'koa';
-import { errors } from '../errors.ts';
+import type { Middleware } from "koa";
+import { errors } from "../errors.ts";
+import { isMachineEndpoint } from "./machines.ts";
 
-const SAFE = new Set(['GET', 'HEAD', 'OPTIONS']);
-
-/** Where machines post: the request is authenticated by what it carries, and cookies mean nothing. */
-const MACHINES = /^\/(token|request|me|reg|backchannel|device\/auth)(\/|$)/;
-
-/** Where a client's page sends the browser, also by a form (OIDC Core §3.1.2.1). Like a link to it, it changes nothing. */
-const AUTHORIZATION = '/auth';
+const SAFE = new Set(["GET", "HEAD", "OPTIONS"]);
 
 /**
  * Refuses what another site's page makes a browser send (CSRF): a request that changes something must come from our
@@ -17,13 +12,13 @@ const AUTHORIZATION = '/auth';
 export function sameOrigin(options: { issuer: string }): Middleware {
   const { origin } = new URL(options.issuer);
   return (ctx, next) => {
-    if (SAFE.has(ctx.method) || MACHINES.test(ctx.path) || ctx.path === AUTHORIZATION) return next();
-    const site = ctx.get('sec-fetch-site');
-    const source = ctx.get('origin');
+    if (SAFE.has(ctx.method) || isMachineEndpoint(ctx.path)) return next();
+    const site = ctx.get("sec-fetch-site");
+    const source = ctx.get("origin");
     // Where a browser says both, the first decides: our own forms send `Origin: null`, because our pages send no
     // referrer (Fetch, "append a request Origin header").
     const isOurs =
-      site === '' ? source === '' || source === origin : site === 'same-origin' || site === 'none';
+      site === "" ? source === "" || source === origin : site === "same-origin" || site === "none";
     if (!isOurs) throw errors.crossSite();
     return next();
   };

@@ -1,9 +1,9 @@
-import { globSync, readFileSync } from 'node:fs';
-import { fileURLToPath } from 'node:url';
-import ejs from 'ejs';
-import type { Translate } from '../i18n/catalogue.ts';
+import { globSync, readFileSync } from "node:fs";
+import { fileURLToPath } from "node:url";
+import ejs from "ejs";
+import type { Translate } from "../i18n/catalogue.ts";
 
-const VIEWS = fileURLToPath(new URL('../../views/', import.meta.url));
+const VIEWS = fileURLToPath(new URL("../../views/", import.meta.url));
 
 /** What a template sees: what it shows, and how to say things. */
 export interface TemplateInput {
@@ -19,17 +19,17 @@ export class Templates {
   readonly #compiled = new Map<string, ejs.TemplateFunction>();
 
   constructor(directory: string = VIEWS) {
-    for (const file of globSync('**/*.ejs', { cwd: directory })) {
+    for (const file of globSync("**/*.ejs", { cwd: directory })) {
       const filename = `${directory}/${file}`;
       this.#compiled.set(
-        file.replace(/\.ejs$/, ''),
-        ejs.compile(readFileSync(filename, 'utf8'), {
+        file.replace(/\.ejs$/, ""),
+        ejs.compile(readFileSync(filename, "utf8"), {
           filename,
           root: directory,
           strict: true,
           _with: false,
-          localsName: 'locals',
-          destructuredLocals: ['view', 't'],
+          localsName: "locals",
+          destructuredLocals: ["view", "t"],
         }),
       );
     }

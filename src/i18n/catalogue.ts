@@ -1,6 +1,6 @@
-import { readFileSync } from 'node:fs';
-import { IntlMessageFormat } from 'intl-messageformat';
-import en from '../../views/locales/en.json' with { type: 'json' };
+import { readFileSync } from "node:fs";
+import { IntlMessageFormat } from "intl-messageformat";
+import en from "../../views/locales/en.json" with { type: "json" };
 
 /** The id of a message: a key of the English catalogue, so that a misspelt one does not compile. */
 export type MessageId = keyof typeof en;
@@ -10,19 +10,19 @@ export type Translate = (id: MessageId, values?: MessageValues) => string;
 
 /** Languages that machines make from English, to see layouts under stress. */
 const PSEUDO: Readonly<Record<string, (text: string) => string>> = {
-  'en-XA': (text) => outsideGaps(text, accented),
-  'ar-XB': (text) => outsideGaps(text, (words) => words.replace(/\S(?:.*\S)?/su, '\u202e$&\u202c')),
+  "en-XA": (text) => outsideGaps(text, accented),
+  "ar-XB": (text) => outsideGaps(text, (words) => words.replace(/\S(?:.*\S)?/su, "\u202e$&\u202c")),
 };
 
 /** Scripts that run from right to left. Engines disagree about this, so the list is ours. */
-const RIGHT_TO_LEFT = new Set(['ar', 'he', 'fa', 'ur', 'ps', 'ckb', 'sd', 'ug', 'yi', 'dv']);
+const RIGHT_TO_LEFT = new Set(["ar", "he", "fa", "ur", "ps", "ckb", "sd", "ug", "yi", "dv"]);
 
 /** The messages of every language, read once and compiled when first said. */
 export class Catalogues {
   readonly #directory: URL;
   readonly #translators = new Map<string, Translate>();
 
-  constructor(directory: URL = new URL('../../views/locales/', import.meta.url)) {
+  constructor(directory: URL = new URL("../../views/locales/", import.meta.url)) {
     this.#directory = directory;
   }
 
@@ -46,7 +46,10 @@ export class Catalogues {
       let format = compiled.get(id);
       if (format === undefined) {
         const text = messages[id] ?? english[id] ?? id;
-        format = new IntlMessageFormat(pseudo?.(text) ?? text, pseudo === undefined ? locale : 'en');
+        format = new IntlMessageFormat(
+          pseudo?.(text) ?? text,
+          pseudo === undefined ? locale : "en",
+        );
         compiled.set(id, format);
       }
       return String(format.format(values === undefined ? undefined : isolated(values)));
@@ -54,7 +57,7 @@ export class Catalogues {
   }
 
   #read(locale: string): Readonly<Record<string, string>> {
-    return JSON.parse(readFileSync(new URL(`${locale}.json`, this.#directory), 'utf8')) as Record<
+    return JSON.parse(readFileSync(new URL(`${locale}.json`, this.#directory), "utf8")) as Record<
       string,
       string
     >;
@@ -62,14 +65,14 @@ export class Catalogues {
 }
 
 /** Which way the text of a language runs. */
-export function directionOf(locale: string): 'ltr' | 'rtl' {
-  return RIGHT_TO_LEFT.has(locale.split('-')[0] ?? '') ? 'rtl' : 'ltr';
+export function directionOf(locale: string): "ltr" | "rtl" {
+  return RIGHT_TO_LEFT.has(locale.split("-")[0] ?? "") ? "rtl" : "ltr";
 }
 
 /** A language's own name for itself. */
 export function nameOf(locale: string): string {
   if (PSEUDO[locale] !== undefined) return locale;
-  return new Intl.DisplayNames([locale], { type: 'language' }).of(locale) ?? locale;
+  return new Intl.DisplayNames([locale], { type: "language" }).of(locale) ?? locale;
 }
 
 /** Characters of scripts that run from right to left, and the invisible ones that turn text around. */
@@ -79,16 +82,16 @@ const TURNS = /[\u0590-\u08ff\u200e\u200f\u202a-\u202e\u2066-\u2069\ufb1d-\ufdff
  * Keeps what fills a gap from turning the words around it: a name that runs the other way, or tries to, stays
  * within U+2068 and U+2069 (Unicode Bidirectional Algorithm §2.4).
  */
-function isolate(direction: 'ltr' | 'rtl'): (values: MessageValues) => MessageValues {
+function isolate(direction: "ltr" | "rtl"): (values: MessageValues) => MessageValues {
   const one = (value: string) =>
-    direction === 'rtl' || TURNS.test(value)
-      ? `\u2068${value.replaceAll(/[\u202a-\u202e\u2066-\u2069]/g, '')}\u2069`
+    direction === "rtl" || TURNS.test(value)
+      ? `\u2068${value.replaceAll(/[\u202a-\u202e\u2066-\u2069]/g, "")}\u2069`
       : value;
   return (values) =>
     Object.fromEntries(
       Object.entries(values).map(([gap, value]) => [
         gap,
-        typeof value === 'string' ? one(value) : value,
+        typeof value === "string" ? one(value) : value,
       ]),
     );
 }
@@ -99,15 +102,15 @@ function outsideGaps(text: string, change: (words: string) => string): string {
   return text
     .split(/([{}])/)
     .map((part) => {
-      if (part === '{') depth += 1;
-      else if (part === '}') depth -= 1;
+      if (part === "{") depth += 1;
+      else if (part === "}") depth -= 1;
       else if (depth === 0) return change(part);
       return part;
     })
-    .join('');
+    .join("");
 }
 
 function accented(words: string): string {
   const marked = words.replaceAll(/[aeiouyAEIOUY]/g, (letter) => `${letter}\u0301`);
-  return marked.trim() === '' ? marked : marked.replaceAll(/(\w{4,})/g, '$1~');
+  return marked.trim() === "" ? marked : marked.replaceAll(/(\w{4,})/g, "$1~");
 }

@@ -1,4 +1,4 @@
-import { match } from '@formatjs/intl-localematcher';
+import { match } from "@formatjs/intl-localematcher";
 
 /** What is known about the language somebody wants, strongest first. */
 export interface LanguageWishes {
@@ -17,23 +17,23 @@ export interface LanguageWishes {
  * one. Wishes that nobody can meet, or that are no languages at all, are passed over and never an error.
  */
 export function negotiateLocale(wishes: LanguageWishes, enabled: readonly string[]): string {
-  const fallback = enabled[0] ?? 'en';
+  const fallback = enabled[0] ?? "en";
   const requested = [
     wishes.chosen,
-    ...(wishes.uiLocales?.split(' ') ?? []),
+    ...(wishes.uiLocales?.split(" ") ?? []),
     wishes.remembered,
     ...wishes.accepted,
   ].filter((tag) => tag !== undefined && isLanguageTag(tag)) as string[];
   for (const tag of requested) {
     if (enabled.includes(tag)) return tag;
-    const best = match([tag], [...enabled], '');
-    if (best !== '') return best;
+    const best = match([tag], [...enabled], "");
+    if (best !== "") return best;
   }
   return fallback;
 }
 
 function isLanguageTag(tag: string): boolean {
-  if (tag === '' || tag === '*') return false;
+  if (tag === "" || tag === "*") return false;
   try {
     return Intl.getCanonicalLocales(tag).length === 1;
   } catch {

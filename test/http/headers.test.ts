@@ -1,29 +1,41 @@
-import assert from 'node:assert/strict';
-import { aClient, aServer, type TestServer } from '../support/server.ts';
-import { ask, authorizationUrl, beginSignIn, submit, type Answer } from '../support/raw.ts';
+import assert from "node:assert/strict";
+import { aClient, aServer, type TestServer } from "../support/server.ts";
+import { ask, authorizationUrl, beginSignIn, submit, type Answer } from "../support/raw.ts";
 
 const BASE =
   "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; font-src 'self'; connect-src 'self'; base-uri 'none'; frame-ancestors 'none'; require-trusted-types-for 'script'; trusted-types 'none'";
 
-const html = { Accept: 'text/html' };
+const html = { Accept: "text/html" };
 
 /** What every answer says, whatever it is about (T-46, T-47). */
 function checkHeaders(answer: Answer, path: string, isProtocol: boolean): void {
   const { headers } = answer;
-  assert.equal(headers['content-security-policy'], isProtocol ? BASE : `${BASE}; form-action 'self'`, path);
-  assert.equal(headers['cross-origin-opener-policy'], isProtocol ? 'same-origin-allow-popups' : 'same-origin', path);
-  assert.equal(headers['cross-origin-resource-policy'], 'same-origin', path);
-  assert.equal(headers['x-content-type-options'], 'nosniff', path);
-  assert.equal(headers['x-frame-options'], 'DENY', path);
-  assert.equal(headers['referrer-policy'], 'no-referrer', path);
-  assert.equal(headers['x-robots-tag'], 'noindex', path);
-  assert.match(String(headers['permissions-policy']), /publickey-credentials-get=\(self\).*camera=\(\)/, path);
-  assert.match(String(headers['x-correlation-id']), /^[0-9A-HJKMNP-TV-Z]{10}$/, path);
-  assert.equal(headers['x-powered-by'], undefined, path);
-  assert.equal(headers['server'], undefined, path);
+  assert.equal(
+    headers["content-security-policy"],
+    isProtocol ? BASE : `${BASE}; form-action 'self'`,
+    path,
+  );
+  assert.equal(
+    headers["cross-origin-opener-policy"],
+    isProtocol ? "same-origin-allow-popups" : "same-origin",
+    path,
+  );
+  assert.equal(headers["cross-origin-resource-policy"], "same-origin", path);
+  assert.equal(headers["x-content-type-options"], "nosniff", path);
+  assert.equal(headers["x-frame-options"], "DENY", path);
+  assert.equal(headers["referrer-policy"], "no-referrer", path);
+  assert.equal(headers["x-robots-tag"], "noindex", path);
+  assert.match(
+    String(headers["permissions-policy"]),
+    /publickey-credentials-get=\(self\).*camera=\(\)/,
+    path,
+  );
+  assert.match(String(headers["x-correlation-id"]), /^[0-9A-HJKMNP-TV-Z]{10}$/, path);
+  assert.equal(headers["x-powered-by"], undefined, path);
+  assert.equal(headers["server"], undefined, path);
 }
 
-describe('headers of every answer (T-46, T-47)', () => {
+describe("headers of every answer (T-46, T-47)", () => {
   let server: TestServer;
   let client: Awaited<ReturnType<typeof aClient>>;
 
@@ -36,28 +48,28 @@ describe('headers of every answer (T-46, T-47)', () => {
   const at = (path: string) => `${server.issuer}${path}`;
 
   const ROUTES: readonly [method: string, path: string, status: number, isProtocol: boolean][] = [
-    ['GET', '/', 200, false],
-    ['HEAD', '/', 200, false],
-    ['POST', '/', 405, false],
-    ['GET', '/healthz', 200, false],
-    ['GET', '/readyz', 200, false],
-    ['GET', '/.well-known/openid-configuration', 200, false],
-    ['GET', '/jwks', 200, false],
-    ['GET', '/nowhere', 404, false],
-    ['GET', '/%', 404, false],
-    ['GET', '/authors', 404, false],
-    ['GET', '/sessions', 404, false],
-    ['GET', '/setup/never-issued', 410, false],
-    ['GET', '/dev/mail', 200, false],
-    ['GET', '/assets/000000000000/app.css', 404, false],
-    ['POST', '/token', 400, false],
-    ['GET', '/me', 401, false],
-    ['GET', '/auth', 400, true],
-    ['GET', '/auth/never-was', 400, true],
-    ['GET', '/interaction/never-was', 400, true],
-    ['POST', '/interaction/never-was', 400, true],
-    ['GET', '/interaction/never-was/consent', 400, true],
-    ['POST', '/session/end/confirm', 400, true],
+    ["GET", "/", 200, false],
+    ["HEAD", "/", 200, false],
+    ["POST", "/", 405, false],
+    ["GET", "/healthz", 200, false],
+    ["GET", "/readyz", 200, false],
+    ["GET", "/.well-known/openid-configuration", 200, false],
+    ["GET", "/jwks", 200, false],
+    ["GET", "/nowhere", 404, false],
+    ["GET", "/%", 404, false],
+    ["GET", "/authors", 404, false],
+    ["GET", "/sessions", 404, false],
+    ["GET", "/setup/never-issued", 410, false],
+    ["GET", "/dev/mail", 200, false],
+    ["GET", "/assets/000000000000/app.css", 404, false],
+    ["POST", "/token", 400, false],
+    ["GET", "/me", 401, false],
+    ["GET", "/auth", 400, true],
+    ["GET", "/auth/never-was", 400, true],
+    ["GET", "/interaction/never-was", 400, true],
+    ["POST", "/interaction/never-was", 400, true],
+    ["GET", "/interaction/never-was/consent", 400, true],
+    ["POST", "/session/end/confirm", 400, true],
   ];
   for (const [method, path, status, isProtocol] of ROUTES) {
     it(`are there: ${method} ${path} → ${status}`, async () => {
@@ -67,82 +79,96 @@ describe('headers of every answer (T-46, T-47)', () => {
     });
   }
 
-  it('are there on the pages and the redirects of a sign-in, which have no form-action (ux.md D5)', async () => {
+  it("are there on the pages and the redirects of a sign-in, which have no form-action (ux.md D5)", async () => {
     const begun = await ask(authorizationUrl(server.issuer, client));
     assert.equal(begun.status, 303);
-    checkHeaders(begun, '/auth', true);
+    checkHeaders(begun, "/auth", true);
     const { address, cookies } = await beginSignIn(server.issuer, client);
     const login = await ask(address, { headers: { Cookie: cookies, ...html } });
     assert.equal(login.status, 200);
-    checkHeaders(login, 'login', true);
-    const named = await submit(address, { username: 'ada@example.com' }, { Cookie: cookies });
-    assert.equal(named.status, 303, 'after a POST comes a GET (RFC 9700 §4.12)');
-    checkHeaders(named, 'login', true);
-    const password = await ask(at(named.headers.location ?? ''), { headers: { Cookie: cookies } });
+    checkHeaders(login, "login", true);
+    const named = await submit(address, { username: "ada@example.com" }, { Cookie: cookies });
+    assert.equal(named.status, 303, "after a POST comes a GET (RFC 9700 §4.12)");
+    checkHeaders(named, "login", true);
+    const password = await ask(at(named.headers.location ?? ""), { headers: { Cookie: cookies } });
     assert.equal(password.status, 200);
-    checkHeaders(password, 'password', true);
+    checkHeaders(password, "password", true);
   });
 
-  it('name the hash of the one script the engine writes, where there is nobody to sign out', async () => {
-    const answer = await ask(at('/session/end'), { headers: html });
+  it("name the hash of the one script the engine writes, where there is nobody to sign out", async () => {
+    const answer = await ask(at("/session/end"), { headers: html });
     assert.equal(answer.status, 200);
-    const policy = String(answer.headers['content-security-policy']);
+    const policy = String(answer.headers["content-security-policy"]);
     assert.match(policy, /script-src 'self' 'sha256-[\w+/]{43}=';/);
     assert.doesNotMatch(policy, /unsafe|form-action/);
     assert.match(policy, /^default-src 'none';.*frame-ancestors 'none'/);
   });
 
-  it('let nobody keep a page, and everybody keep keys, metadata and assets', async () => {
-    for (const path of ['/', '/nowhere', '/auth', '/interaction/never-was', '/healthz', '/readyz'])
-      assert.equal((await ask(at(path), { headers: html })).headers['cache-control'], 'no-store', path);
-    for (const path of ['/jwks', '/.well-known/openid-configuration'])
-      assert.equal((await ask(at(path))).headers['cache-control'], 'public, max-age=300', path);
+  it("let nobody keep a page, and everybody keep keys, metadata and assets", async () => {
+    for (const path of ["/", "/nowhere", "/auth", "/interaction/never-was", "/healthz", "/readyz"])
+      assert.equal(
+        (await ask(at(path), { headers: html })).headers["cache-control"],
+        "no-store",
+        path,
+      );
+    for (const path of ["/jwks", "/.well-known/openid-configuration"])
+      assert.equal((await ask(at(path))).headers["cache-control"], "public, max-age=300", path);
 
-    const page = await ask(at('/'), { headers: html });
-    const assets = [...page.body.matchAll(/(?:href|src)="(\/assets\/[^"]+)"/g)].map(([, path = '']) => path);
+    const page = await ask(at("/"), { headers: html });
+    const assets = [...page.body.matchAll(/(?:href|src)="(\/assets\/[^"]+)"/g)].map(
+      ([, path = ""]) => path,
+    );
     assert.equal(assets.length, 3);
     for (const path of assets) {
       const asset = await ask(at(path));
       assert.equal(asset.status, 200);
-      assert.match(asset.headers['content-type'] ?? '', /^(?:text\/css|text\/javascript|image\/svg\+xml)/);
-      assert.equal(asset.headers['cache-control'], 'public, max-age=31536000, immutable');
+      assert.match(
+        asset.headers["content-type"] ?? "",
+        /^(?:text\/css|text\/javascript|image\/svg\+xml)/,
+      );
+      assert.equal(asset.headers["cache-control"], "public, max-age=31536000, immutable");
       checkHeaders(asset, path, false);
+      assert.equal(asset.headers["content-encoding"], undefined);
+      const packed = await fetch(at(path), { headers: { "Accept-Encoding": "br" } });
+      assert.equal(packed.headers.get("content-encoding"), "br");
+      assert.equal(packed.headers.get("vary"), "Accept-Encoding");
+      assert.equal(await packed.text(), asset.body);
     }
   });
 
-  it('say nothing of HSTS where the issuer is not https', async () => {
-    const answer = await ask(at('/'));
-    assert.equal(answer.headers['strict-transport-security'], undefined);
+  it("say nothing of HSTS where the issuer is not https", async () => {
+    const answer = await ask(at("/"));
+    assert.equal(answer.headers["strict-transport-security"], undefined);
   });
 
-  it('say HSTS for two years where it is, on every answer', async () => {
-    const secure = await aServer({ ISSUER: 'https://id.example', HOST: 'localhost' });
+  it("say HSTS for two years where it is, on every answer", async () => {
+    const secure = await aServer({ ISSUER: "https://id.example", HOST: "localhost" });
     try {
       const origin = `http://localhost:${secure.port}`;
-      for (const path of ['/', '/nowhere', '/jwks', '/auth', '/healthz']) {
-        const answer = await ask(`${origin}${path}`, { headers: { Host: 'id.example' } });
+      for (const path of ["/", "/nowhere", "/jwks", "/auth", "/healthz"]) {
+        const answer = await ask(`${origin}${path}`, { headers: { Host: "id.example" } });
         assert.equal(
-          answer.headers['strict-transport-security'],
-          'max-age=63072000; includeSubDomains',
+          answer.headers["strict-transport-security"],
+          "max-age=63072000; includeSubDomains",
           path,
         );
       }
-      const misdirected = await ask(`${origin}/`, { headers: { Host: 'evil.example' } });
+      const misdirected = await ask(`${origin}/`, { headers: { Host: "evil.example" } });
       assert.equal(misdirected.status, 421);
-      assert.ok(misdirected.headers['strict-transport-security']);
+      assert.ok(misdirected.headers["strict-transport-security"]);
     } finally {
       await secure.stop();
     }
   });
 
-  it('bind cookies to https, to scripts that never see them, and to this site (T-33)', async () => {
-    const secure = await aServer({ ISSUER: 'https://id.example', HOST: 'localhost' });
+  it("bind cookies to https, to scripts that never see them, and to this site (T-33)", async () => {
+    const secure = await aServer({ ISSUER: "https://id.example", HOST: "localhost" });
     try {
       const own = await aClient(secure);
       const address = authorizationUrl(`http://localhost:${secure.port}`, own);
-      const answer = await ask(address, { headers: { Host: 'id.example' } });
+      const answer = await ask(address, { headers: { Host: "id.example" } });
       assert.equal(answer.status, 303, answer.body);
-      const cookies = answer.headers['set-cookie'] ?? [];
+      const cookies = answer.headers["set-cookie"] ?? [];
       assert.ok(cookies.length >= 2);
       for (const cookie of cookies) {
         assert.match(cookie, /^__(?:Host|Secure)-lintel_/);

@@ -1,14 +1,14 @@
-import assert from 'node:assert/strict';
-import { globSync, readFileSync } from 'node:fs';
-import { fileURLToPath } from 'node:url';
-import { IntlMessageFormat } from 'intl-messageformat';
-import { Catalogues, directionOf, nameOf, type MessageId } from '../../src/i18n/catalogue.ts';
-import { fixtures } from '../support/view-fixtures.ts';
+import assert from "node:assert/strict";
+import { globSync, readFileSync } from "node:fs";
+import { fileURLToPath } from "node:url";
+import { IntlMessageFormat } from "intl-messageformat";
+import { Catalogues, directionOf, nameOf, type MessageId } from "../../src/i18n/catalogue.ts";
+import { fixtures } from "../support/view-fixtures.ts";
 
-const ROOT = fileURLToPath(new URL('../../', import.meta.url));
-const read = (file: string) => readFileSync(`${ROOT}${file}`, 'utf8');
-const locales = globSync('*.json', { cwd: `${ROOT}views/locales` })
-  .map((file) => file.replace('.json', ''))
+const ROOT = fileURLToPath(new URL("../../", import.meta.url));
+const read = (file: string) => readFileSync(`${ROOT}${file}`, "utf8");
+const locales = globSync("*.json", { cwd: `${ROOT}views/locales` })
+  .map((file) => file.replace(".json", ""))
   .sort();
 const messages = Object.fromEntries(
   locales.map((locale) => [
@@ -16,15 +16,17 @@ const messages = Object.fromEntries(
     JSON.parse(read(`views/locales/${locale}.json`)) as Readonly<Record<string, string>>,
   ]),
 );
-const english = messages['en'] ?? {};
+const english = messages["en"] ?? {};
 
 /** Code that says things: templates, and TypeScript outside of the tests. */
 const sources = [
-  ...globSync('views/**/*.ejs', { cwd: ROOT }),
-  ...globSync('src/**/*.ts', { cwd: ROOT }),
+  ...globSync("views/**/*.ejs", { cwd: ROOT }),
+  ...globSync("src/**/*.ts", { cwd: ROOT }),
 ].map((file) => ({ file, text: read(file) }));
 
-type Element = ReturnType<IntlMessageFormat['getAst']>[number];
+type Element = ReturnType<IntlMessageFormat["getAst"]>[number];
+/** The kind of an element that is only words (`TYPE.literal` of the parser). */
+const LITERAL = 0;
 
 /** The gaps of a message, as `name:kind`, and the cases of its plurals as `name=case`. */
 function gapsOf(text: string, locale: string): { gaps: string[]; cases: Map<string, string[]> } {
@@ -32,10 +34,11 @@ function gapsOf(text: string, locale: string): { gaps: string[]; cases: Map<stri
   const cases = new Map<string, string[]>();
   const walk = (elements: readonly Element[]) => {
     for (const element of elements) {
-      if (!('value' in element) || element.type === 0) continue;
-      gaps.add(`${String(element.value)}:${element.type}`);
-      if (!('options' in element)) continue;
-      cases.set(String(element.value), Object.keys(element.options));
+      const kind: number = element.type;
+      if (!("value" in element) || kind === LITERAL) continue;
+      gaps.add(`${element.value}:${kind}`);
+      if (!("options" in element)) continue;
+      cases.set(element.value, Object.keys(element.options));
       for (const option of Object.values(element.options)) walk(option.value);
     }
   };
@@ -43,17 +46,17 @@ function gapsOf(text: string, locale: string): { gaps: string[]; cases: Map<stri
   return { gaps: [...gaps].sort(), cases };
 }
 
-const namesOf = (gaps: readonly string[]) => gaps.map((gap) => gap.split(':')[0] ?? '');
+const namesOf = (gaps: readonly string[]) => gaps.map((gap) => gap.split(":")[0] ?? "");
 
-describe('catalogues', () => {
-  it('are there', () => assert.deepEqual(locales, ['de', 'en']));
+describe("catalogues", () => {
+  it("are there", () => assert.deepEqual(locales, ["de", "en"]));
 
   for (const locale of locales) {
     it(`say the same things, each with the same gaps: ${locale}`, () => {
       const own = messages[locale] ?? {};
-      assert.deepEqual(Object.keys(own), Object.keys(english), 'same ids, in the same order');
+      assert.deepEqual(Object.keys(own), Object.keys(english), "same ids, in the same order");
       for (const [id, text] of Object.entries(own)) {
-        assert.deepEqual(gapsOf(text, locale).gaps, gapsOf(english[id] ?? '', 'en').gaps, id);
+        assert.deepEqual(gapsOf(text, locale).gaps, gapsOf(english[id] ?? "", "en").gaps, id);
       }
     });
 
@@ -61,10 +64,18 @@ describe('catalogues', () => {
       for (const [id, text] of Object.entries(messages[locale] ?? {})) {
         assert.match(id, /^[a-z][a-z0-9_-]*(\.[a-z0-9_-]+)+$/);
         assert.equal(text.trim(), text, id);
-        assert.doesNotMatch(text, /[<>&]|["']|\.\.\.|  |!/, `${id}: no HTML, straight quotes or shouting`);
-        assert.doesNotMatch(text, /\b(?:invalid|oops|please|click here|ungültig|bitte)\b/i, `${id}: blames or begs`);
-        if (locale !== 'en') {
-          const long = (english[id] ?? '').length * 2 + 12;
+        assert.doesNotMatch(
+          text,
+          /[<>&]|["']|\.\.\.|  |!/,
+          `${id}: no HTML, straight quotes or shouting`,
+        );
+        assert.doesNotMatch(
+          text,
+          /\b(?:invalid|oops|please|click here|ungültig|bitte)\b/i,
+          `${id}: blames or begs`,
+        );
+        if (locale !== "en") {
+          const long = (english[id] ?? "").length * 2 + 12;
           assert.ok(text.length <= long, `${id} is twice as long as in English`);
         }
       }
@@ -74,75 +85,95 @@ describe('catalogues', () => {
       const needed = new Intl.PluralRules(locale).resolvedOptions().pluralCategories;
       for (const [id, text] of Object.entries(messages[locale] ?? {}))
         for (const [gap, cases] of gapsOf(text, locale).cases)
-          for (const category of needed) assert.ok(cases.includes(category), `${id}: ${gap}, ${category}`);
+          for (const category of needed)
+            assert.ok(cases.includes(category), `${id}: ${gap}, ${category}`);
     });
   }
 
-  it('have what templates and code say, and are given what fills the gaps', () => {
+  it("have what templates and code say, and are given what fills the gaps", () => {
     let calls = 0;
     for (const { file, text } of sources) {
-      for (const [, id = '', given = ''] of text.matchAll(/\bt\(\s*'([^']+)'(?:,\s*\{([^}]*)\})?,?\s*\)/g)) {
+      for (const [, id = "", given = ""] of text.matchAll(
+        /\bt\(\s*'([^']+)'(?:,\s*\{([^}]*)\})?,?\s*\)/g,
+      )) {
         calls += 1;
         assert.ok(id in english, `${file} says ${id}`);
-        const names = given.split(',').map((entry) => entry.split(':')[0]?.trim() ?? '');
-        for (const gap of namesOf(gapsOf(english[id] ?? '', 'en').gaps))
+        const names = given.split(",").map((entry) => entry.split(":")[0]?.trim() ?? "");
+        for (const gap of namesOf(gapsOf(english[id] ?? "", "en").gaps))
           assert.ok(names.includes(gap), `${file} does not say ${gap} of ${id}`);
       }
-      for (const [, id = ''] of text.matchAll(/['"]((?:err|page|mail)\.[a-z_]+(?:\.[a-z_]+)?)['"]/g))
+      for (const [, id = ""] of text.matchAll(
+        /['"]((?:err|page|mail)\.[a-z_]+(?:\.[a-z_]+)?)['"]/g,
+      ))
         assert.ok(id in english, `${file} names ${id}`);
     }
-    assert.ok(calls > 60, 'the scan finds the calls');
+    assert.ok(calls > 60, "the scan finds the calls");
   });
 
-  it('have nothing that nobody says', () => {
+  it("have nothing that nobody says", () => {
     const literal = new Set<string>();
     const families: ((id: string) => boolean)[] = [];
     for (const { text } of sources) {
-      for (const [, id = ''] of text.matchAll(/['"]([a-z][a-z-]*\.[a-z0-9_.-]+)['"]/g)) literal.add(id);
+      for (const [, id = ""] of text.matchAll(/['"]([a-z][a-z-]*\.[a-z0-9_.-]+)['"]/g))
+        literal.add(id);
       // `stale.${variant}.heading`; that of titles has a list of its own, below.
-      for (const [, start = '', end = ''] of text.matchAll(/`([a-z]+\.)\$\{[^}`]*\}(\.[a-z_]+)`/g))
-        families.push((id) => id.startsWith(start) && id.endsWith(end) && id.split('.').length === 3);
+      for (const [, start = "", end = ""] of text.matchAll(/`([a-z]+\.)\$\{[^}`]*\}(\.[a-z_]+)`/g))
+        families.push(
+          (id) => id.startsWith(start) && id.endsWith(end) && id.split(".").length === 3,
+        );
     }
     assert.ok(families.length >= 6);
     const titles = Object.keys(fixtures).map((page) => `${page}.title`);
     const isSaid = (id: string) =>
       literal.has(id) || titles.includes(id) || families.some((family) => family(id));
-    assert.deepEqual(Object.keys(english).filter((id) => !isSaid(id)), []);
+    assert.deepEqual(
+      Object.keys(english).filter((id) => !isSaid(id)),
+      [],
+    );
     for (const title of titles) assert.ok(title in english, `${title} is missing`);
   });
 });
 
-describe('translator', () => {
+describe("translator", () => {
   const catalogues = new Catalogues();
 
-  it('fills gaps, counts, and says minutes as minutes', () => {
-    const en = catalogues.translator('en');
-    const de = catalogues.translator('de');
-    assert.equal(en('page.home', { product: 'Lintel' }), 'Go to Lintel');
+  it("fills gaps, counts, and says minutes as minutes", () => {
+    const en = catalogues.translator("en");
+    const de = catalogues.translator("de");
+    assert.equal(en("page.home", { product: "Lintel" }), "Go to Lintel");
     assert.equal(
-      en('err.throttled', { minutes: 0, seconds: 1 }),
-      'Too many tries. Wait 1 second and try again.',
+      en("err.throttled", { minutes: 0, seconds: 1 }),
+      "Too many tries. Wait 1 second and try again.",
     );
-    assert.match(en('err.throttled', { minutes: 0, seconds: 45 }), /Wait 45 seconds/);
-    assert.match(en('err.throttled', { minutes: 15, seconds: 900 }), /Wait 15 minutes/);
-    assert.match(de('err.throttled', { minutes: 1, seconds: 60 }), /Warten Sie 1 Minute und/);
+    assert.match(en("err.throttled", { minutes: 0, seconds: 45 }), /Wait 45 seconds/);
+    assert.match(en("err.throttled", { minutes: 15, seconds: 900 }), /Wait 15 minutes/);
+    assert.match(de("err.throttled", { minutes: 1, seconds: 60 }), /Warten Sie 1 Minute und/);
   });
 
-  it('returns text: what fills a gap is never read as a message or as HTML', () => {
-    const en = catalogues.translator('en');
-    assert.equal(en('page.home', { product: "<b>{x}</b> '{" }), "Go to <b>{x}</b> '{");
+  it("returns text: what fills a gap is never read as a message or as HTML", () => {
+    const en = catalogues.translator("en");
+    assert.equal(en("page.home", { product: "<b>{x}</b> '{" }), "Go to <b>{x}</b> '{");
   });
 
-  it('keeps a name that runs the other way from turning the words around it (Trojan Source)', () => {
-    const en = catalogues.translator('en');
-    assert.equal(en('page.home', { product: 'שלום' }), 'Go to \u2068שלום\u2069');
-    assert.equal(en('page.home', { product: 'a\u202eb\u2069c' }), 'Go to \u2068abc\u2069');
-    assert.equal(en('page.home', { product: 'Zoë' }), 'Go to Zoë');
+  it("keeps a name that runs the other way from turning the words around it (Trojan Source)", () => {
+    const en = catalogues.translator("en");
+    assert.equal(en("page.home", { product: "שלום" }), "Go to \u2068שלום\u2069");
+    assert.equal(en("page.home", { product: "a\u202eb\u2069c" }), "Go to \u2068abc\u2069");
+    assert.equal(en("page.home", { product: "Zoë" }), "Go to Zoë");
   });
 
-  it('changes every word of a pseudo-language and no gap', () => {
-    const values = { product: 'Lintel', client: 'Acme', email: 'a@b.example', minutes: 2, seconds: 90, min: 15, max: 256, time: 'now' };
-    for (const locale of ['en-XA', 'ar-XB']) {
+  it("changes every word of a pseudo-language and no gap", () => {
+    const values = {
+      product: "Lintel",
+      client: "Acme",
+      email: "a@b.example",
+      minutes: 2,
+      seconds: 90,
+      min: 15,
+      max: 256,
+      time: "now",
+    };
+    for (const locale of ["en-XA", "ar-XB"]) {
       const say = catalogues.translator(locale);
       for (const id of Object.keys(english) as MessageId[]) {
         const said = say(id, values);
@@ -152,8 +183,16 @@ describe('translator', () => {
     }
   });
 
-  it('knows which way languages run and what they call themselves', () => {
-    assert.deepEqual(['en', 'de', 'ar', 'ar-XB', 'he-IL', 'fa', 'en-XA'].map(directionOf), ['ltr', 'ltr', 'rtl', 'rtl', 'rtl', 'rtl', 'ltr']);
-    assert.deepEqual(['en', 'de', 'en-XA'].map(nameOf), ['English', 'Deutsch', 'en-XA']);
+  it("knows which way languages run and what they call themselves", () => {
+    assert.deepEqual(["en", "de", "ar", "ar-XB", "he-IL", "fa", "en-XA"].map(directionOf), [
+      "ltr",
+      "ltr",
+      "rtl",
+      "rtl",
+      "rtl",
+      "rtl",
+      "ltr",
+    ]);
+    assert.deepEqual(["en", "de", "en-XA"].map(nameOf), ["English", "Deutsch", "en-XA"]);
   });
 });

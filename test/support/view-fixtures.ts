@@ -1,75 +1,80 @@
-import type { ClientView, FieldError, Views } from '../../src/views.ts';
+import type { ClientView, FieldError, Views } from "../../src/views.ts";
 
 const acme: ClientView = {
-  name: 'Acme Photos',
-  firstLetter: 'A',
-  host: 'photos.acme.example',
-  policyUri: 'https://acme.example/privacy',
-  tosUri: 'https://acme.example/terms',
+  name: "Acme Photos",
+  firstLetter: "A",
+  host: "photos.acme.example",
+  policyUri: "https://acme.example/privacy",
+  tosUri: "https://acme.example/terms",
 };
 
 /** A client that says of itself whatever it likes. */
 const odd: ClientView = {
   name: '<b onclick="x()">“Acme” & Söhne – Donaudampfschifffahrtsgesellschaftskapitänsmützen</b>',
-  firstLetter: '<',
-  host: 'a-very-long-host-name-that-never-ends.subdomain.of.a.subdomain.example:8443',
+  firstLetter: "<",
+  host: "a-very-long-host-name-that-never-ends.subdomain.of.a.subdomain.example:8443",
 };
 
-const LONG = `${'quite.a.long.local.part.of.an.address.'.repeat(2)}x@a-long-domain-name.example`;
-const AT = '2026-02-03T04:05:06.000Z';
-const interaction = '/interaction/V1StGXR8_Z5jdHi6B-myT';
+const LONG = `${"quite.a.long.local.part.of.an.address.".repeat(2)}x@a-long-domain-name.example`;
+const AT = "2026-02-03T04:05:06.000Z";
+const interaction = "/interaction/V1StGXR8_Z5jdHi6B-myT";
 
-const wrong: FieldError = { field: 'password', message: 'err.password.wrong' };
+const wrong: FieldError = { field: "password", message: "err.password.wrong" };
 const throttled: FieldError = {
-  field: 'password',
-  message: 'err.throttled',
+  field: "password",
+  message: "err.throttled",
   values: { minutes: 0, seconds: 45 },
 };
 
-const login: Views['login'] = {
+const login: Views["login"] = {
   client: acme,
   combined: false,
-  username: '',
+  username: "",
   cancelAction: `${interaction}/cancel`,
   errors: [],
 };
 
-const password: Views['password'] = {
+const password: Views["password"] = {
   client: acme,
-  identifier: 'ada@example.com',
+  identifier: "ada@example.com",
   reauthenticate: false,
   changeHref: `${interaction}?change=1`,
   cancelAction: `${interaction}/cancel`,
   errors: [],
 };
 
-const consent: Views['consent'] = {
+const consent: Views["consent"] = {
   client: acme,
-  userName: 'Ada Lovelace',
+  userName: "Ada Lovelace",
   runsOnDevice: false,
   scopes: [
-    { name: 'openid', required: true, allowedBefore: false, value: undefined },
-    { name: 'profile', required: false, allowedBefore: true, value: 'Ada Lovelace' },
-    { name: 'email', required: false, allowedBefore: false, value: 'ada@example.com' },
-    { name: 'phone', required: false, allowedBefore: false, value: '+44 20 7946 0000' },
-    { name: 'address', required: false, allowedBefore: false, value: '12 St James’s Square, London' },
-    { name: 'offline_access', required: false, allowedBefore: false, value: undefined },
+    { name: "openid", required: true, allowedBefore: false, value: undefined },
+    { name: "profile", required: false, allowedBefore: true, value: "Ada Lovelace" },
+    { name: "email", required: false, allowedBefore: false, value: "ada@example.com" },
+    { name: "phone", required: false, allowedBefore: false, value: "+44 20 7946 0000" },
+    {
+      name: "address",
+      required: false,
+      allowedBefore: false,
+      value: "12 St James’s Square, London",
+    },
+    { name: "offline_access", required: false, allowedBefore: false, value: undefined },
   ],
 };
 
-const mail: Views['mailbox-message'] = {
-  id: '01960000-0000-7000-8000-000000000000',
-  to: 'ada@example.com',
-  subject: 'Mail from Lintel works',
+const mail: Views["mailbox-message"] = {
+  id: "01960000-0000-7000-8000-000000000000",
+  to: "ada@example.com",
+  subject: "Mail from Lintel works",
   at: AT,
-  status: 'sent',
-  text: 'An operator sent this mail.\n\n-- \nhttps://id.example',
-  html: '<!doctype html><p>An operator sent this mail.</p>',
+  status: "sent",
+  text: "An operator sent this mail.\n\n-- \nhttps://id.example",
+  html: "<!doctype html><p>An operator sent this mail.</p>",
 };
 
-const error: Views['error'] = {
+const error: Views["error"] = {
   status: 400,
-  code: 'invalid_redirect_uri',
+  code: "invalid_redirect_uri",
   description: "redirect_uri did not match any of the client's registered redirect_uris",
 };
 
@@ -80,9 +85,9 @@ export const fixtures: { readonly [Name in keyof Views]: Readonly<Record<string,
     combined: { ...login, combined: true },
     error: {
       ...login,
-      errors: [{ field: 'username', message: 'err.identifier.empty' }],
+      errors: [{ field: "username", message: "err.identifier.empty" }],
     },
-    'combined-error': { ...login, combined: true, username: 'ada@example.com', errors: [wrong] },
+    "combined-error": { ...login, combined: true, username: "ada@example.com", errors: [wrong] },
     switching: { ...login, username: LONG, signedInAs: LONG },
     odd: { ...login, client: odd, username: '"><script>alert(1)</script>' },
   },
@@ -99,63 +104,63 @@ export const fixtures: { readonly [Name in keyof Views]: Readonly<Record<string,
     short: { ...consent, scopes: consent.scopes.slice(0, 1) },
   },
   logout: {
-    plain: { action: '/session/end/confirm', xsrf: 'x'.repeat(48), isConfirmed: false },
+    plain: { action: "/session/end/confirm", xsrf: "x".repeat(48), isConfirmed: false },
     client: {
-      action: '/session/end/confirm',
-      xsrf: 'x'.repeat(48),
+      action: "/session/end/confirm",
+      xsrf: "x".repeat(48),
       isConfirmed: false,
       clientName: odd.name,
     },
   },
-  'signed-out': { plain: {}, client: { clientName: 'Acme Photos' } },
+  "signed-out": { plain: {}, client: { clientName: "Acme Photos" } },
   stale: {
     finished: {
-      variant: 'finished',
-      clientName: 'Acme Photos',
-      startHref: 'https://acme.example/start',
+      variant: "finished",
+      clientName: "Acme Photos",
+      startHref: "https://acme.example/start",
     },
-    expired: { variant: 'expired', clientName: odd.name, startHref: 'https://acme.example/' },
-    unknown: { variant: 'unknown' },
+    expired: { variant: "expired", clientName: odd.name, startHref: "https://acme.example/" },
+    unknown: { variant: "unknown" },
   },
   error: {
-    client: { ...error, clientName: 'Acme Photos' },
+    client: { ...error, clientName: "Acme Photos" },
     request: error,
-    odd: { ...error, code: `<i>${'x'.repeat(200)}`, description: '<script>alert(1)</script>' },
-    missing: { status: 404, code: 'not_found', description: 'There is no page at this address.' },
-    'cross-site': { status: 403, code: 'cross_site_request', description: 'Sent from elsewhere.' },
-    'setup-link': { status: 410, code: 'invalid_setup_link', description: 'It has expired.' },
-    busy: { status: 503, code: 'busy', description: 'The server is busy.' },
-    server: { status: 500, code: 'server_error', description: '' },
+    odd: { ...error, code: `<i>${"x".repeat(200)}`, description: "<script>alert(1)</script>" },
+    missing: { status: 404, code: "not_found", description: "There is no page at this address." },
+    "cross-site": { status: 403, code: "cross_site_request", description: "Sent from elsewhere." },
+    "setup-link": { status: 410, code: "invalid_setup_link", description: "It has expired." },
+    busy: { status: 503, code: "busy", description: "The server is busy." },
+    server: { status: 500, code: "server_error", description: "" },
   },
   home: {
-    'signed-out': { apps: [] },
-    'signed-in': { userName: 'Ada Lovelace', apps: [] },
+    "signed-out": { apps: [] },
+    "signed-in": { userName: "Ada Lovelace", apps: [] },
     apps: {
       userName: LONG,
       apps: [
-        { name: 'Acme Photos', href: 'https://acme.example/' },
-        { name: odd.name, href: 'https://odd.example/' },
+        { name: "Acme Photos", href: "https://acme.example/" },
+        { name: odd.name, href: "https://odd.example/" },
       ],
     },
   },
   setup: {
-    empty: { email: '', displayName: '', minLength: 15, errors: [] },
+    empty: { email: "", displayName: "", minLength: 15, errors: [] },
     errors: {
-      email: 'ada',
-      displayName: 'Ada',
+      email: "ada",
+      displayName: "Ada",
       minLength: 15,
       errors: [
-        { field: 'email', message: 'err.email.invalid' },
-        { field: 'password', message: 'err.password.short', values: { min: 15, max: 256 } },
+        { field: "email", message: "err.email.invalid" },
+        { field: "password", message: "err.password.short", values: { min: 15, max: 256 } },
       ],
     },
   },
-  'setup-done': { plain: { email: LONG } },
+  "setup-done": { plain: { email: LONG } },
   mailbox: {
     empty: { messages: [] },
-    full: { messages: [mail, { ...mail, to: LONG, subject: LONG, status: 'queued' }] },
+    full: { messages: [mail, { ...mail, to: LONG, subject: LONG, status: "queued" }] },
   },
-  'mailbox-message': {
+  "mailbox-message": {
     plain: mail,
     long: { ...mail, to: LONG, text: `${LONG.repeat(4)}\n`, html: `<p>${LONG}</p>` },
   },
