@@ -1,8 +1,8 @@
-import type { Config } from '../config.ts';
-import type { Templates } from '../http/templates.ts';
-import { directionOf, type Catalogues, type Translate } from '../i18n/catalogue.ts';
-import type { LetterView } from '../views.ts';
-import type { MailProps, MailTemplate, RenderMail } from './messages.ts';
+import type { Config } from "../config.ts";
+import type { Templates } from "../http/templates.ts";
+import { directionOf, type Catalogues, type Translate } from "../i18n/catalogue.ts";
+import type { LetterView } from "../views.ts";
+import type { MailProps, MailTemplate, RenderMail } from "./messages.ts";
 
 /** A mail as its template says it: one subject, and paragraphs that both its text and its HTML are made of. */
 interface Letter {
@@ -19,36 +19,36 @@ interface Words {
 
 const LETTERS: { readonly [T in MailTemplate]: (props: MailProps[T], words: Words) => Letter } = {
   signin_blocked: ({ email, at }, { t, time, product }) => ({
-    subject: t('mail.signin_blocked.subject', { product }),
+    subject: t("mail.signin_blocked.subject", { product }),
     paragraphs: [
-      t('mail.signin_blocked.what', { email, time: time(at) }),
-      t('mail.signin_blocked.you'),
-      t('mail.signin_blocked.not_you'),
+      t("mail.signin_blocked.what", { email, time: time(at) }),
+      t("mail.signin_blocked.you"),
+      t("mail.signin_blocked.not_you"),
     ],
   }),
   token_reused: ({ email, clientName, at }, { t, time, product }) => ({
-    subject: t('mail.token_reused.subject', { client: clientName }),
+    subject: t("mail.token_reused.subject", { client: clientName }),
     paragraphs: [
-      t('mail.token_reused.what', { client: clientName, email, product, time: time(at) }),
-      t('mail.token_reused.next', { client: clientName }),
+      t("mail.token_reused.what", { client: clientName, email, product, time: time(at) }),
+      t("mail.token_reused.next", { client: clientName }),
     ],
   }),
   administrator_created: ({ email, at }, { t, time, product }) => ({
-    subject: t('mail.administrator_created.subject', { product }),
+    subject: t("mail.administrator_created.subject", { product }),
     paragraphs: [
-      t('mail.administrator_created.what', { product, email, time: time(at) }),
-      t('mail.administrator_created.not_you'),
+      t("mail.administrator_created.what", { product, email, time: time(at) }),
+      t("mail.administrator_created.not_you"),
     ],
   }),
   test: ({ at }, { t, time, product }) => ({
-    subject: t('mail.test.subject', { product }),
-    paragraphs: [t('mail.test.what', { product, time: time(at) })],
+    subject: t("mail.test.subject", { product }),
+    paragraphs: [t("mail.test.what", { product, time: time(at) })],
   }),
 };
 
 /** Makes the function that writes a mail in a language, as text and as HTML. */
 export function createMailRenderer(needs: {
-  config: Pick<Config, 'productName' | 'issuer'>;
+  config: Pick<Config, "productName" | "issuer">;
   templates: Templates;
   catalogues: Catalogues;
 }): RenderMail {
@@ -56,9 +56,9 @@ export function createMailRenderer(needs: {
   return (template, props, locale) => {
     const t = catalogues.translator(locale);
     const clock = new Intl.DateTimeFormat(locale, {
-      dateStyle: 'long',
-      timeStyle: 'long',
-      timeZone: 'UTC',
+      dateStyle: "long",
+      timeStyle: "long",
+      timeZone: "UTC",
     });
     const { subject, paragraphs } = LETTERS[template](props, {
       t,
@@ -75,8 +75,8 @@ export function createMailRenderer(needs: {
     };
     return {
       subject,
-      text: templates.fill('mail/text', { view, t }),
-      html: templates.fill('mail/html', { view, t }),
+      text: templates.fill("mail/text", { view, t }),
+      html: templates.fill("mail/html", { view, t }),
     };
   };
 }

@@ -94,7 +94,7 @@ describe("catalogues", () => {
     let calls = 0;
     for (const { file, text } of sources) {
       for (const [, id = "", given = ""] of text.matchAll(
-        /\bt\(\s*'([^']+)'(?:,\s*\{([^}]*)\})?,?\s*\)/g,
+        /\bt\(\s*['"]([^'"]+)['"](?:,\s*\{([^}]*)\})?,?\s*\)/g,
       )) {
         calls += 1;
         assert.ok(id in english, `${file} says ${id}`);

@@ -1,0 +1,141 @@
+import assert from 'node:assert/strict';
+import {
+  errorOf,
+  json,
+  RelyingParty,
+  response,
+  walk,
+  WebBrowser,
+  type Answer,
+  type Credentials,
+} from '../support/rp.ts';
+import { aClient, aServer, aUser, type TestServer } from '../support/server.ts';
+
+/** Each statement that a token request writes, and each way it can fail: at once, or when everything is committed. */
+const WRITES = {
+  code: ['UPDATE ON oauth_authorizations', 'INSERT ON oidc_artifacts', 'INSERT ON refresh_tokens'],
+  refresh: ['UPDATE ON refresh_tokens', 'INSERT ON oidc_artifacts'],
+} as const;
+
+/** A database that refuses a write in the middle of a request: nothing is lost, and nothing is issued twice. */
+describe('faults at POST /token (R-03)', () => {
+  let server: TestServer;
+  before(async () => {
+    server = await aServer();
+    await server.database.knex.raw(`
+      CREATE FUNCTION fail() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE EXCEPTION 'injected'; END $$`);
+  });
+  after(() => server.stop());
+
+  const raw = (sql: string) => server.database.knex.raw(sql);
+
+  /** Runs `request` while a write fails, and takes the fault away. */
+  async function during(
+    write: string,
+    when: 'at once' | 'at the commit',
+    request: () => Promise<Answer>,
+  ): Promise<Answer> {
+    const table = write.split(' ').at(-1);
+    await raw(
+      when === 'at once'
+        ? `CREATE TRIGGER fault BEFORE ${write} FOR EACH ROW EXECUTE FUNCTION fail()`
+        : `CREATE CONSTRAINT TRIGGER fault AFTER ${write} DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION fail()`,
+    );
+    try {
+      return await request();
+    } finally {
+      await raw(`DROP TRIGGER fault ON ${table}`);
+    }
+  }
+
+  async function aCode(client: Credentials): Promise<string> {
+    const user = await aUser(server);
+    const app = new RelyingParty(server, client);
+    const answer = await walk(server, new WebBrowser(server), app.authorization(), user);
+    return response(answer)['code'] ?? '';
+  }
+
+  const rowsOf = async (table: string): Promise<number> =>
+    (await raw(`SELECT count(*)::int AS n FROM ${table}`)).rows[0].n;
+
+  for (const when of ['at once', 'at the commit'] as const) {
+    for (const write of WRITES.code) {
+      it(`leave the code as it was when ${write} fails ${when}`, async () => {
+        const client = await aClient(server);
+        const app = new RelyingParty(server, client);
+        const code = await aCode(client);
+        const before = [await rowsOf('oidc_artifacts'), await rowsOf('refresh_tokens')];
+
+        const failed = await during(write, when, () => app.redeem(code));
+        assert.equal(failed.status, 500);
+        assert.equal(errorOf(failed), 'server_error');
+        assert.doesNotMatch(failed.text, /injected/);
+        assert.deepEqual([await rowsOf('oidc_artifacts'), await rowsOf('refresh_tokens')], before);
+
+        const answer = await app.redeem(code);
+        assert.equal(answer.status, 200);
+        const { access_token: accessToken } = json(answer);
+        assert.equal((await app.userinfo(String(accessToken))).status, 200);
+        assert.deepEqual(
+          [await rowsOf('oidc_artifacts'), await rowsOf('refresh_tokens')],
+          before.map((rows) => rows + 1),
+        );
+        assert.equal(errorOf(await app.redeem(code)), 'invalid_grant');
+      });
+    }
+
+    for (const write of WRITES.refresh) {
+      it(`leave the refresh token as it was when ${write} fails ${when}`, async () => {
+        const client = await aClient(server, { refresh_reuse_interval: 0 });
+        const app = new RelyingParty(server, client);
+        const { refresh_token: token } = json(await app.redeem(await aCode(client)));
+        const refresh = () =>
+          app.token({ grant_type: 'refresh_token', refresh_token: String(token) });
+        const before = await rowsOf('oidc_artifacts');
+
+        const failed = await during(write, when, refresh);
+        assert.equal(failed.status, 500);
+        assert.equal(await rowsOf('oidc_artifacts'), before);
+
+        const answer = await refresh();
+        assert.equal(answer.status, 200);
+        assert.notEqual(json(answer)['refresh_token'], token);
+        assert.equal(await rowsOf('oidc_artifacts'), before + 1);
+      });
+    }
+  }
+
+  it('never call a revocation done that was not (T-27)', async () => {
+    const client = await aClient(server);
+    const app = new RelyingParty(server, client);
+    const { refresh_token: token } = json(await app.redeem(await aCode(client)));
+    const revoke = () => app.post('/token/revocation', { token: String(token) });
+    const failed = await during('UPDATE ON oauth_grants', 'at the commit', revoke);
+    assert.equal(failed.status, 500);
+    const refreshed = await app.token({
+      grant_type: 'refresh_token',
+      refresh_token: String(token),
+    });
+    assert.equal(refreshed.status, 200, 'what was not revoked still works');
+    const { refresh_token: next } = json(refreshed);
+    assert.equal((await app.post('/token/revocation', { token: String(next) })).status, 200);
+    const afterwards = await app.token({ grant_type: 'refresh_token', refresh_token: String(next) });
+    assert.equal(errorOf(afterwards), 'invalid_grant');
+  });
+
+  it('never call a sign-out done that was not (T-27)', async () => {
+    const client = await aClient(server, { first_party: true });
+    const app = new RelyingParty(server, client);
+    const browser = new WebBrowser(server);
+    await walk(server, browser, app.authorization(), await aUser(server));
+    const page = await browser.open('/session/end');
+    const xsrf = /name="xsrf" value="([^"]+)"/.exec(page.text)?.[1] ?? '';
+    const signOut = () => browser.submit('/session/end/confirm', { xsrf, logout: 'yes' });
+    const failed = await during('UPDATE ON sessions', 'at once', signOut);
+    assert.equal(failed.status, 500);
+    assert.ok(response(await browser.copy().open(app.authorization({ prompt: 'none' })))['code']);
+    assert.equal((await signOut()).status, 303);
+    const answer = await browser.open(app.authorization({ prompt: 'none' }));
+    assert.equal(response(answer)['error'], 'login_required');
+  });
+});
