@@ -37,11 +37,13 @@ export async function listenOn(
 
 /** Takes no new connections and waits for the requests in progress, but not for ever. */
 export async function drain(server: Server): Promise<void> {
-  const closed = once(server, "close");
+  const closed = once(server, 'close');
   server.close();
-  server.closeIdleConnections();
+  // A connection that was busy becomes idle, and would be kept alive for a next request.
+  const idle = setInterval(() => server.closeIdleConnections(), 50);
   const timer = setTimeout(() => server.closeAllConnections(), DRAIN);
   await closed;
+  clearInterval(idle);
   clearTimeout(timer);
 }
 
