@@ -164,6 +164,8 @@ export function readConfig(environment: Environment): Config {
     '',
   );
   checkIssuer(issuer, problems);
+  if (production && settings?.LOCALES.some((tag) => /^(en-XA|ar-XB)$/.test(tag)) === true)
+    problems.push('LOCALES has a pseudo-locale, which only tests layouts');
   if (settings === undefined || problems.length > 0) throw new ConfigError(problems);
 
   return Object.freeze({

@@ -26,7 +26,7 @@ export interface Passwords {
   selfTest(): Promise<void>;
 }
 
-export interface PasswordCheck {
+interface PasswordCheck {
   readonly ok: boolean;
   /** Whether the password was right but its hash was made with other parameters than those of today. */
   readonly needsRehash: boolean;

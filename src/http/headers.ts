@@ -40,7 +40,9 @@ export function securityHeaders(options: { issuer: string }): Middleware {
       // Other sites read what CORS lets them read, and embed nothing.
       "Cross-Origin-Resource-Policy": "same-origin",
       "Permissions-Policy": PERMISSIONS_POLICY,
-      "Referrer-Policy": "no-referrer",
+      // Nothing to other sites. Not `no-referrer`: browsers without Sec-Fetch-Site would then send our own forms with
+      // `Origin: null`, like another site's (Fetch, "append a request Origin header").
+      "Referrer-Policy": "same-origin",
       "X-Content-Type-Options": "nosniff",
       "X-Frame-Options": "DENY",
       "X-Robots-Tag": "noindex",

@@ -15,8 +15,8 @@ export function sameOrigin(options: { issuer: string }): Middleware {
     if (SAFE.has(ctx.method) || isMachineEndpoint(ctx.path)) return next();
     const site = ctx.get("sec-fetch-site");
     const source = ctx.get("origin");
-    // Where a browser says both, the first decides: our own forms send `Origin: null`, because our pages send no
-    // referrer (Fetch, "append a request Origin header").
+    // Where a browser says both, the first decides: an extension or a proxy that strips referrers makes the origin of
+    // our own forms `null` (Fetch, "append a request Origin header").
     const isOurs =
       site === "" ? source === "" || source === origin : site === "same-origin" || site === "none";
     if (!isOurs) throw errors.crossSite();

@@ -35,7 +35,7 @@ export class UnsafeUrlError extends TypeError {
 }
 
 /** Every address of a host name, as text. */
-export type Resolve = (hostname: string) => Promise<readonly string[]>;
+type Resolve = (hostname: string) => Promise<readonly string[]>;
 
 /** Opens a connection for `options` to one of `addresses`, all of which were checked. */
 export type Connect = (

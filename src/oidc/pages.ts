@@ -1,5 +1,6 @@
 import type { KoaContextWithOIDC } from 'oidc-provider';
 import { errors as engineErrors } from 'oidc-provider';
+import { isForMachines } from '../http/machines.ts';
 import type { Page } from '../http/page.ts';
 import type { EngineNeeds } from './provider.ts';
 
@@ -8,12 +9,16 @@ export function enginePages(page: Page): EngineNeeds['pages'] {
   return {
     /** Shown in place, at the address that failed, because there is no trusted address to send the browser to. */
     async renderError(ctx, out, error) {
+      if (isForMachines(ctx.path)) {
+        ctx.body = out;
+        return undefined;
+      }
       if (error instanceof engineErrors.SessionNotFound) {
         return page(ctx, 'stale', { variant: 'expired' }, 400);
       }
       const { oidc } = ctx;
       const status = ctx.status >= 400 ? ctx.status : 400;
-      await page(
+      return page(
         ctx,
         'error',
         {

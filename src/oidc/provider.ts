@@ -133,7 +133,7 @@ function limitResponseModes(provider: Provider): void {
       type !== 'code' || RESPONSE_MODES.includes(mode),
   });
   // The engine advertises a list of its own, which no option changes.
-  provider.use(async (ctx, next) => {
+  provider.use(async (ctx: KoaContextWithOIDC, next) => {
     await next();
     if (ctx.oidc?.route === 'discovery' && typeof ctx.body === 'object') {
       Object.assign(ctx.body ?? {}, { response_modes_supported: RESPONSE_MODES });

@@ -23,7 +23,7 @@ function checkHeaders(answer: Answer, path: string, isProtocol: boolean): void {
   assert.equal(headers["cross-origin-resource-policy"], "same-origin", path);
   assert.equal(headers["x-content-type-options"], "nosniff", path);
   assert.equal(headers["x-frame-options"], "DENY", path);
-  assert.equal(headers["referrer-policy"], "no-referrer", path);
+  assert.equal(headers["referrer-policy"], "same-origin", path);
   assert.equal(headers["x-robots-tag"], "noindex", path);
   assert.match(
     String(headers["permissions-policy"]),

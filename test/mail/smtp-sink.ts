@@ -3,7 +3,7 @@ import { createServer, type AddressInfo, type Socket } from "node:net";
 import { createInterface } from "node:readline";
 
 /** A mail as the server saw it: the envelope's commands and the message. */
-export interface ReceivedMail {
+interface ReceivedMail {
   readonly from: string;
   readonly recipients: readonly string[];
   readonly data: string;

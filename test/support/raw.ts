@@ -64,7 +64,7 @@ export async function speak(port: number, bytes: string, patience = 1000): Promi
 }
 
 /** The cookies an answer sets, as the next request sends them. */
-export function cookiesOf({ headers }: Answer): string {
+function cookiesOf({ headers }: Answer): string {
   return (headers["set-cookie"] ?? []).map((cookie) => cookie.split(";")[0]).join("; ");
 }
 
