@@ -27,7 +27,7 @@ export async function finish(
       accountId: progress.userId,
       acr: SINGLE_FACTOR,
       amr: [...(progress.amr ?? [])],
-      ts: progress.signedInAt,
+      ts: progress.signedInAt === undefined ? undefined : Math.floor(progress.signedInAt),
       remember: progress.remember === true,
     };
     await User.query(db).findById(progress.userId).patch({ lastLoginAt: now });

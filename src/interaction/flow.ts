@@ -6,7 +6,7 @@ export interface Progress {
   readonly userId?: string;
   /** How (RFC 8176 §2). */
   readonly amr?: readonly string[];
-  /** When, in seconds since the epoch: the `auth_time` of tokens. */
+  /** When, in seconds since the epoch with a fraction: the `auth_time` of tokens. */
   readonly signedInAt?: number;
   /** Whether this browser keeps the session when it closes. */
   readonly remember?: boolean;

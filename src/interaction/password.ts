@@ -151,7 +151,7 @@ export async function provePassword(
       identifier,
       userId: outcome.user.id,
       amr: ['pwd'],
-      signedInAt: Math.floor(now.getTime() / 1000),
+      signedInAt: now.getTime() / 1000,
       remember,
     },
   };

@@ -48,9 +48,9 @@ export function interactionRoutes(needs: InteractionNeeds): Router {
       if (due === step || wantsAnotherAccount(ctx, step, due)) return next();
       return see(ctx, stepPath(interaction.uid, due));
     },
-    proceed: async (ctx, progress) => {
-      const visit = await advance(knex, tools.visit(ctx), progress);
-      const { interaction, demand } = visit;
+    proceed: async (ctx, claimed) => {
+      const visit = await advance(knex, tools.visit(ctx), claimed);
+      const { interaction, demand, progress } = visit;
       const step = nextStep(progress, demand);
       if (step === 'done') return see(ctx, await finish(knex, visit, originOf(ctx), new Date()));
       await saveProgress(interaction, progress);

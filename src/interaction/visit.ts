@@ -48,12 +48,14 @@ async function assess(
   knex: Knex,
   interaction: Interaction,
   client: Client,
-  progress: Progress,
+  claimed: Progress,
 ): Promise<Visit> {
   const signIn = interaction.prompt.name === 'login';
   const sessionUserId = interaction.session?.accountId;
-  const userId = progress.userId ?? sessionUserId;
-  const user = userId === undefined ? undefined : await findUserWithClaims(reader(knex), userId);
+  const userId = claimed.userId ?? sessionUserId;
+  const found = userId === undefined ? undefined : await findUserWithClaims(reader(knex), userId);
+  const user = found?.isActive === true ? found : undefined;
+  const progress = isStillGood(claimed, user) ? claimed : withoutSignIn(claimed);
   const requestedScopes = words(interaction.params['scope']);
   const knowsWho = progress.userId !== undefined || !signIn;
   const decided =
@@ -77,6 +79,18 @@ async function assess(
         undecidedScopes(requestedScopes, client, decided).length > 0,
     },
   };
+}
+
+/** Whether whoever signed in here may still go on: they may have been disabled meanwhile (T-30). */
+function isStillGood({ userId, signedInAt = 0 }: Progress, user: User | undefined): boolean {
+  if (userId === undefined) return true;
+  if (user === undefined) return false;
+  return user.sessionsValidAfter === null || signedInAt * 1000 > user.sessionsValidAfter.getTime();
+}
+
+/** As if nobody had signed in yet; what was typed stays. */
+function withoutSignIn({ identifier }: Progress): Progress {
+  return identifier === undefined ? {} : { identifier };
 }
 
 /** Our part of the engine's interaction: under a key of our own, so that it starts no session. */

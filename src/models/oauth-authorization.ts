@@ -10,6 +10,8 @@ const WHERE = `t.code_hash = :codeHash AND t.expires_at > CAST(:now AS timestamp
   AND t.expires_at <= CAST(:now AS timestamptz) + ${MAX_LIFETIME}`;
 
 interface OAuthAuthorizationRow extends TokenContextRow {
+  /** The session it is bound to, which may have ended; `session_uid` is there only while it lives. */
+  bound_session_uid: string | null;
   client_id: string;
   user_id: string;
   redirect_uri: string;
@@ -66,7 +68,7 @@ export class OAuthAuthorization extends BaseModel {
   ): Promise<OAuthAuthorizationRow | undefined> {
     const rows = await OAuthAuthorization.statement<OAuthAuthorizationRow>(
       db,
-      `SELECT t.client_id, t.user_id, t.redirect_uri, t.scope, t.payload, t.expires_at, t.consumed_at, ${TOKEN_CONTEXT_COLUMNS}
+      `SELECT t.client_id, t.user_id, t.redirect_uri, t.scope, t.payload, t.expires_at, t.consumed_at, t.session_uid AS bound_session_uid, ${TOKEN_CONTEXT_COLUMNS}
        FROM oauth_authorizations t ${GRANT_JOIN}
        LEFT JOIN sessions s ON s.uid = t.session_uid AND s.ended_at IS NULL
        WHERE ${WHERE}`,

@@ -50,13 +50,20 @@ export class OAuthGrant extends BaseModel {
     );
   }
 
-  /** Revokes the grant, and with it everything that was issued under it. */
-  static async revoke(db: TransactionOrKnex, id: string): Promise<void> {
-    await OAuthGrant.statement(
+  /**
+   * Revokes the grant, and with it everything that was issued under it. Of any number of callers exactly one learns
+   * whose it was.
+   */
+  static async revoke(
+    db: TransactionOrKnex,
+    id: string,
+  ): Promise<{ id: string; userId: string } | undefined> {
+    const rows = await OAuthGrant.statement<{ user_id: string }>(
       db,
       `UPDATE oauth_grants SET revoked_at = clock_timestamp(), tokens_valid_after = clock_timestamp()
-       WHERE id = :id AND revoked_at IS NULL`,
+       WHERE id = :id AND revoked_at IS NULL RETURNING user_id`,
       { id },
     );
+    return rows[0] && { id, userId: rows[0].user_id };
   }
 }

@@ -3,6 +3,8 @@ import { BaseModel } from './base.ts';
 import { GRANT_JOIN, TOKEN_CONTEXT_COLUMNS, type TokenContextRow } from './token-context.ts';
 
 interface RefreshTokenRow extends TokenContextRow {
+  /** The session it is bound to, which may have ended; `session_uid` is there only while it lives. */
+  bound_session_uid: string | null;
   counter: number;
   rotated_at: Date | null;
   user_id: string;
@@ -62,7 +64,7 @@ export class RefreshToken extends BaseModel {
   static async find(db: TransactionOrKnex, id: string): Promise<RefreshTokenRow | undefined> {
     const rows = await RefreshToken.statement<RefreshTokenRow>(
       db,
-      `SELECT t.counter, t.rotated_at, t.user_id, t.scope, t.payload, t.expires_at, t.revoked_at, ${TOKEN_CONTEXT_COLUMNS}
+      `SELECT t.counter, t.rotated_at, t.user_id, t.scope, t.payload, t.expires_at, t.revoked_at, t.session_uid AS bound_session_uid, ${TOKEN_CONTEXT_COLUMNS}
        FROM refresh_tokens t ${GRANT_JOIN}
        LEFT JOIN sessions s ON s.uid = t.session_uid AND s.ended_at IS NULL
        WHERE t.id = :id`,

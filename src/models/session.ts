@@ -55,6 +55,22 @@ export class Session extends BaseModel {
   }
 
   /**
+   * What a live session of this user holds of a client. Whoever asks has the session to itself until its transaction
+   * ends, so that of two tabs the second sees what the first one made.
+   */
+  static async lockAuthorization(
+    db: TransactionOrKnex,
+    { uid, userId, clientId }: { uid: string; userId: string; clientId: string },
+  ): Promise<SessionAuthorizations[string] | undefined> {
+    const session = await Session.query(db)
+      .select('authorizations')
+      .findOne({ uid, userId })
+      .whereNull('endedAt')
+      .forUpdate();
+    return session?.authorizations?.[clientId];
+  }
+
+  /**
    * Saves what the engine holds of a session. Two tabs may save at once, so authorizations are merged unless
    * `replaceAuthorizations`; an ended session stays ended; the cookie that is replaced stays good until
    * `previousValidUntil` as long as the user is the same (another user's old cookie must die at once).

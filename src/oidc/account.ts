@@ -35,6 +35,7 @@ export function findAccount(knex: Knex): FindAccount {
   return async (_ctx, sub) => {
     const user = await findUserWithClaims(reader(knex), sub);
     if (user?.isActive !== true) return undefined;
-    return { accountId: user.id, claims: async () => claimsOf(user) };
+    const { id: accountId, sessionsValidAfter } = user;
+    return { accountId, sessionsValidAfter, claims: async () => claimsOf(user) };
   };
 }

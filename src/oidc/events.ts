@@ -33,7 +33,6 @@ export function observe(needs: EventNeeds): (provider: Provider) => void {
 
 async function recordOutcome(needs: EventNeeds, ctx: KoaContextWithOIDC): Promise<void> {
   const { oidc } = ctx;
-  const { entities } = oidc;
   const client = oidc.client;
   const about = {
     requestId: ctx.state['correlationId'] as string | undefined,
@@ -43,18 +42,18 @@ async function recordOutcome(needs: EventNeeds, ctx: KoaContextWithOIDC): Promis
   } as const;
 
   if (oidc.route === 'token' && ctx.status === 400) {
-    // The engine names these only after it has authenticated the client they belong to.
-    const { RefreshToken: refreshToken, AuthorizationCode: code } = entities;
-    if (wasConsumed(refreshToken)) {
+    // At this endpoint nothing but a code or a refresh token that was used before revokes a grant.
+    const revoked = ctx.state['revokedGrant'] as { id: string; userId: string } | undefined;
+    if (revoked !== undefined) {
       const db = await writer(needs.knex);
-      const { accountId: userId, grantId } = refreshToken;
-      await record(db, { ...about, type: 'token.refresh_reused', userId, details: { grantId } });
-      const clientName = client?.clientName ?? client?.clientId ?? '';
-      await needs.mailer.tokenReused(db, { userId, clientName, now: new Date() });
-    } else if (wasConsumed(code)) {
-      const { accountId: userId, grantId } = code;
-      const db = await writer(needs.knex);
-      await record(db, { ...about, type: 'token.code_reused', userId, details: { grantId } });
+      const { id: grantId, userId } = revoked;
+      const isRefresh = oidc.params?.['grant_type'] === 'refresh_token';
+      const type = isRefresh ? 'token.refresh_reused' : 'token.code_reused';
+      await record(db, { ...about, type, userId, details: { grantId } });
+      if (isRefresh) {
+        const clientName = client?.clientName ?? client?.clientId ?? '';
+        await needs.mailer.tokenReused(db, { userId, clientName, now: new Date() });
+      }
     }
   }
 
@@ -74,9 +73,4 @@ async function recordOutcome(needs: EventNeeds, ctx: KoaContextWithOIDC): Promis
       sessionUid,
     });
   }
-}
-
-/** Whether the engine found a code or token that had been used before. */
-function wasConsumed<Token extends object>(token: Token | undefined): token is Token {
-  return token !== undefined && 'consumed' in token && Boolean(token.consumed);
 }

@@ -1,8 +1,9 @@
 import type { Knex } from 'knex';
 import type { Client, Grant, KoaContextWithOIDC, Provider } from 'oidc-provider';
 import { findConsent, isFirstParty, undecidedScopes } from '../consents/consents.ts';
-import { reader } from '../database/transaction.ts';
+import { reader, writer } from '../database/transaction.ts';
 import { uuidv7 } from '../lib/uuid.ts';
+import { Session } from '../models/session.ts';
 
 /*
  * Consent is a person's lasting decision about a client; a grant is what one sign-in may do. Signing out anywhere
@@ -45,11 +46,12 @@ export function loadExistingGrant(knex: Knex): (ctx: KoaContextWithOIDC) => Prom
     const requested = [...ctx.oidc.requestParamOIDCScopes];
     const hasAnswered = result?.consent !== undefined;
     const sessionGrantId = hasAnswered ? undefined : session?.grantIdFor(client.clientId);
-    const grant = sessionGrantId === undefined ? undefined : await provider.Grant.find(sessionGrantId);
+    let grant = sessionGrantId === undefined ? undefined : await provider.Grant.find(sessionGrantId);
     if (grant !== undefined && covers(grant, requested)) return grant;
 
     const decision = await decisionOnFile(knex, account.accountId, client, requested);
     if (decision === undefined) return grant;
+    if (!hasAnswered) grant = (await latestGrant(knex, ctx, account.accountId)) ?? grant;
     if (grant === undefined) {
       return createGrant(provider, account.accountId, client, decision.scopes, decision.rejected);
     }
@@ -57,6 +59,25 @@ export function loadExistingGrant(knex: Knex): (ctx: KoaContextWithOIDC) => Prom
     await grant.save();
     return grant;
   };
+}
+
+/**
+ * The grant that another tab of this browser may have made or extended a moment ago. Without it, the tab whose
+ * session is saved last would leave the code of the other without the grant it names.
+ */
+async function latestGrant(
+  knex: Knex,
+  { oidc: { provider, client, session } }: KoaContextWithOIDC,
+  userId: string,
+): Promise<Grant | undefined> {
+  // No other tab has a session that is only now being made.
+  if (client === undefined || session === undefined || 'new' in session) return undefined;
+  const { uid } = session;
+  const { clientId } = client;
+  const latest = await Session.lockAuthorization(await writer(knex), { uid, userId, clientId });
+  if (latest?.grantId === undefined) return undefined;
+  session.authorizations = { ...session.authorizations, [clientId]: latest };
+  return provider.Grant.find(latest.grantId);
 }
 
 function covers(grant: Grant, requested: readonly string[]): boolean {

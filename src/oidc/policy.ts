@@ -1,4 +1,4 @@
-import { interactionPolicy, type KoaContextWithOIDC } from 'oidc-provider';
+import { interactionPolicy, type Account, type KoaContextWithOIDC } from 'oidc-provider';
 import { isAlwaysAsked } from '../consents/consents.ts';
 
 const { Check, base } = interactionPolicy;
@@ -13,10 +13,11 @@ export function policy(): ReturnType<typeof base> {
   prompts.get('login')?.checks.add(
     new Check(
       'account_unavailable',
-      'the signed-in user is disabled or gone',
+      'the signed-in user is disabled or gone, or every session of theirs was ended',
       'login_required',
       ({ oidc }: KoaContextWithOIDC) =>
-        oidc.session?.accountId !== undefined && oidc.account === undefined,
+        oidc.session?.accountId !== undefined &&
+        (oidc.account === undefined || isEnded(oidc.session.loginTs, oidc.account)),
     ),
   );
 
@@ -34,6 +35,12 @@ export function policy(): ReturnType<typeof base> {
     ),
   );
   return prompts;
+}
+
+/** Whether a sign-in is older than the moment at which all of a user's were ended; `loginTs` has no fraction. */
+function isEnded(loginTs: number | undefined, account: Account): boolean {
+  const { sessionsValidAfter } = account;
+  return sessionsValidAfter instanceof Date && ((loginTs ?? 0) + 1) * 1000 <= sessionsValidAfter.getTime();
 }
 
 function redirectUri(params: Record<string, unknown> | undefined): string | undefined {

@@ -1,146 +1,157 @@
-import assert from 'node:assert/strict';
-import { spawn, type ChildProcess } from 'node:child_process';
-import { once } from 'node:events';
-import { mkdtempSync, rmSync } from 'node:fs';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
-import { setTimeout as delay } from 'node:timers/promises';
-import { fileURLToPath } from 'node:url';
-import { errorOf, json, RelyingParty, response, walk, WebBrowser } from '../support/rp.ts';
-import { testDatabase, type TestDatabase } from '../support/database.ts';
-import { aClient, aUser, freePort } from '../support/server.ts';
+import assert from "node:assert/strict";
+import { setTimeout as delay } from "node:timers/promises";
+import { aProcess, type TestProcess } from "../support/process.ts";
+import {
+  errorOf,
+  json,
+  RelyingParty,
+  response,
+  walk,
+  WebBrowser,
+  type Answer,
+} from "../support/rp.ts";
+import { aClient, aUser } from "../support/server.ts";
 
-const LAUNCHER = fileURLToPath(new URL('../../src/lintel.mjs', import.meta.url));
+const FAMILIES = 6;
+const SHOPPERS = 3;
+const KILLS = 3;
 
 /** The server as a process that is killed without warning while it answers, several times. */
-describe('kill -9 under load', () => {
-  let database: TestDatabase;
-  let dataDir: string;
-  let port: number;
-  let demoPort: number;
-  let child: ChildProcess;
-
+describe("kill -9 under load", () => {
+  let server: TestProcess;
   before(async () => {
-    database = await testDatabase();
-    dataDir = mkdtempSync(join(tmpdir(), 'lintel-crash-'));
-    [port, demoPort] = [await freePort(), await freePort()];
-    await boot();
+    server = await aProcess({ LOG_LEVEL: "silent" });
   });
-  after(async () => {
-    child.kill('SIGKILL');
-    await database.drop();
-    rmSync(dataDir, { recursive: true, force: true });
-  });
+  after(() => server.dispose());
 
-  const issuer = () => `http://localhost:${port}`;
-  const target = () => ({ issuer: issuer(), port });
-
-  async function boot(): Promise<void> {
-    child = spawn(process.execPath, [LAUNCHER, 'start'], {
-      stdio: 'ignore',
-      env: {
-        PATH: process.env['PATH'],
-        PORT: String(port),
-        DEMO_PORT: String(demoPort),
-        DATABASE_URL: database.url,
-        DATA_DIR: dataDir,
-        LOG_LEVEL: 'silent',
-      },
-    });
-    for (let tries = 0; ; tries += 1) {
+  /** What a client asks over and over again until the connection breaks; whatever is answered must be a success. */
+  async function untilItBreaks(ask: () => Promise<void>): Promise<void> {
+    for (;;) {
       try {
-        if ((await fetch(`${issuer()}/readyz`)).ok) return;
-      } catch {
-        // Not there yet.
+        await ask();
+      } catch (error) {
+        if (error instanceof assert.AssertionError) throw error;
+        return;
       }
-      assert.ok(tries < 200, 'the server does not start');
-      await delay(50);
     }
   }
 
-  it('loses nothing that was acknowledged, and spends nothing twice', async function () {
-    this.timeout(60_000);
-    const client = await aClient({ database }, { first_party: true });
-    const app = new RelyingParty(target(), client);
-    const user = await aUser({ database });
-    const browser = new WebBrowser(target());
-    const sessions = 6;
-    const first = await walk(target(), browser, app.authorization(), user);
-    assert.ok(response(first)['code']);
+  const rowsOf = async (from: string, bindings: Record<string, string> = {}): Promise<number> =>
+    (await server.database.knex.raw(`SELECT count(*)::int AS n FROM ${from}`, bindings)).rows[0].n;
 
-    /** Everything a client was told, newest last; what it asked and got no answer to may have happened or not. */
-    const families: { acknowledged: string[]; accessToken: string }[] = [];
-    const redeemed: string[] = [];
-    for (let index = 0; index < sessions; index += 1) {
-      const { code = '' } = response(await browser.open(app.authorization()));
-      const tokens = json(await app.redeem(code));
-      redeemed.push(code);
-      families.push({
-        acknowledged: [String(tokens['refresh_token'])],
-        accessToken: String(tokens['access_token']),
-      });
+  it("loses nothing that was acknowledged, and spends nothing twice", async function () {
+    this.timeout(60_000);
+    const user = await aUser(server);
+    const browser = new WebBrowser(server);
+    const app = new RelyingParty(server, await aClient(server, { first_party: true }));
+    await walk(server, browser, app.authorization(), user);
+    const silently = (party: RelyingParty): Promise<Answer> =>
+      browser.copy().open(party.authorization({ prompt: "none" }));
+
+    /** What each client was told last; what it asked and got no answer to may have happened or not. */
+    const families: { refreshToken: string; accessToken: string }[] = [];
+    const known = new Set<string>();
+    const learn = (family: { refreshToken: string; accessToken: string }, answer: Answer): void => {
+      const tokens = json(answer);
+      family.refreshToken = String(tokens["refresh_token"]);
+      family.accessToken = String(tokens["access_token"]);
+      for (const token of [family.refreshToken, family.accessToken]) {
+        assert.ok(!known.has(token), "nothing is issued twice");
+        known.add(token);
+      }
+    };
+    const refresh = (family: { refreshToken: string }): Promise<Answer> =>
+      app.token({ grant_type: "refresh_token", refresh_token: family.refreshToken });
+    for (let index = 0; index < FAMILIES; index += 1) {
+      const family = { refreshToken: "", accessToken: "" };
+      const { code = "" } = response(await silently(app));
+      learn(family, await app.redeem(code));
+      families.push(family);
     }
 
-    for (let round = 0; round < 3; round += 1) {
-      let running = true;
-      const load = families.map(async (family) => {
-        while (running) {
-          try {
-            const answer = await app.token({
-              grant_type: 'refresh_token',
-              refresh_token: family.acknowledged.at(-1) ?? '',
-            });
-            if (answer.status !== 200) break;
-            const tokens = json(answer);
-            family.acknowledged.push(String(tokens['refresh_token']));
-            family.accessToken = String(tokens['access_token']);
-          } catch {
-            break;
-          }
-        }
-      });
-      await delay(400 + round * 130);
-      child.kill('SIGKILL');
-      await once(child, 'exit');
+    const totals = { refreshed: 0, redeemed: 0, unanswered: 0 };
+    for (let round = 0; round < KILLS; round += 1) {
+      const credentials = await aClient(server, { first_party: true });
+      const shop = new RelyingParty(server, credentials);
+      /** Codes that were on their way to the token endpoint when it died, and tokens that came back from there. */
+      const asked = new Set<string>();
+      const bought = new Map<string, string>();
+      const load = [
+        ...families.map((family) =>
+          untilItBreaks(async () => {
+            const answer = await refresh(family);
+            assert.equal(answer.status, 200, answer.text);
+            learn(family, answer);
+            totals.refreshed += 1;
+          }),
+        ),
+        ...Array.from({ length: SHOPPERS }, () =>
+          untilItBreaks(async () => {
+            const { code } = response(await silently(shop));
+            assert.ok(code, "the session in the browser works");
+            asked.add(code);
+            const answer = await shop.redeem(code);
+            assert.equal(answer.status, 200, answer.text);
+            bought.set(code, String(json(answer)["access_token"]));
+            asked.delete(code);
+          }),
+        ),
+      ];
+      await delay(500 + round * 130);
+      await server.end("SIGKILL");
       await Promise.all(load);
-      running = false;
-      await boot();
+      await server.boot();
+      totals.redeemed += bought.size;
+      totals.unanswered += asked.size;
 
       for (const family of families) {
-        const userinfo = await app.userinfo(family.accessToken);
-        assert.equal(userinfo.status, 200, 'an acknowledged access token answers');
-        // The last acknowledged token is current, or its successor was issued and never heard of.
-        const answer = await app.token({
-          grant_type: 'refresh_token',
-          refresh_token: family.acknowledged.at(-1) ?? '',
-        });
-        assert.equal(answer.status, 200, 'an acknowledged refresh token refreshes');
-        family.acknowledged.push(String(json(answer)['refresh_token']));
-        family.accessToken = String(json(answer)['access_token']);
+        const { status } = await app.userinfo(family.accessToken);
+        assert.equal(status, 200, "an acknowledged access token answers");
+        // It is current, or its successor was made and never heard of.
+        const answer = await refresh(family);
+        assert.equal(answer.status, 200, "an acknowledged refresh token refreshes");
+        learn(family, answer);
       }
-      assert.ok(families.every(({ acknowledged }) => new Set(acknowledged).size === acknowledged.length));
-      const silent = await browser.open(app.authorization({ prompt: 'none' }));
-      assert.ok(response(silent)['code'], 'the session in the browser still works');
+      for (const accessToken of bought.values()) {
+        const { status } = await shop.userinfo(accessToken);
+        assert.equal(status, 200, "an acknowledged access token answers");
+      }
+
+      // One family and one access token for each code that was spent: all of an exchange was kept, or nothing.
+      const { clientId } = credentials;
+      const ofShop = `JOIN oauth_grants g ON g.id = t.grant_id JOIN oauth_clients c ON c.id = g.client_id
+        WHERE c.client_id = :clientId`;
+      const spent = await rowsOf(`oauth_authorizations t ${ofShop} AND t.consumed_at IS NOT NULL`, {
+        clientId,
+      });
+      assert.ok(spent >= bought.size && spent <= bought.size + asked.size);
+      assert.equal(await rowsOf(`refresh_tokens t ${ofShop}`, { clientId }), spent);
+      assert.equal(await rowsOf(`oidc_artifacts t ${ofShop}`, { clientId }), spent);
+
+      // Whoever asks again gets tokens if the code was not spent, and else learns that it was.
+      for (const code of asked) {
+        const answer = await shop.redeem(code);
+        assert.ok(answer.status === 200 || errorOf(answer) === "invalid_grant", answer.text);
+      }
+      for (const code of bought.keys())
+        assert.equal(errorOf(await shop.redeem(code)), "invalid_grant");
+      assert.ok(response(await silently(app))["code"], "the session in the browser still works");
     }
-    assert.ok(families.reduce((sum, { acknowledged }) => sum + acknowledged.length, 0) > 50);
-    for (const code of redeemed) assert.equal(errorOf(await app.redeem(code)), 'invalid_grant');
+    assert.ok(totals.refreshed > 50 && totals.redeemed > 10, JSON.stringify(totals));
   });
 
-  it('finishes what is in progress when it is asked to stop', async () => {
-    const client = await aClient({ database }, { first_party: true });
-    const app = new RelyingParty(target(), client);
-    const user = await aUser({ database });
+  it("finishes what is in progress when it is asked to stop", async () => {
+    const client = await aClient(server, { first_party: true });
+    const app = new RelyingParty(server, client);
+    const user = await aUser(server);
     const codes = await Promise.all(
       Array.from({ length: 4 }, async () =>
-        response(await walk(target(), new WebBrowser(target()), app.authorization(), user)),
+        response(await walk(server, new WebBrowser(server), app.authorization(), user)),
       ),
     );
-    const answers = codes.map(async ({ code = '' }) => app.redeem(code));
+    const answers = codes.map(async ({ code = "" }) => app.redeem(code));
     await delay(5);
-    child.kill('SIGTERM');
-    const [exitCode] = (await once(child, 'exit')) as [number | null];
-    assert.equal(exitCode, 0);
+    assert.equal(await server.end("SIGTERM"), 0);
     for (const answer of await Promise.all(answers)) assert.equal(answer.status, 200);
-    await boot();
   });
 });

@@ -1,15 +1,10 @@
-import assert from 'node:assert/strict';
-import { setTimeout as delay } from 'node:timers/promises';
-import {
-  exportJWK,
-  generateKeyPair,
-  SignJWT,
-  type CryptoKey,
-  type JWK,
-} from 'jose';
-import { OAuthConsent } from '../../src/models/oauth-consent.ts';
-import { RefreshToken } from '../../src/models/refresh-token.ts';
-import { Session } from '../../src/models/session.ts';
+import assert from "node:assert/strict";
+import { setTimeout as delay } from "node:timers/promises";
+import { exportJWK, generateKeyPair, SignJWT, type CryptoKey, type JWK } from "jose";
+import type { Knex } from "knex";
+import { OAuthConsent } from "../../src/models/oauth-consent.ts";
+import { RefreshToken } from "../../src/models/refresh-token.ts";
+import { Session } from "../../src/models/session.ts";
 import {
   errorOf,
   json,
@@ -21,18 +16,18 @@ import {
   type Answer,
   type Credentials,
   type Target,
-} from '../support/rp.ts';
-import { aClient, aServer, aUser, type TestServer } from '../support/server.ts';
+} from "../support/rp.ts";
+import { aClient, aServer, aUser, type TestServer } from "../support/server.ts";
 
 const PARALLEL = 40;
 const REPETITIONS = 3;
 
 /** Two servers on one database: whatever is asked of both at the same moment has one outcome. */
-describe('races, on two servers', () => {
+describe("races, on two servers", () => {
   let server: TestServer;
   let nodes: Target[];
   before(async () => {
-    server = await aServer({ DATABASE_POOL: '20' });
+    server = await aServer({ DATABASE_POOL: "20" });
     const other = await server.another();
     nodes = [server, { issuer: server.issuer, port: other.running.port }];
   });
@@ -50,17 +45,37 @@ describe('races, on two servers', () => {
     const app = new RelyingParty(server, client);
     const browser = new WebBrowser(server);
     const answer = await walk(server, browser, app.authorization(changes), user);
-    return response(answer)['code'] ?? '';
+    return response(answer)["code"] ?? "";
   }
 
   async function tokensOf(client: Credentials): Promise<Record<string, unknown>> {
     return json(await new RelyingParty(server, client).redeem(await aCode(client)));
   }
 
+  const count = async (from: string, bindings: Record<string, string> = {}): Promise<number> =>
+    (await server.database.knex.raw(`SELECT count(*)::int AS n FROM ${from}`, bindings)).rows[0].n;
+
+  /** Makes `requests` meet: they all wait for a lock that `hold` takes, until its transaction ends. */
+  async function meeting<T>(
+    hold: (trx: Knex.Transaction) => Promise<unknown>,
+    requests: readonly (() => Promise<T>)[],
+  ): Promise<T[]> {
+    const trx = await server.database.knex.transaction();
+    await hold(trx);
+    const answers = Promise.all(requests.map((request) => request()));
+    const waiting = `pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'`;
+    for (let tries = 0; (await count(waiting)) < requests.length; tries += 1) {
+      assert.ok(tries < 200, "they never meet");
+      await delay(10);
+    }
+    await trx.commit();
+    return answers;
+  }
+
   const withStatus = (answers: readonly Answer[], status: number) =>
     answers.filter((answer) => answer.status === status);
 
-  it('redeem a code once, and what the winner got is revoked, for one of the two was no client (RFC 6749 §4.1.2, T-20)', async () => {
+  it("redeem a code once, and what the winner got is revoked, for one of the two was no client (RFC 6749 §4.1.2, T-20)", async () => {
     for (let round = 0; round < REPETITIONS; round += 1) {
       const client = await aClient(server);
       const code = await aCode(client);
@@ -68,19 +83,19 @@ describe('races, on two servers', () => {
       const won = withStatus(answers, 200);
       assert.equal(won.length, 1);
       assert.equal(withStatus(answers, 400).length, PARALLEL - 1);
-      for (const lost of withStatus(answers, 400)) assert.equal(errorOf(lost), 'invalid_grant');
+      for (const lost of withStatus(answers, 400)) assert.equal(errorOf(lost), "invalid_grant");
       const tokens = json(won[0] as Answer);
       const app = new RelyingParty(server, client);
-      assert.equal((await app.userinfo(String(tokens['access_token']))).status, 401);
+      assert.equal((await app.userinfo(String(tokens["access_token"]))).status, 401);
       const refresh = await app.token({
-        grant_type: 'refresh_token',
-        refresh_token: String(tokens['refresh_token']),
+        grant_type: "refresh_token",
+        refresh_token: String(tokens["refresh_token"]),
       });
-      assert.equal(errorOf(refresh), 'invalid_grant');
+      assert.equal(errorOf(refresh), "invalid_grant");
     }
   });
 
-  it('give everyone who refreshes with one token the same successor, in one row (T-22)', async () => {
+  it("give everyone who refreshes with one token the same successor, in one row (T-22)", async () => {
     for (let round = 0; round < REPETITIONS; round += 1) {
       const client = await aClient(server);
       let { refresh_token: token } = await tokensOf(client);
@@ -89,12 +104,12 @@ describe('races, on two servers', () => {
         const current = String(token);
         const answers = await atOnce((node) =>
           new RelyingParty(node, client).token({
-            grant_type: 'refresh_token',
+            grant_type: "refresh_token",
             refresh_token: current,
           }),
         );
         assert.equal(withStatus(answers, 200).length, PARALLEL);
-        const successors = new Set(answers.map((answer) => json(answer)['refresh_token']));
+        const successors = new Set(answers.map((answer) => json(answer)["refresh_token"]));
         assert.equal(successors.size, 1);
         [token] = [...successors];
         assert.notEqual(token, current);
@@ -103,80 +118,131 @@ describe('races, on two servers', () => {
     }
   });
 
-  it('end the family when a token comes back whose successor was used, and tell its owner (RFC 9700 §4.14.2, T-22)', async () => {
+  it("end the family when a token comes back whose successor was used, and tell its owner (RFC 9700 §4.14.2, T-22)", async () => {
     const client = await aClient(server);
     const app = new RelyingParty(server, client);
     const refresh = async (token: unknown) =>
-      app.token({ grant_type: 'refresh_token', refresh_token: String(token) });
+      app.token({ grant_type: "refresh_token", refresh_token: String(token) });
     const first = await tokensOf(client);
-    const second = json(await refresh(first['refresh_token']));
-    const third = json(await refresh(second['refresh_token']));
-    assert.equal(errorOf(await refresh(first['refresh_token'])), 'invalid_grant');
-    assert.equal(errorOf(await refresh(third['refresh_token'])), 'invalid_grant');
-    assert.equal((await app.userinfo(String(third['access_token']))).status, 401);
-    const { knex } = server.database;
+    const second = json(await refresh(first["refresh_token"]));
+    const third = json(await refresh(second["refresh_token"]));
+    assert.equal(errorOf(await refresh(first["refresh_token"])), "invalid_grant");
+    assert.equal(errorOf(await refresh(third["refresh_token"])), "invalid_grant");
+    assert.equal((await app.userinfo(String(third["access_token"]))).status, 401);
     assert.equal(await count(`audit_events WHERE type = 'token.refresh_reused'`), 1);
     assert.equal(await count(`outbox_messages WHERE template = 'token_reused'`), 1);
-    async function count(from: string): Promise<number> {
-      const { rows } = await knex.raw(`SELECT count(*)::int AS n FROM ${from}`);
-      return rows[0].n;
-    }
   });
 
-  it('end the family when the reuse interval of its client is over', async () => {
+  it("write down a replay that comes at the very moment of the first use", async () => {
+    const client = await aClient(server, { refresh_reuse_interval: 0 });
+    const ofClient = `audit_events e JOIN oauth_clients c ON c.id = e.client_id
+      WHERE c.client_id = :clientId AND e.type = :type`;
+    const { clientId } = client;
+    const code = await aCode(client);
+    const redeemed = await meeting(
+      (trx) => trx.raw("SELECT FROM oauth_authorizations FOR UPDATE"),
+      nodes.map((node) => () => new RelyingParty(node, client).redeem(code)),
+    );
+    assert.deepEqual(redeemed.map(({ status }) => status).toSorted(), [200, 400]);
+    assert.equal(await count(ofClient, { clientId, type: "token.code_reused" }), 1);
+
+    const tokens = await tokensOf(client);
+    const token = String(tokens["refresh_token"]);
+    const mails = `outbox_messages WHERE template = 'token_reused'`;
+    const mailsBefore = await count(mails);
+    const refreshed = await meeting(
+      (trx) => trx.raw("SELECT FROM refresh_tokens FOR UPDATE"),
+      nodes.map(
+        (node) => () =>
+          new RelyingParty(node, client).token({
+            grant_type: "refresh_token",
+            refresh_token: token,
+          }),
+      ),
+    );
+    assert.deepEqual(refreshed.map(({ status }) => status).toSorted(), [200, 400]);
+    assert.equal(await count(ofClient, { clientId, type: "token.refresh_reused" }), 1);
+    assert.equal(await count(mails), mailsBefore + 1);
+    const { access_token: accessToken } = json(withStatus(refreshed, 200)[0] as Answer);
+    const app = new RelyingParty(server, client);
+    assert.equal((await app.userinfo(String(accessToken))).status, 401);
+  });
+
+  it("tell its owner once about a token that comes back many times at the same moment", async () => {
+    const client = await aClient(server, { refresh_reuse_interval: 0 });
+    const app = new RelyingParty(server, client);
+    const first = await tokensOf(client);
+    const mails = `outbox_messages WHERE template = 'token_reused'`;
+    const mailsBefore = await count(mails);
+    const refresh = async (node: Target, token: unknown) =>
+      new RelyingParty(node, client).token({
+        grant_type: "refresh_token",
+        refresh_token: String(token),
+      });
+    const second = json(await refresh(server, first["refresh_token"]));
+    const answers = await atOnce((node) => refresh(node, first["refresh_token"]));
+    for (const answer of answers) assert.equal(errorOf(answer), "invalid_grant");
+    assert.equal(await count(mails), mailsBefore + 1);
+    assert.equal((await app.userinfo(String(second["access_token"]))).status, 401);
+  });
+
+  it("end the family when the reuse interval of its client is over", async () => {
     const client = await aClient(server, { refresh_reuse_interval: 1 });
     const app = new RelyingParty(server, client);
     const refresh = async (token: unknown) =>
-      app.token({ grant_type: 'refresh_token', refresh_token: String(token) });
+      app.token({ grant_type: "refresh_token", refresh_token: String(token) });
     const first = await tokensOf(client);
-    const second = json(await refresh(first['refresh_token']));
-    assert.equal(json(await refresh(first['refresh_token']))['refresh_token'], second['refresh_token']);
+    const second = json(await refresh(first["refresh_token"]));
+    assert.equal(
+      json(await refresh(first["refresh_token"]))["refresh_token"],
+      second["refresh_token"],
+    );
     await delay(1100);
-    assert.equal(errorOf(await refresh(first['refresh_token'])), 'invalid_grant');
-    assert.equal(errorOf(await refresh(second['refresh_token'])), 'invalid_grant');
+    assert.equal(errorOf(await refresh(first["refresh_token"])), "invalid_grant");
+    assert.equal(errorOf(await refresh(second["refresh_token"])), "invalid_grant");
   });
 
-  it('accept a pushed request once (RFC 9126 §4)', async () => {
+  it("accept a pushed request once (RFC 9126 §4)", async () => {
     const client = await aClient(server);
     const app = new RelyingParty(server, client);
     const user = await aUser(server);
     const browser = new WebBrowser(server);
     await walk(server, browser, app.authorization(), user);
-    const pushed = json(await app.post('/request', app.parameters()));
-    const path = `/auth?${new URLSearchParams({ client_id: client.clientId, request_uri: String(pushed['request_uri']) })}`;
+    const pushed = json(await app.post("/request", app.parameters()));
+    const path = `/auth?${new URLSearchParams({ client_id: client.clientId, request_uri: String(pushed["request_uri"]) })}`;
     const answers = await Promise.all(
-      Array.from({ length: PARALLEL }, async () => browser.copy().open(path)),
+      Array.from({ length: PARALLEL }, async (_, turn) => browser.copy(nodeOf(turn)).open(path)),
     );
-    const outcomes = answers.map((answer) => errorOf(answer) ?? 'code');
-    assert.equal(outcomes.filter((outcome) => outcome === 'code').length, 1);
-    assert.deepEqual(new Set(outcomes), new Set(['code', 'invalid_request_uri']));
+    const outcomes = answers.map((answer) => errorOf(answer) ?? "code");
+    assert.equal(outcomes.filter((outcome) => outcome === "code").length, 1);
+    assert.deepEqual(new Set(outcomes), new Set(["code", "invalid_request_uri"]));
   });
 
-  it('accept a client assertion once (RFC 7523 §3, T-26)', async () => {
-    const { privateKey, publicKey } = await generateKeyPair('ES256', { extractable: true });
+  it("accept a client assertion once (RFC 7523 §3, T-26)", async () => {
+    const { privateKey, publicKey } = await generateKeyPair("ES256", { extractable: true });
     const client = await aClient(server, {
-      grant_types: ['client_credentials'],
+      grant_types: ["client_credentials"],
       redirect_uris: [],
       post_logout_redirect_uris: [],
-      token_endpoint_auth_method: 'private_key_jwt',
-      jwks: { keys: [{ ...(await exportJWK(publicKey)), alg: 'ES256', use: 'sig', kid: 'k' }] },
+      token_endpoint_auth_method: "private_key_jwt",
+      jwks: { keys: [{ ...(await exportJWK(publicKey)), alg: "ES256", use: "sig", kid: "k" }] },
     });
     for (let round = 0; round < REPETITIONS; round += 1) {
       const assertion = await new SignJWT({ jti: `assertion-${round}` })
-        .setProtectedHeader({ alg: 'ES256', kid: 'k' })
+        .setProtectedHeader({ alg: "ES256", kid: "k" })
         .setIssuer(client.clientId)
         .setSubject(client.clientId)
         .setAudience(server.issuer)
         .setIssuedAt()
-        .setExpirationTime('1m')
+        .setExpirationTime("1m")
         .sign(privateKey);
       const answers = await atOnce((node) =>
         send(node, {
-          path: '/token',
+          path: "/token",
           fields: {
-            grant_type: 'client_credentials',
+            grant_type: "client_credentials",
             client_id: client.clientId,
-            client_assertion_type: 'urn:ietf:params:oauth:client-assertion-type:jwt-bearer',
+            client_assertion_type: "urn:ietf:params:oauth:client-assertion-type:jwt-bearer",
             client_assertion: assertion,
           },
         }),
@@ -186,18 +252,18 @@ describe('races, on two servers', () => {
     }
   });
 
-  it('accept a DPoP proof once (RFC 9449 §11.1, T-26)', async () => {
-    const pair = await generateKeyPair('ES256', { extractable: true });
+  it("accept a DPoP proof once (RFC 9449 §11.1, T-26)", async () => {
+    const pair = await generateKeyPair("ES256", { extractable: true });
     const jwk = await exportJWK(pair.publicKey);
     const client = await aClient(server, {
-      grant_types: ['client_credentials'],
+      grant_types: ["client_credentials"],
       redirect_uris: [],
       post_logout_redirect_uris: [],
     });
     const proof = await aProof(server.issuer, pair.privateKey, jwk);
     const answers = await atOnce((node) =>
       new RelyingParty(node, client).token(
-        { grant_type: 'client_credentials' },
+        { grant_type: "client_credentials" },
         {
           authorization: `Basic ${btoa(`${client.clientId}:${client.clientSecret}`)}`,
           dpop: proof,
@@ -205,10 +271,10 @@ describe('races, on two servers', () => {
       ),
     );
     assert.equal(withStatus(answers, 200).length, 1);
-    assert.equal(json(withStatus(answers, 200)[0] as Answer)['token_type'], 'DPoP');
+    assert.equal(json(withStatus(answers, 200)[0] as Answer)["token_type"], "DPoP");
   });
 
-  it('keep what two tabs of one browser got for two clients at the same moment', async () => {
+  it("keep what two tabs of one browser got for two clients at the same moment", async () => {
     for (let round = 0; round < REPETITIONS; round += 1) {
       const clients = await Promise.all(
         Array.from({ length: 8 }, async () => aClient(server, { first_party: true })),
@@ -224,91 +290,192 @@ describe('races, on two servers', () => {
       );
       const answers = await Promise.all(
         clients.map(async (client, turn) =>
-          new RelyingParty(nodeOf(turn), client).redeem(codes[turn]?.['code'] ?? ''),
+          new RelyingParty(nodeOf(turn), client).redeem(codes[turn]?.["code"] ?? ""),
         ),
       );
       assert.equal(withStatus(answers, 200).length, clients.length);
-      const sub = json(await front.userinfo(String(json(answers[0] as Answer)['access_token'])));
-      assert.equal(sub['sub'], user.id);
+      const sub = json(await front.userinfo(String(json(answers[0] as Answer)["access_token"])));
+      assert.equal(sub["sub"], user.id);
     }
   });
 
-  it('make one row of consents given at the same moment, with all that was allowed', async () => {
+  it("give two tabs of one browser that come for one client at the same moment one grant", async () => {
+    const user = await aUser(server);
+    const browser = new WebBrowser(server);
+    const front = new RelyingParty(server, await aClient(server, { first_party: true }));
+    await walk(server, browser, front.authorization(), user);
+    const scopes = ["openid", "openid email", "openid profile", "openid phone"];
+    for (const client of [
+      await aClient(server, { first_party: true }),
+      // The session has a grant for this one already, and each tab wants more.
+      front.credentials,
+    ]) {
+      const answers = await meeting(
+        (trx) => trx.raw("SELECT FROM sessions WHERE user_id = ? FOR UPDATE", [user.id]),
+        scopes.slice(1).map((scope, turn) => async () => {
+          const app = new RelyingParty(nodeOf(turn), client);
+          const request = app.authorization({ scope, prompt: "none" });
+          return response(await browser.copy(nodeOf(turn)).open(request));
+        }),
+      );
+      const app = new RelyingParty(server, client);
+      for (const [turn, { code = "" }] of answers.entries()) {
+        const redeemed = await app.redeem(code);
+        assert.equal(redeemed.status, 200);
+        assert.equal(json(redeemed)["scope"], scopes[turn + 1]);
+      }
+      assert.equal(
+        await count(
+          `oauth_grants g JOIN oauth_clients c ON c.id = g.client_id WHERE c.client_id = :clientId`,
+          { clientId: client.clientId },
+        ),
+        1,
+      );
+    }
+  });
+
+  it("leave what a session holds of other clients as it became meanwhile", async () => {
+    const user = await aUser(server);
+    const browser = new WebBrowser(server);
+    const [first, second] = [
+      new RelyingParty(server, await aClient(server, { first_party: true })),
+      new RelyingParty(server, await aClient(server, { first_party: true })),
+    ];
+    await walk(server, browser, first.authorization(), user);
+    const { clientId } = first.credentials;
+    const [answer] = await meeting(
+      (trx) =>
+        trx.raw(
+          `UPDATE sessions SET authorizations = jsonb_set(authorizations, ARRAY[:clientId, 'grantId'], '"another"')
+           WHERE user_id = :userId`,
+          { clientId, userId: user.id },
+        ),
+      [() => browser.copy().open(second.authorization({ prompt: "none" }))],
+    );
+    assert.ok(response(answer as Answer)["code"]);
+    const session = await Session.query(server.database.knex).findOne({ userId: user.id });
+    assert.equal(session?.authorizations?.[clientId]?.grantId, "another");
+    assert.ok(session?.authorizations?.[second.credentials.clientId]?.grantId);
+  });
+
+  it("make one row of consents given at the same moment, with all that was allowed", async () => {
     const client = await aClient(server);
     const user = await aUser(server);
-    const scopes = ['openid', 'openid email', 'openid profile', 'openid phone', 'openid address'];
+    const scopes = ["openid", "openid email", "openid profile", "openid phone", "openid address"];
     const app = new RelyingParty(server, client);
     const browsers = scopes.map(() => new WebBrowser(server));
     const pages = await Promise.all(
       scopes.map(async (scope, index) =>
         walk(server, browsers[index] as WebBrowser, app.authorization({ scope }), {
           ...user,
-          until: 'consent',
+          until: "consent",
         }),
       ),
     );
     await Promise.all(
       pages.map(async (page, index) =>
         (browsers[index] as WebBrowser).submit(page.url.href, {
-          decision: 'allow',
-          scope: (scopes[index] as string).split(' ').slice(1),
+          decision: "allow",
+          scope: (scopes[index] as string).split(" ").slice(1),
         }),
       ),
     );
     const consents = await OAuthConsent.query(server.database.knex).where({ userId: user.id });
     assert.equal(consents.length, 1);
     assert.deepEqual(consents[0]?.scopes.toSorted(), [
-      'address',
-      'email',
-      'openid',
-      'phone',
-      'profile',
+      "address",
+      "email",
+      "openid",
+      "phone",
+      "profile",
     ]);
   });
 
-  it('never bring a session back that was ended while it was used', async () => {
-    const client = await aClient(server, { first_party: true });
-    const app = new RelyingParty(server, client);
+  it("never bring a session back that was ended while it was saved", async () => {
     const user = await aUser(server);
     const browser = new WebBrowser(server);
+    const app = new RelyingParty(server, await aClient(server, { first_party: true }));
     await walk(server, browser, app.authorization(), user);
-    const { knex } = server.database;
-    const uses = Array.from({ length: PARALLEL }, async () =>
-      browser.copy().open(app.authorization({ prompt: 'login' })),
+    const clients = await Promise.all(
+      Array.from({ length: 8 }, async () => aClient(server, { first_party: true })),
     );
-    await Session.query(knex)
-      .patch({ endedAt: new Date(), endReason: 'admin_revoked' })
-      .where({ userId: user.id });
-    await Promise.all(uses);
-    const alive = await Session.query(knex).where({ userId: user.id }).whereNull('endedAt');
-    assert.equal(alive.length, 0);
-    const answer = await browser.open(app.authorization({ prompt: 'none' }));
-    assert.equal(response(answer)['error'], 'login_required');
+    const answers = await meeting(
+      async (trx) =>
+        Session.query(trx)
+          .patch({
+            endedAt: new Date(),
+            endReason: "admin_revoked",
+            cookieHash: null,
+            cookieEnc: null,
+            previousCookieHash: null,
+          })
+          .where({ userId: user.id }),
+      clients.map((client, turn) => async () => {
+        const other = new RelyingParty(nodeOf(turn), client);
+        const { code = "" } = response(
+          await browser.copy(nodeOf(turn)).open(other.authorization({ prompt: "none" })),
+        );
+        return other.redeem(code);
+      }),
+    );
+    const [session, ...others] = await Session.query(server.database.knex).where({
+      userId: user.id,
+    });
+    assert.deepEqual(others, []);
+    assert.equal(session?.endReason, "admin_revoked");
+    assert.equal(session.cookieHash, null, "no cookie opens it again");
+    for (const answer of answers) assert.equal(errorOf(answer), "invalid_grant");
+    const answer = await browser.open(app.authorization({ prompt: "none" }));
+    assert.equal(response(answer)["error"], "login_required");
   });
 
-  it('answer a tab that still sends the cookie of a moment ago, until somebody signs out', async () => {
+  it("answer a tab that still sends the cookie of a moment ago, until somebody signs out", async () => {
     const client = await aClient(server, { first_party: true });
     const app = new RelyingParty(server, client);
     const user = await aUser(server);
     const browser = new WebBrowser(server);
     await walk(server, browser, app.authorization(), user);
     const slowTab = browser.copy();
-    await walk(server, browser, app.authorization({ prompt: 'login' }), user);
-    assert.notEqual(browser.cookie('lintel_session'), slowTab.cookie('lintel_session'));
-    const answer = await slowTab.copy().open(app.authorization({ prompt: 'none' }));
-    assert.ok(response(answer)['code']);
+    await walk(server, browser, app.authorization({ prompt: "login" }), user);
+    assert.notEqual(browser.cookie("lintel_session"), slowTab.cookie("lintel_session"));
+    const answer = await slowTab.copy().open(app.authorization({ prompt: "none" }));
+    assert.ok(response(answer)["code"]);
 
-    const page = await browser.open('/session/end');
-    const xsrf = /name="xsrf" value="([^"]+)"/.exec(page.text)?.[1] ?? '';
-    await browser.submit('/session/end/confirm', { xsrf, logout: 'yes' });
-    const afterwards = await slowTab.open(app.authorization({ prompt: 'none' }));
-    assert.equal(response(afterwards)['error'], 'login_required');
+    const page = await browser.open("/session/end");
+    const xsrf = /name="xsrf" value="([^"]+)"/.exec(page.text)?.[1] ?? "";
+    await browser.submit("/session/end/confirm", { xsrf, logout: "yes" });
+    const afterwards = await slowTab.open(app.authorization({ prompt: "none" }));
+    assert.equal(response(afterwards)["error"], "login_required");
+  });
+
+  it("answer no tab that still sends the cookie of whoever was signed in before", async () => {
+    const client = await aClient(server, { first_party: true });
+    const app = new RelyingParty(server, client);
+    const [ada, bob] = [await aUser(server), await aUser(server, { displayName: "Bob" })];
+    const browser = new WebBrowser(server);
+    await walk(server, browser, app.authorization(), ada);
+    const slowTab = browser.copy();
+    const again = await walk(server, browser, app.authorization({ prompt: "login" }), {
+      ...ada,
+      until: "password",
+    });
+    const change = /id="not-you" href="([^"]+)"/.exec(again.text)?.[1] ?? "";
+    // The engine signs Ada out by a form that submits itself, and goes on.
+    const form = await walk(server, browser, change, bob);
+    const xsrf = /name="xsrf" value="([^"]+)"/.exec(form.text)?.[1] ?? "";
+    const signedOut = await browser.submit("/session/end/confirm", { xsrf, logout: "yes" });
+    const { code = "" } = response(await walk(server, browser, signedOut.location ?? "", bob));
+    const { access_token: accessToken } = json(await app.redeem(code));
+    assert.equal(json(await app.userinfo(String(accessToken)))["sub"], bob.id);
+    const answer = await slowTab.open(app.authorization({ prompt: "none" }));
+    assert.equal(response(answer)["error"], "login_required");
+    assert.ok(response(await browser.open(app.authorization({ prompt: "none" })))["code"]);
   });
 });
 
 async function aProof(issuer: string, key: CryptoKey, jwk: JWK): Promise<string> {
-  return new SignJWT({ htm: 'POST', htu: `${issuer}/token`, jti: 'a-proof' })
-    .setProtectedHeader({ alg: 'ES256', typ: 'dpop+jwt', jwk })
+  return new SignJWT({ htm: "POST", htu: `${issuer}/token`, jti: "a-proof" })
+    .setProtectedHeader({ alg: "ES256", typ: "dpop+jwt", jwk })
     .setIssuedAt()
     .sign(key);
 }

@@ -1,7 +1,7 @@
-import { createHash, randomBytes } from 'node:crypto';
-import { Agent, request, type IncomingHttpHeaders } from 'node:http';
-import { text } from 'node:stream/consumers';
-import { aServer, PASSWORD, type TestServer } from './server.ts';
+import { createHash, randomBytes } from "node:crypto";
+import { Agent, request, type IncomingHttpHeaders } from "node:http";
+import { text } from "node:stream/consumers";
+import { aServer, PASSWORD, type TestServer } from "./server.ts";
 
 /** Where requests go: the loopback port of a server, under the name of its issuer, as a proxy would send them. */
 export interface Target {
@@ -38,26 +38,27 @@ const connections = new Agent({ keepAlive: true });
 /** Sends one request as it is, without cookies, and reads the whole answer. */
 export async function send(target: Target, sent: Sent): Promise<Answer> {
   const url = new URL(sent.path, target.issuer);
-  const body = sent.body ?? (sent.fields === undefined ? undefined : encode(sent.fields).toString());
+  const body =
+    sent.body ?? (sent.fields === undefined ? undefined : encode(sent.fields).toString());
   const outgoing = request({
     agent: connections,
-    host: '127.0.0.1',
+    host: "127.0.0.1",
     port: target.port,
-    method: sent.method ?? (body === undefined ? 'GET' : 'POST'),
+    method: sent.method ?? (body === undefined ? "GET" : "POST"),
     path: url.pathname + url.search,
     headers: {
       host: new URL(target.issuer).host,
       ...(body === undefined
         ? {}
         : {
-            'content-type': 'application/x-www-form-urlencoded',
-            'content-length': String(Buffer.byteLength(body)),
+            "content-type": "application/x-www-form-urlencoded",
+            "content-length": String(Buffer.byteLength(body)),
           }),
       ...sent.headers,
     },
   });
-  const incoming = await new Promise<import('node:http').IncomingMessage>((resolve, reject) => {
-    outgoing.once('response', resolve).once('error', reject).end(body);
+  const incoming = await new Promise<import("node:http").IncomingMessage>((resolve, reject) => {
+    outgoing.once("response", resolve).once("error", reject).end(body);
   });
   const answer = await text(incoming);
   const { location } = incoming.headers;
@@ -65,7 +66,7 @@ export async function send(target: Target, sent: Sent): Promise<Answer> {
     url,
     status: incoming.statusCode ?? 0,
     headers: incoming.headers,
-    setCookies: incoming.headers['set-cookie'] ?? [],
+    setCookies: incoming.headers["set-cookie"] ?? [],
     text: answer,
     location: location === undefined ? undefined : new URL(location, url).href,
     page: /data-page="([^"]+)"/.exec(answer)?.[1],
@@ -113,7 +114,7 @@ export class WebBrowser {
     return this.#send({
       path,
       fields,
-      headers: { origin, 'sec-fetch-site': 'same-origin', ...headers },
+      headers: { origin, "sec-fetch-site": "same-origin", ...headers },
     });
   }
 
@@ -122,27 +123,27 @@ export class WebBrowser {
     return [...this.jar.values()].find((cookie) => cookie.name === name)?.value;
   }
 
-  /** Another browser with the same cookies. */
-  copy(): WebBrowser {
-    const copy = new WebBrowser(this.#target, this.#headers);
+  /** Another browser with the same cookies, by default at the same server. */
+  copy(target: Target = this.#target): WebBrowser {
+    const copy = new WebBrowser(target, this.#headers);
     for (const [key, cookie] of this.jar) copy.jar.set(key, cookie);
     return copy;
   }
 
-  put(name: string, value: string, path = '/'): void {
+  put(name: string, value: string, path = "/"): void {
     this.jar.set(`${path} ${name}`, { name, value, path });
   }
 
   async #send(sent: Sent): Promise<Answer> {
     const { pathname } = new URL(sent.path, this.#target.issuer);
     const cookies = [...this.jar.values()]
-      .filter(({ path }) => path === '/' || pathname === path || pathname.startsWith(`${path}/`))
+      .filter(({ path }) => path === "/" || pathname === path || pathname.startsWith(`${path}/`))
       .map(({ name, value }) => `${name}=${value}`);
     const answer = await send(this.#target, {
       ...sent,
       headers: {
-        accept: 'text/html',
-        ...(cookies.length === 0 ? {} : { cookie: cookies.join('; ') }),
+        accept: "text/html",
+        ...(cookies.length === 0 ? {} : { cookie: cookies.join("; ") }),
         ...this.#headers,
         ...sent.headers,
       },
@@ -152,11 +153,11 @@ export class WebBrowser {
   }
 
   #keep(line: string): void {
-    const [pair = '', ...attributes] = line.split(/;\s*/);
-    const [name = '', value = ''] = pair.split(/=(.*)/s);
-    const path = attributes.find((attribute) => /^path=/i.test(attribute))?.slice(5) ?? '/';
+    const [pair = "", ...attributes] = line.split(/;\s*/);
+    const [name = "", value = ""] = pair.split(/=(.*)/s);
+    const path = attributes.find((attribute) => /^path=/i.test(attribute))?.slice(5) ?? "/";
     const isGone = attributes.some((text) => /^expires=Thu, 01 Jan 1970|^max-age=0/i.test(text));
-    if (value === '' || isGone) this.jar.delete(`${path} ${name}`);
+    if (value === "" || isGone) this.jar.delete(`${path} ${name}`);
     else this.put(name, value, path);
   }
 }
@@ -168,9 +169,9 @@ export interface Credentials {
   readonly redirectUri: string;
 }
 
-export const VERIFIER = randomBytes(32).toString('base64url');
+export const VERIFIER = randomBytes(32).toString("base64url");
 export const challengeOf = (verifier: string): string =>
-  createHash('sha256').update(verifier).digest('base64url');
+  createHash("sha256").update(verifier).digest("base64url");
 
 /** A relying party: what it asks, with every parameter open to change. `undefined` leaves a parameter out. */
 export class RelyingParty {
@@ -191,21 +192,25 @@ export class RelyingParty {
     return {
       client_id: this.credentials.clientId,
       redirect_uri: this.credentials.redirectUri,
-      response_type: 'code',
-      scope: 'openid',
-      state: 'a-state',
-      nonce: 'a-nonce',
+      response_type: "code",
+      scope: "openid",
+      state: "a-state",
+      nonce: "a-nonce",
       code_challenge: challengeOf(VERIFIER),
-      code_challenge_method: 'S256',
+      code_challenge_method: "S256",
       ...changes,
     };
   }
 
   /** Trades a code for tokens, with what is right except for `changes`. */
-  async redeem(code: string, changes: Fields = {}, headers?: Record<string, string>): Promise<Answer> {
+  async redeem(
+    code: string,
+    changes: Fields = {},
+    headers?: Record<string, string>,
+  ): Promise<Answer> {
     return this.token(
       {
-        grant_type: 'authorization_code',
+        grant_type: "authorization_code",
         code,
         redirect_uri: this.credentials.redirectUri,
         code_verifier: VERIFIER,
@@ -217,12 +222,12 @@ export class RelyingParty {
 
   /** Asks the token endpoint; by default as the client, with its secret in the header where it has one. */
   async token(fields: Fields, headers?: Record<string, string>): Promise<Answer> {
-    return this.post('/token', fields, headers);
+    return this.post("/token", fields, headers);
   }
 
   async post(path: string, fields: Fields, headers?: Record<string, string>): Promise<Answer> {
     const { clientId, clientSecret } = this.credentials;
-    const isPublic = clientSecret === '';
+    const isPublic = clientSecret === "";
     return send(this.#target, {
       path,
       fields: isPublic && headers === undefined ? { client_id: clientId, ...fields } : fields,
@@ -231,12 +236,12 @@ export class RelyingParty {
   }
 
   async userinfo(accessToken: string): Promise<Answer> {
-    return send(this.#target, { path: '/me', headers: { authorization: `Bearer ${accessToken}` } });
+    return send(this.#target, { path: "/me", headers: { authorization: `Bearer ${accessToken}` } });
   }
 }
 
 export function basic(clientId: string, secret: string): string {
-  return `Basic ${Buffer.from(`${encodeURIComponent(clientId)}:${encodeURIComponent(secret)}`).toString('base64')}`;
+  return `Basic ${Buffer.from(`${encodeURIComponent(clientId)}:${encodeURIComponent(secret)}`).toString("base64")}`;
 }
 
 /** What a person does on the pages. */
@@ -278,12 +283,14 @@ export async function walk(
 function fieldsFor(answer: Answer, person: Person | undefined): Fields | undefined {
   if (person === undefined || answer.page === person.until) return undefined;
   const { email, password = PASSWORD, remember } = person;
-  const kept = remember === true ? '1' : undefined;
-  if (answer.page === 'login') return { username: email, password, remember: kept };
-  if (answer.page === 'password') return { password, remember: kept };
-  if (answer.page === 'consent') {
-    const offered = [...answer.text.matchAll(/name="scope" value="([^"]+)"/g)].map(([, name = '']) => name);
-    return { decision: 'allow', scope: person.scopes ?? offered };
+  const kept = remember === true ? "1" : undefined;
+  if (answer.page === "login") return { username: email, password, remember: kept };
+  if (answer.page === "password") return { password, remember: kept };
+  if (answer.page === "consent") {
+    const offered = [...answer.text.matchAll(/name="scope" value="([^"]+)"/g)].map(
+      ([, name = ""]) => name,
+    );
+    return { decision: "allow", scope: person.scopes ?? offered };
   }
   return undefined;
 }
@@ -291,7 +298,7 @@ function fieldsFor(answer: Answer, person: Person | undefined): Fields | undefin
 /** The parameters that an answer sends to the client. */
 export function response(answer: Answer): Record<string, string> {
   if (answer.location === undefined) {
-    throw new Error(`no redirect but ${answer.status} ${answer.page ?? ''} ${errorOf(answer)}`);
+    throw new Error(`no redirect but ${answer.status} ${answer.page ?? ""} ${errorOf(answer)}`);
   }
   return Object.fromEntries(new URL(answer.location).searchParams);
 }
@@ -305,21 +312,23 @@ export function json(answer: Answer): Record<string, unknown> {
 export function errorOf(answer: Answer): string | undefined {
   const shown = /id="error-code">([^<]*)</.exec(answer.text)?.[1];
   if (shown !== undefined) return shown;
-  if (answer.location !== undefined) return response(answer)['error'];
-  if (!/json/.test(answer.headers['content-type'] ?? '')) return undefined;
+  if (answer.location !== undefined) return response(answer)["error"];
+  if (!/json/.test(answer.headers["content-type"] ?? "")) return undefined;
   const { error } = json(answer);
-  return typeof error === 'string' ? error : undefined;
+  return typeof error === "string" ? error : undefined;
 }
 
 /** A server with the configuration of production, behind a proxy that ends TLS. */
-export async function aProductionServer(settings: Record<string, string> = {}): Promise<TestServer> {
+export async function aProductionServer(
+  settings: Record<string, string> = {},
+): Promise<TestServer> {
   return aServer({
-    NODE_ENV: 'production',
-    ISSUER: 'https://id.example',
-    HOST: '127.0.0.1',
-    METRICS_PORT: '0',
-    TRUSTED_PROXIES: '1',
-    SMTP_URL: 'smtp://127.0.0.1:9',
+    NODE_ENV: "production",
+    ISSUER: "https://id.example",
+    HOST: "127.0.0.1",
+    METRICS_PORT: "0",
+    TRUSTED_PROXIES: "1",
+    SMTP_URL: "smtp://127.0.0.1:9",
     ...settings,
   });
 }

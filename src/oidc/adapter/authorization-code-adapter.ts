@@ -3,7 +3,6 @@ import { errors, type AdapterPayload } from 'oidc-provider';
 import { reader, writer } from '../../database/transaction.ts';
 import { sha256 } from '../../lib/secret.ts';
 import { OAuthAuthorization } from '../../models/oauth-authorization.ts';
-import { OAuthGrant } from '../../models/oauth-grant.ts';
 import type { GrantRevocation } from './grant-revocation.ts';
 import { ModelAdapter } from './model-adapter.ts';
 import { expiry, restore, strip } from './payload.ts';
@@ -42,7 +41,7 @@ export class AuthorizationCodeAdapter extends ModelAdapter {
   async find(id: string): Promise<AdapterPayload | undefined> {
     const row = await OAuthAuthorization.find(reader(this.#knex), sha256(id), new Date());
     if (row === undefined || row.grant_id === null) return undefined;
-    const sessionUid = row.session_uid ?? undefined;
+    const sessionUid = row.bound_session_uid ?? undefined;
     this.#prefetch.remember(row, sessionUid);
     return restore(row.payload, {
       kind: 'AuthorizationCode',
@@ -67,7 +66,7 @@ export class AuthorizationCodeAdapter extends ModelAdapter {
     const codeHash = sha256(id);
     if (await OAuthAuthorization.consume(db, codeHash, now)) return;
     const row = await OAuthAuthorization.find(db, codeHash, now);
-    if (row?.grant_id) await OAuthGrant.revoke(db, row.grant_id);
+    if (row?.grant_id) await this.#revocation.revoke(row.grant_id);
     throw new errors.InvalidGrant('authorization code already consumed');
   }
 

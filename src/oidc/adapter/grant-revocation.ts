@@ -13,7 +13,8 @@ interface Asked {
 
 /**
  * Voids the tokens of a grant by its watermark, or revokes it. The engine asks once for every kind of token and once
- * for the grant, all at the same time; at most two writes answer.
+ * for the grant, all at the same time; at most two writes answer. What this request revoked, and no other before it,
+ * is left in `ctx.state.revokedGrant`.
  */
 export class GrantRevocation {
   readonly #knex: Knex;
@@ -30,9 +31,12 @@ export class GrantRevocation {
   }
 
   revoke(grantId: string): Promise<void> {
-    return this.#once(grantId, 'revoke', async () =>
-      OAuthGrant.revoke(await writer(this.#knex), grantId),
-    );
+    return this.#once(grantId, 'revoke', async () => {
+      const revoked = await OAuthGrant.revoke(await writer(this.#knex), grantId);
+      if (revoked !== undefined && Provider.ctx !== undefined) {
+        Provider.ctx.state['revokedGrant'] = revoked;
+      }
+    });
   }
 
   #once(grantId: string, kind: 'void' | 'revoke', write: () => Promise<void>): Promise<void> {

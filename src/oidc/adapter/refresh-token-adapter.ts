@@ -1,7 +1,6 @@
 import type { Knex } from 'knex';
 import { errors, Provider, type AdapterPayload } from 'oidc-provider';
 import { reader, writer } from '../../database/transaction.ts';
-import { OAuthGrant } from '../../models/oauth-grant.ts';
 import { RefreshToken } from '../../models/refresh-token.ts';
 import type { RefreshTokenFormat } from '../refresh-token-format.ts';
 import type { GrantRevocation } from './grant-revocation.ts';
@@ -57,7 +56,7 @@ export class RefreshTokenAdapter extends ModelAdapter {
     if (row === undefined || row.grant_id === null || token.counter > row.counter) return undefined;
     const current =
       token.counter === row.counter || isAnswerableAgain(token.counter, row.counter, row.rotated_at);
-    const sessionUid = row.session_uid ?? undefined;
+    const sessionUid = row.bound_session_uid ?? undefined;
     this.#prefetch.remember(row, sessionUid);
     return restore(row.payload, {
       kind: 'RefreshToken',
@@ -82,7 +81,7 @@ export class RefreshTokenAdapter extends ModelAdapter {
     if (await RefreshToken.rotate(db, token.family, token.counter, new Date())) return;
     const row = await RefreshToken.find(db, token.family);
     if (row && !row.revoked_at && isAnswerableAgain(token.counter, row.counter, row.rotated_at)) return;
-    if (row?.grant_id) await OAuthGrant.revoke(db, row.grant_id);
+    if (row?.grant_id) await this.#revocation.revoke(row.grant_id);
     throw new errors.InvalidGrant('refresh token already used');
   }
 

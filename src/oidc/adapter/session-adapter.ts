@@ -15,13 +15,21 @@ const TOUCH_INTERVAL = 60;
 
 const COOKIE_COLUMN = { table: 'sessions', column: 'cookie_enc' } as const;
 
+interface Reading {
+  content: string;
+  accountId: string | undefined;
+  /** Of each client, as text. */
+  authorizations: ReadonlyMap<string, string>;
+  writtenAt: Date;
+}
+
 /** Session: rows of `sessions`, keyed by `uid`, which stays while the cookie changes. */
 export class SessionAdapter extends ModelAdapter {
   readonly #knex: Knex;
   readonly #seal: Seal;
   readonly #prefetch: Prefetch;
   /** What was read in a request, to see whether saving would change more than the clock. */
-  readonly #read = new WeakMap<object, { content: string; writtenAt: Date }>();
+  readonly #read = new WeakMap<object, Reading>();
 
   constructor(knex: Knex, seal: Seal, prefetch: Prefetch) {
     super();
@@ -36,6 +44,9 @@ export class SessionAdapter extends ModelAdapter {
     const { uid } = payload;
     if (uid === undefined) throw new TypeError('a session has a uid');
     if (request !== undefined && this.#isOnlyTouched(request, payload, now)) return;
+    // Staying signed in while one client signs out takes that client away: the only save that may remove one.
+    const replaceAuthorizations = request?.oidc.route === 'end_session_confirm';
+    const read = request === undefined ? undefined : this.#read.get(request);
     await Session.save(await writer(this.#knex), {
       uid,
       cookieHash: sha256(id),
@@ -45,15 +56,15 @@ export class SessionAdapter extends ModelAdapter {
       loggedInAt: payload.loginTs === undefined ? null : fromEpoch(payload.loginTs),
       acr: payload.acr ?? null,
       amr: payload.amr ?? null,
-      authorizations: payload.authorizations ?? null,
+      authorizations:
+        (replaceAuthorizations ? payload.authorizations : changedSince(read, payload)) ?? null,
       state: payload.state ?? null,
       ipPrefix: request?.state['ipPrefix'] ?? null,
       userAgent: request?.get('user-agent').slice(0, 255) ?? null,
       now,
       expiresAt: expiry(payload, expiresIn),
       previousValidUntil: new Date(now.getTime() + PREVIOUS_COOKIE_GRACE * 1000),
-      // Staying signed in while one client signs out takes that client away: the only save that may remove one.
-      replaceAuthorizations: request?.oidc.route === 'end_session_confirm',
+      replaceAuthorizations,
     });
   }
 
@@ -66,6 +77,10 @@ export class SessionAdapter extends ModelAdapter {
     if (Provider.ctx !== undefined) {
       this.#read.set(Provider.ctx, {
         content: contentOf(payload),
+        accountId: payload.accountId,
+        authorizations: new Map(
+          Object.entries(payload.authorizations ?? {}).map(([client, held]) => [client, textOf(held)]),
+        ),
         writtenAt: session.lastActiveAt,
       });
     }
@@ -121,6 +136,25 @@ function payloadOf(session: Session): AdapterPayload {
 /** Everything of a session but the clock, as text that compares equal when nothing changed. */
 function contentOf(payload: AdapterPayload): string {
   const { iat: _iat, exp: _exp, ...content } = payload;
+  return textOf(content);
+}
+
+/** What this request changed: the rest may be out of date, for another tab may have saved meanwhile. */
+function changedSince(
+  read: Reading | undefined,
+  { accountId, authorizations }: AdapterPayload,
+): AdapterPayload['authorizations'] {
+  if (read === undefined || read.accountId !== accountId || authorizations === undefined) {
+    return authorizations;
+  }
+  return Object.fromEntries(
+    Object.entries(authorizations).filter(
+      ([id, held]) => read.authorizations.get(id) !== textOf(held),
+    ),
+  );
+}
+
+function textOf(content: object): string {
   return JSON.stringify(content, (_key, value: unknown) =>
     value !== null && typeof value === 'object' && !Array.isArray(value)
       ? Object.fromEntries(

@@ -1,0 +1,216 @@
+import assert from "node:assert/strict";
+import { randomBytes } from "node:crypto";
+import { aClient, aUser, PASSWORD, type TestServer } from "../support/server.ts";
+import {
+  aProductionServer,
+  RelyingParty,
+  response,
+  WebBrowser,
+  type Answer,
+} from "../support/rp.ts";
+
+describe("T-63: guessing passwords on the page", () => {
+  let server: TestServer;
+  let app: RelyingParty;
+  let networks = 0;
+
+  before(async () => {
+    server = await aProductionServer();
+    app = new RelyingParty(server, await aClient(server, { first_party: true }));
+  });
+  after(async () => {
+    await server?.stop();
+  });
+
+  /** Another network (/24), as the trusted proxy names it. */
+  function newNetwork(): string {
+    networks += 1;
+    return `198.${18 + Math.floor(networks / 250)}.${networks % 250}.7`;
+  }
+
+  async function attempt(email: string, password: string, network: string): Promise<Answer> {
+    const browser = new WebBrowser(server, { "x-forwarded-for": network });
+    const { location = "" } = await browser.open(app.authorization());
+    const answer = await browser.submit(location, { username: email, password });
+    return answer.location === undefined ? answer : browser.open(answer.location);
+  }
+  const guess = (email: string, network: string) =>
+    attempt(email, `guess ${randomBytes(8).toString("hex")}`, network);
+
+  async function guessUntilBlocked(email: string, network: string): Promise<void> {
+    for (let tries = 0; tries < 5; tries += 1) {
+      assert.equal((await guess(email, network)).status, 401);
+    }
+  }
+
+  it("the sixth is 429 and says when to come back, and then not even the right one is looked at", async () => {
+    const { email } = await aUser(server);
+    const network = newNetwork();
+    await guessUntilBlocked(email, network);
+    for (const answer of [await guess(email, network), await attempt(email, PASSWORD, network)]) {
+      assert.equal(answer.status, 429);
+      const wait = Number(answer.headers["retry-after"]);
+      assert.ok(wait > 0 && wait <= 900, String(wait));
+      assert.equal(answer.page, "login");
+      assert.equal(answer.location, undefined);
+    }
+  });
+
+  it("nobody else suffers: not the owner elsewhere, nor others in the same network", async () => {
+    const [owner, neighbour] = [await aUser(server), await aUser(server)];
+    const network = newNetwork();
+    await guessUntilBlocked(owner.email, network);
+    assert.equal((await guess(owner.email, network)).status, 429);
+    assert.ok(response(await attempt(owner.email, PASSWORD, newNetwork()))["code"]);
+    assert.ok(response(await attempt(neighbour.email, PASSWORD, network))["code"]);
+  });
+
+  it("another spelling of the address, another cookie or a new sign-in is no way around it", async () => {
+    const { email } = await aUser(server);
+    const network = newNetwork();
+    for (const spelling of [
+      email,
+      email.toUpperCase(),
+      ` ${email} `,
+      email.replace("a", "A"),
+      email,
+    ]) {
+      assert.equal((await guess(spelling, network)).status, 401);
+    }
+    for (const spelling of [email, email.toUpperCase(), email.replace("@", "＠")]) {
+      assert.ok([429, 401].includes((await attempt(spelling, PASSWORD, network)).status), spelling);
+    }
+    assert.equal((await attempt(email.toUpperCase(), PASSWORD, network)).status, 429);
+  });
+
+  it("nor is an X-Forwarded-For of one’s own making, nor another address of the network (T-49)", async () => {
+    const { email } = await aUser(server);
+    const network = newNetwork();
+    await guessUntilBlocked(email, network);
+    const ownNetwork = network.replace(/7$/, "99");
+    for (const forwarded of [
+      `203.0.113.9, ${network}`,
+      `unknown, ${network}`,
+      `::ffff:${network}`,
+      ownNetwork,
+    ]) {
+      assert.equal((await attempt(email, PASSWORD, forwarded)).status, 429, forwarded);
+    }
+  });
+
+  it("many at once count like one after the other", async () => {
+    const { email } = await aUser(server);
+    const network = newNetwork();
+    const answers = await Promise.all(Array.from({ length: 20 }, () => guess(email, network)));
+    const statuses = answers.map(({ status }) => status);
+    assert.equal(statuses.filter((status) => status === 401).length, 5, statuses.join(" "));
+    assert.equal(statuses.filter((status) => status === 429).length, 15);
+  });
+
+  it("30 in a network are too many, whoever they are about", async () => {
+    const network = newNetwork();
+    const statuses: number[] = [];
+    for (let index = 0; index < 31; index += 1) {
+      statuses.push((await guess(`nobody-${index}@example.com`, network)).status);
+    }
+    assert.deepEqual([...new Set(statuses.slice(0, 30))], [401]);
+    assert.equal(statuses[30], 429);
+    const { email } = await aUser(server);
+    assert.equal((await attempt(email, PASSWORD, network)).status, 429);
+  });
+
+  it("the right password forgives those before it", async () => {
+    const { email } = await aUser(server);
+    const network = newNetwork();
+    for (let round = 0; round < 3; round += 1) {
+      for (let tries = 0; tries < 4; tries += 1)
+        assert.equal((await guess(email, network)).status, 401);
+      assert.ok(response(await attempt(email, PASSWORD, network))["code"]);
+    }
+  });
+
+  describe("says nothing about who has an account (T-62)", () => {
+    const EMAIL = /[\w-]+@example\.com/g;
+    const facts = ({ status, headers, text, setCookies }: Answer) => ({
+      status,
+      names: Object.keys(headers).sort(),
+      retry: headers["retry-after"],
+      cookies: setCookies.map((line) =>
+        line.replace(/=[^;]*/, "").replaceAll(/expires=[^;]*/g, ""),
+      ),
+      text: text
+        .replaceAll(EMAIL, "somebody@example.com")
+        .replaceAll(/\/interaction\/[\w-]+/g, "/interaction/:uid")
+        .replaceAll(/(id="correlation-id">)[^<]*/g, "$1"),
+    });
+    const unknown = () => `eve-${randomBytes(4).toString("hex")}@example.com`;
+
+    it("each answer about an unknown address is, byte for byte, that about a known one, blocked or not", async () => {
+      const known = await aUser(server);
+      const nobody = unknown();
+      const [there, here] = [newNetwork(), newNetwork()];
+      for (let tries = 0; tries < 5; tries += 1) {
+        assert.deepEqual(facts(await guess(nobody, there)), facts(await guess(known.email, here)));
+      }
+      const [blocked, same] = [await guess(nobody, there), await guess(known.email, here)];
+      assert.equal(blocked.status, 429);
+      const about = (answer: Answer) => ({
+        ...facts(answer),
+        retry: undefined,
+        text: facts(answer).text.replaceAll(/\d+/g, "0"),
+      });
+      assert.deepEqual(about(blocked), about(same));
+    });
+
+    it("the page for the password is the same for both", async () => {
+      const known = await aUser(server);
+      const pages = await Promise.all(
+        [known.email, unknown()].map(async (email) => {
+          const browser = new WebBrowser(server);
+          const { location = "" } = await browser.open(app.authorization());
+          const named = await browser.submit(location, { username: email });
+          return facts(await browser.open(named.location ?? ""));
+        }),
+      );
+      assert.deepEqual(pages[0], pages[1]);
+    });
+
+    it("takes as long for both, within 30 %", async () => {
+      const known = await aUser(server);
+      const time = async (email: string) => {
+        const browser = new WebBrowser(server, { "x-forwarded-for": newNetwork() });
+        const { location = "" } = await browser.open(app.authorization());
+        const startedAt = performance.now();
+        const answer = await browser.submit(location, {
+          username: email,
+          password: "not the right one",
+        });
+        assert.equal(answer.status, 401);
+        return performance.now() - startedAt;
+      };
+      const measure = async () => {
+        const times: { known: number[]; unknown: number[] } = { known: [], unknown: [] };
+        for (let round = 0; round < 15; round += 1) {
+          times.known.push(await time(known.email));
+          times.unknown.push(await time(unknown()));
+        }
+        const ratio = median(times.known) / median(times.unknown);
+        return ratio > 1 ? 1 - 1 / ratio : 1 - ratio;
+      };
+      // A busy machine may spoil one measurement; a real difference spoils all.
+      const differences: number[] = [];
+      for (let tries = 0; tries < 3; tries += 1) {
+        const difference = await measure();
+        if (difference < 0.3) return;
+        differences.push(difference);
+      }
+      assert.fail(
+        `they differ by ${differences.map((part) => `${Math.round(part * 100)} %`).join(", ")}`,
+      );
+    });
+  });
+});
+
+function median(values: readonly number[]): number {
+  return values.toSorted((a, b) => a - b)[Math.floor(values.length / 2)] ?? 0;
+}
