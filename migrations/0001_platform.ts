@@ -1,4 +1,4 @@
-import type { Knex } from 'knex';
+import type { Knex } from "knex";
 
 /** Settings, keys, audit and the mail outbox: what every other table leans on. */
 export async function up(knex: Knex): Promise<void> {
@@ -75,5 +75,5 @@ export async function up(knex: Knex): Promise<void> {
 }
 
 export async function down(knex: Knex): Promise<void> {
-  await knex.raw('DROP TABLE outbox_messages, audit_events, signing_keys, data_keys, settings');
+  await knex.raw("DROP TABLE outbox_messages, audit_events, signing_keys, data_keys, settings");
 }

@@ -1,4 +1,4 @@
-import type { Knex } from 'knex';
+import type { Knex } from "knex";
 
 /** People, their addresses and passwords, the system role, single-use links, and the counters that slow guessing down. */
 export async function up(knex: Knex): Promise<void> {
@@ -92,6 +92,6 @@ export async function up(knex: Knex): Promise<void> {
 
 export async function down(knex: Knex): Promise<void> {
   await knex.raw(
-    'DROP TABLE one_time_tokens, login_throttles, role_assignments, user_passwords, user_emails, user_profiles, users',
+    "DROP TABLE one_time_tokens, login_throttles, role_assignments, user_passwords, user_emails, user_profiles, users",
   );
 }

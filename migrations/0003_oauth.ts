@@ -1,4 +1,4 @@
-import type { Knex } from 'knex';
+import type { Knex } from "knex";
 
 /**
  * Clients and everything the engine keeps. Two rules shape these tables: what is mutable, visible to people or

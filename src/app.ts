@@ -1,38 +1,38 @@
-import Koa from 'koa';
-import { Router } from '@koa/router';
-import { mailboxRoutes } from './demo/mailbox.ts';
-import type { Deps } from './deps.ts';
-import { homeRoutes } from './home/routes.ts';
-import { Assets } from './http/assets.ts';
-import { clientIp } from './http/client-ip.ts';
-import { errorResponses } from './http/errors.ts';
-import { securityHeaders } from './http/headers.ts';
-import { health } from './http/health.ts';
-import { issuerHost } from './http/host.ts';
-import { createPage } from './http/page.ts';
-import { requestLimits } from './http/request-limits.ts';
-import { requestLog } from './http/request-log.ts';
-import { sameOrigin } from './http/same-origin.ts';
-import { Templates } from './http/templates.ts';
-import { Catalogues } from './i18n/catalogue.ts';
-import { interactionRoutes } from './interaction/routes.ts';
-import { schedule } from './jobs/schedule.ts';
-import { createTasks } from './jobs/tasks.ts';
-import { startWorker } from './jobs/worker.ts';
-import { recordKeyChanges } from './keys/record-changes.ts';
-import { keepKeysFresh } from './keys/rotation.ts';
-import { parseSender } from './mail/compose.ts';
-import { createMailer } from './mail/mailer.ts';
-import { createMailRenderer } from './mail/render.ts';
-import { createMailTransport } from './mail/transport.ts';
-import { Metrics } from './metrics/metrics.ts';
-import { ClientCache } from './oidc/client-cache.ts';
-import { Engine } from './oidc/engine.ts';
-import { observe } from './oidc/events.ts';
-import { enginePages } from './oidc/pages.ts';
-import { cookieKeys, createProvider } from './oidc/provider.ts';
-import { RefreshTokenFormat } from './oidc/refresh-token-format.ts';
-import { setupRoutes } from './setup/routes.ts';
+import Koa from "koa";
+import { Router } from "@koa/router";
+import { mailboxRoutes } from "./demo/mailbox.ts";
+import type { Deps } from "./deps.ts";
+import { homeRoutes } from "./home/routes.ts";
+import { Assets } from "./http/assets.ts";
+import { clientIp } from "./http/client-ip.ts";
+import { errorResponses } from "./http/errors.ts";
+import { securityHeaders } from "./http/headers.ts";
+import { health } from "./http/health.ts";
+import { issuerHost } from "./http/host.ts";
+import { createPage } from "./http/page.ts";
+import { requestLimits } from "./http/request-limits.ts";
+import { requestLog } from "./http/request-log.ts";
+import { sameOrigin } from "./http/same-origin.ts";
+import { Templates } from "./http/templates.ts";
+import { Catalogues } from "./i18n/catalogue.ts";
+import { interactionRoutes } from "./interaction/routes.ts";
+import { schedule } from "./jobs/schedule.ts";
+import { createTasks } from "./jobs/tasks.ts";
+import { startWorker } from "./jobs/worker.ts";
+import { recordKeyChanges } from "./keys/record-changes.ts";
+import { keepKeysFresh } from "./keys/rotation.ts";
+import { parseSender } from "./mail/compose.ts";
+import { createMailer } from "./mail/mailer.ts";
+import { createMailRenderer } from "./mail/render.ts";
+import { createMailTransport } from "./mail/transport.ts";
+import { Metrics } from "./metrics/metrics.ts";
+import { ClientCache } from "./oidc/client-cache.ts";
+import { Engine } from "./oidc/engine.ts";
+import { observe } from "./oidc/events.ts";
+import { enginePages } from "./oidc/pages.ts";
+import { cookieKeys, createProvider } from "./oidc/provider.ts";
+import { RefreshTokenFormat } from "./oidc/refresh-token-format.ts";
+import { setupRoutes } from "./setup/routes.ts";
 
 export interface App {
   app: Koa;
@@ -52,7 +52,7 @@ export async function createApp(deps: Deps): Promise<App> {
   const mailer = createMailer({ seal, locales: config.locales });
 
   const clientCache = new ClientCache(knex);
-  const refreshTokenFormat = new RefreshTokenFormat(seal.derive('refresh-token'));
+  const refreshTokenFormat = new RefreshTokenFormat(seal.derive("refresh-token"));
   const pages = enginePages(page);
   const observer = observe({ knex, log, mailer });
   const { fetch } = deps;
@@ -65,8 +65,8 @@ export async function createApp(deps: Deps): Promise<App> {
         jwks,
       ),
   });
-  deps.onChange('lintel_clients', () => clientCache.clear());
-  deps.onChange('lintel_keys', () => engine.refreshSoon(log));
+  deps.onChange("lintel_clients", () => clientCache.clear());
+  deps.onChange("lintel_keys", () => engine.refreshSoon(log));
 
   const app = new Koa({ proxy: true });
   app.keys = cookieKeys(seal);
@@ -92,7 +92,7 @@ export async function createApp(deps: Deps): Promise<App> {
     setupRoutes({ config, knex, passwords, mailer, page }),
     homeRoutes({ knex, page, engine }),
   ];
-  if (config.mode === 'development') {
+  if (config.mode === "development") {
     const router = new Router();
     mailboxRoutes(router, { knex, mail, page });
     routers.push(router);
@@ -108,9 +108,7 @@ export async function createApp(deps: Deps): Promise<App> {
       knex,
       mail: { ...mail, transport, log },
       rotateKeys: (now) =>
-        knex.transaction(async (trx) =>
-          recordKeyChanges(trx, await keepKeysFresh(trx, seal, now)),
-        ),
+        knex.transaction(async (trx) => recordKeyChanges(trx, await keepKeysFresh(trx, seal, now))),
       onPurged: (table, rows) => metrics.purged(table, rows),
       log,
     }),

@@ -1,11 +1,16 @@
-import { readFileSync } from 'node:fs';
-import { resolve } from 'node:path';
-import { z } from 'zod';
+import { readFileSync } from "node:fs";
+import { resolve } from "node:path";
+import { z } from "zod";
 
 /** Settings that hold a secret, or point at one; each may also be given as a file, `NAME_FILE`. */
-export const SECRETS = ['DATABASE_URL', 'DATABASE_DIRECT_URL', 'ENCRYPTION_KEY', 'SMTP_URL'] as const;
+export const SECRETS = [
+  "DATABASE_URL",
+  "DATABASE_DIRECT_URL",
+  "ENCRYPTION_KEY",
+  "SMTP_URL",
+] as const;
 
-const LOOPBACK = new Set(['localhost', '127.0.0.1', '[::1]']);
+const LOOPBACK = new Set(["localhost", "127.0.0.1", "[::1]"]);
 
 const port = z.coerce.number().int().min(0).max(65535);
 
@@ -13,94 +18,96 @@ const port = z.coerce.number().int().min(0).max(65535);
 const encryptionKey = z
   .string()
   .transform((text) =>
-    /^[0-9a-f]{64}$/i.test(text) ? Buffer.from(text, 'hex') : Buffer.from(text, 'base64'),
+    /^[0-9a-f]{64}$/i.test(text) ? Buffer.from(text, "hex") : Buffer.from(text, "base64"),
   )
   .refine((key) => key.length === 32, {
-    error: 'must be 32 random bytes in base64 or hexadecimal; make one with `openssl rand -base64 32`',
+    error:
+      "must be 32 random bytes in base64 or hexadecimal; make one with `openssl rand -base64 32`",
   })
-  .refine((key) => new Set(key).size > 4, { error: 'must be random, not a placeholder' });
+  .refine((key) => new Set(key).size > 4, { error: "must be random, not a placeholder" });
 
-const postgresUrl = z
-  .string()
-  .regex(/^postgres(ql)?:\/\//, { error: 'must be an address like postgres://user:password@host/database' });
+const postgresUrl = z.string().regex(/^postgres(ql)?:\/\//, {
+  error: "must be an address like postgres://user:password@host/database",
+});
 
 /** Every setting, with what it means. The README's table is made from this list. */
 export const SETTINGS = {
   NODE_ENV: z
-    .enum(['development', 'production', 'test'])
-    .default('development')
-    .describe('`production` implies nothing: the settings it needs must be given'),
+    .enum(["development", "production", "test"])
+    .default("development")
+    .describe("`production` implies nothing: the settings it needs must be given"),
   ISSUER: z
     .url({ protocol: /^https?$/ })
     .optional()
-    .describe('Address under which people and clients reach Lintel; the `iss` of every token'),
-  HOST: z.string().optional().describe('Address to listen on; loopback only in development'),
-  PORT: port.default(3000).describe('Port to listen on'),
+    .describe("Address under which people and clients reach Lintel; the `iss` of every token"),
+  HOST: z.string().optional().describe("Address to listen on; loopback only in development"),
+  PORT: port.default(3000).describe("Port to listen on"),
   DATABASE_URL: postgresUrl
     .optional()
-    .describe('PostgreSQL 15 or newer; without it development runs its own in `DATA_DIR`'),
+    .describe("PostgreSQL 15 or newer; without it development runs its own in `DATA_DIR`"),
   DATABASE_DIRECT_URL: postgresUrl
     .optional()
-    .describe('The same database without a transaction-pooling proxy, for notifications and jobs'),
+    .describe("The same database without a transaction-pooling proxy, for notifications and jobs"),
   DATABASE_POOL: z.coerce
     .number()
     .int()
     .min(2)
     .max(200)
     .default(10)
-    .describe('Most connections a process opens for requests'),
+    .describe("Most connections a process opens for requests"),
   DATA_DIR: z
     .string()
-    .default('./.lintel')
-    .describe('Where development keeps its database, encryption key and demo secret'),
+    .default("./.lintel")
+    .describe("Where development keeps its database, encryption key and demo secret"),
   ENCRYPTION_KEY: encryptionKey
     .optional()
-    .describe('32 random bytes that protect everything stored encrypted'),
-  DEMO_PORT: port.default(3001).describe('Port of the demo relying party in development'),
+    .describe("32 random bytes that protect everything stored encrypted"),
+  DEMO_PORT: port.default(3001).describe("Port of the demo relying party in development"),
   METRICS_PORT: port
     .optional()
-    .describe('Port for Prometheus metrics on loopback; 9464 in production, off otherwise'),
-  METRICS_HOST: z.string().default('127.0.0.1').describe('Address the metrics listen on'),
+    .describe("Port for Prometheus metrics on loopback; 9464 in production, off otherwise"),
+  METRICS_HOST: z.string().default("127.0.0.1").describe("Address the metrics listen on"),
   TRUSTED_PROXIES: z.coerce
     .number()
     .int()
     .min(0)
     .max(10)
     .default(0)
-    .describe('How many reverse proxies in front set X-Forwarded-For and X-Forwarded-Proto'),
+    .describe("How many reverse proxies in front set X-Forwarded-For and X-Forwarded-Proto"),
   SMTP_URL: z
     .string()
-    .regex(/^smtps?:\/\//, { error: 'must be an address like smtp://user:password@host:587' })
+    .regex(/^smtps?:\/\//, { error: "must be an address like smtp://user:password@host:587" })
     .optional()
-    .describe('Where mail is sent; without it development keeps it in its mailbox'),
-  MAIL_FROM: z
-    .string()
-    .default('Lintel <no-reply@localhost>')
-    .describe('Sender of every mail'),
+    .describe("Where mail is sent; without it development keeps it in its mailbox"),
+  MAIL_FROM: z.string().default("Lintel <no-reply@localhost>").describe("Sender of every mail"),
   SIGN_IN_LAYOUT: z
-    .enum(['identifier-first', 'combined'])
-    .default('identifier-first')
-    .describe('Whether the sign-in page asks for the address first or for both at once'),
+    .enum(["identifier-first", "combined"])
+    .default("identifier-first")
+    .describe("Whether the sign-in page asks for the address first or for both at once"),
   PRODUCT_NAME: z
     .string()
     .min(1)
     .max(60)
-    .default('Lintel')
-    .describe('What the pages and mails call this service'),
+    .default("Lintel")
+    .describe("What the pages and mails call this service"),
   LOCALES: z
     .string()
-    .default('en,de')
-    .transform((list) => list.split(',').map((tag) => tag.trim()))
+    .default("en,de")
+    .transform((list) => list.split(",").map((tag) => tag.trim()))
     .pipe(
       z
-        .array(z.enum(['en', 'de', 'en-XA', 'ar-XB'], { error: 'must name languages that exist: en, de' }))
+        .array(
+          z.enum(["en", "de", "en-XA", "ar-XB"], {
+            error: "must name languages that exist: en, de",
+          }),
+        )
         .min(1),
     )
-    .describe('Languages people can choose, the first being the default'),
+    .describe("Languages people can choose, the first being the default"),
   LOG_LEVEL: z
-    .enum(['trace', 'debug', 'info', 'warn', 'error', 'fatal', 'silent'])
-    .default('info')
-    .describe('Least severe entries to log'),
+    .enum(["trace", "debug", "info", "warn", "error", "fatal", "silent"])
+    .default("info")
+    .describe("Least severe entries to log"),
 } as const;
 
 type Environment = Readonly<Record<string, string | undefined>>;
@@ -108,7 +115,7 @@ const schema = z.object(SETTINGS);
 
 /** What the process was told, checked and frozen. */
 export interface Config {
-  readonly mode: 'development' | 'production' | 'test';
+  readonly mode: "development" | "production" | "test";
   readonly issuer: string;
   readonly host: string;
   readonly port: number;
@@ -123,7 +130,7 @@ export interface Config {
   readonly trustedProxies: number;
   readonly smtpUrl: string | undefined;
   readonly mailFrom: string;
-  readonly signInLayout: 'identifier-first' | 'combined';
+  readonly signInLayout: "identifier-first" | "combined";
   readonly productName: string;
   readonly locales: readonly string[];
   readonly logLevel: string;
@@ -133,8 +140,10 @@ export interface Config {
 export class ConfigError extends Error {
   readonly problems: readonly string[];
   constructor(problems: readonly string[]) {
-    super(`These settings need attention:\n${problems.map((problem) => `  - ${problem}`).join('\n')}`);
-    this.name = 'ConfigError';
+    super(
+      `These settings need attention:\n${problems.map((problem) => `  - ${problem}`).join("\n")}`,
+    );
+    this.name = "ConfigError";
     this.problems = problems;
   }
 }
@@ -148,30 +157,31 @@ export function readConfig(environment: Environment): Config {
   const problems: string[] = [];
   const values = withSecretFiles(environment, problems);
   const settings = parseEach(values, problems);
-  const production = values['NODE_ENV'] === 'production';
+  const production = values["NODE_ENV"] === "production";
   if (production) {
-    if (values['ISSUER'] === undefined)
-      problems.push('ISSUER is not set; give the https address under which people reach Lintel');
-    if (values['DATABASE_URL'] === undefined)
-      problems.push('DATABASE_URL is not set; give the address of a PostgreSQL 15 or newer');
-    if (values['ENCRYPTION_KEY'] === undefined)
+    if (values["ISSUER"] === undefined)
+      problems.push("ISSUER is not set; give the https address under which people reach Lintel");
+    if (values["DATABASE_URL"] === undefined)
+      problems.push("DATABASE_URL is not set; give the address of a PostgreSQL 15 or newer");
+    if (values["ENCRYPTION_KEY"] === undefined)
       problems.push(
-        'ENCRYPTION_KEY is not set; make one with `openssl rand -base64 32` and keep it safe',
+        "ENCRYPTION_KEY is not set; make one with `openssl rand -base64 32` and keep it safe",
       );
   }
-  const issuer = (settings?.ISSUER ?? values['ISSUER'] ?? `http://localhost:${values['PORT'] ?? 3000}`).replace(
-    /\/$/,
-    '',
-  );
+  const issuer = (
+    settings?.ISSUER ??
+    values["ISSUER"] ??
+    `http://localhost:${values["PORT"] ?? 3000}`
+  ).replace(/\/$/, "");
   checkIssuer(issuer, problems);
   if (production && settings?.LOCALES.some((tag) => /^(en-XA|ar-XB)$/.test(tag)) === true)
-    problems.push('LOCALES has a pseudo-locale, which only tests layouts');
+    problems.push("LOCALES has a pseudo-locale, which only tests layouts");
   if (settings === undefined || problems.length > 0) throw new ConfigError(problems);
 
   return Object.freeze({
     mode: settings.NODE_ENV,
     issuer,
-    host: settings.HOST ?? (production ? '0.0.0.0' : 'localhost'),
+    host: settings.HOST ?? (production ? "0.0.0.0" : "localhost"),
     port: settings.PORT,
     databaseUrl: settings.DATABASE_URL,
     databaseDirectUrl: settings.DATABASE_DIRECT_URL,
@@ -197,7 +207,7 @@ function parseEach(values: Environment, problems: string[]): z.output<typeof sch
   if (parsed.success) return parsed.data;
   const named = new Set<unknown>();
   for (const { path, message } of parsed.error.issues) {
-    if (!named.has(path[0])) problems.push(`${path.join('.')} ${message}`);
+    if (!named.has(path[0])) problems.push(`${path.join(".")} ${message}`);
     named.add(path[0]);
   }
   return undefined;
@@ -207,11 +217,12 @@ function parseEach(values: Environment, problems: string[]): z.output<typeof sch
 function checkIssuer(issuer: string, problems: string[]): void {
   const url = URL.parse(issuer);
   if (url === null) return;
-  if (url.protocol !== 'https:' && !LOOPBACK.has(url.hostname))
-    problems.push('ISSUER must use https unless its host is localhost, 127.0.0.1 or [::1]');
-  if (url.search !== '' || url.hash !== '') problems.push('ISSUER must have no query and no fragment');
-  if (url.pathname !== '/')
-    problems.push('ISSUER must have no path; serve Lintel on a host of its own');
+  if (url.protocol !== "https:" && !LOOPBACK.has(url.hostname))
+    problems.push("ISSUER must use https unless its host is localhost, 127.0.0.1 or [::1]");
+  if (url.search !== "" || url.hash !== "")
+    problems.push("ISSUER must have no query and no fragment");
+  if (url.pathname !== "/")
+    problems.push("ISSUER must have no path; serve Lintel on a host of its own");
 }
 
 /** Replaces `NAME_FILE` by the content of that file. An empty value counts as not given. */
@@ -221,9 +232,10 @@ function withSecretFiles(environment: Environment, problems: string[]): Environm
   for (const name of SECRETS) {
     const file = environment[`${name}_FILE`];
     if (!file) continue;
-    if (values[name] !== undefined) problems.push(`${name} and ${name}_FILE are both set; keep one`);
+    if (values[name] !== undefined)
+      problems.push(`${name} and ${name}_FILE are both set; keep one`);
     try {
-      values[name] = readFileSync(file, 'utf8').trim();
+      values[name] = readFileSync(file, "utf8").trim();
     } catch (cause) {
       problems.push(`${name}_FILE cannot be read: ${(cause as Error).message}`);
     }

@@ -1,22 +1,22 @@
-import type { Knex } from 'knex';
-import { createHashQueue, type HashQueue } from './authn/hash-queue.ts';
-import { createPasswords, type Passwords } from './authn/password.ts';
-import type { Config } from './config.ts';
-import { connect } from './database/connect.ts';
-import { startEmbeddedPostgres } from './database/embedded.ts';
-import { listen } from './database/listen.ts';
-import { migrateToLatest, schemaState } from './database/migrate.ts';
-import { ensurePartitions } from './database/partitions.ts';
-import { errors } from './errors.ts';
-import { ensureKeys } from './keys/keystore.ts';
-import { openSeal, type Seal } from './keys/seal.ts';
-import { developmentKey } from './lib/development-key.ts';
-import { createSafeFetch } from './lib/fetch.ts';
-import type { Logger } from './lib/log.ts';
-import { Setting } from './models/setting.ts';
-import { UserEmail } from './models/user-email.ts';
-import { UserProfile } from './models/user-profile.ts';
-import { User } from './models/user.ts';
+import type { Knex } from "knex";
+import { createHashQueue, type HashQueue } from "./authn/hash-queue.ts";
+import { createPasswords, type Passwords } from "./authn/password.ts";
+import type { Config } from "./config.ts";
+import { connect } from "./database/connect.ts";
+import { startEmbeddedPostgres } from "./database/embedded.ts";
+import { listen } from "./database/listen.ts";
+import { migrateToLatest, schemaState } from "./database/migrate.ts";
+import { ensurePartitions } from "./database/partitions.ts";
+import { errors } from "./errors.ts";
+import { ensureKeys } from "./keys/keystore.ts";
+import { openSeal, type Seal } from "./keys/seal.ts";
+import { developmentKey } from "./lib/development-key.ts";
+import { createSafeFetch } from "./lib/fetch.ts";
+import type { Logger } from "./lib/log.ts";
+import { Setting } from "./models/setting.ts";
+import { UserEmail } from "./models/user-email.ts";
+import { UserProfile } from "./models/user-profile.ts";
+import { User } from "./models/user.ts";
 
 /** What the process owns: opened once, handed down in parts, closed in reverse. */
 export interface Deps {
@@ -30,7 +30,7 @@ export interface Deps {
   readonly passwords: Passwords;
   readonly fetch: typeof fetch;
   /** Calls back when clients or keys changed in the database, and when changes may have been missed. */
-  onChange(channel: 'lintel_clients' | 'lintel_keys', handler: () => void): void;
+  onChange(channel: "lintel_clients" | "lintel_keys", handler: () => void): void;
   close(): Promise<void>;
 }
 
@@ -49,10 +49,10 @@ export async function openDeps(config: Config, log: Logger): Promise<Deps> {
         ? await startEmbeddedPostgres({ dataDir: config.dataDir, log })
         : undefined;
     if (embedded !== undefined) closers.push(() => embedded.stop());
-    const url = config.databaseUrl ?? embedded?.url ?? '';
+    const url = config.databaseUrl ?? embedded?.url ?? "";
     const directUrl = config.databaseDirectUrl ?? url;
 
-    const knex = connect({ url, applicationName: 'lintel', poolMax: config.databasePool });
+    const knex = connect({ url, applicationName: "lintel", poolMax: config.databasePool });
     closers.push(() => knex.destroy());
     await prepareSchema(config, knex, log);
 
@@ -70,7 +70,7 @@ export async function openDeps(config: Config, log: Logger): Promise<Deps> {
     const notify = (channel: string) => handlers.get(channel)?.forEach((handler) => handler());
     const listener = await listen({
       url: directUrl,
-      channels: ['lintel_clients', 'lintel_keys'],
+      channels: ["lintel_clients", "lintel_keys"],
       onNotify: notify,
       onReconnect: () => [...handlers.keys()].forEach(notify),
       log,
@@ -86,8 +86,8 @@ export async function openDeps(config: Config, log: Logger): Promise<Deps> {
       hashQueue,
       passwords,
       fetch: createSafeFetch({
-        allowLoopback: config.mode !== 'production',
-        allowHttp: config.mode !== 'production',
+        allowLoopback: config.mode !== "production",
+        allowHttp: config.mode !== "production",
         log,
       }),
       onChange(channel, handler) {
@@ -103,9 +103,9 @@ export async function openDeps(config: Config, log: Logger): Promise<Deps> {
 
 /** Development migrates by itself; in production an operator does, and a server refuses a schema it does not know. */
 async function prepareSchema(config: Config, knex: Knex, log: Logger): Promise<void> {
-  if (config.mode === 'production') {
+  if (config.mode === "production") {
     const state = await schemaState(knex);
-    if (state !== 'current') throw errors.schemaNotCurrent(state);
+    if (state !== "current") throw errors.schemaNotCurrent(state);
   } else {
     await migrateToLatest(knex, log);
   }
@@ -119,13 +119,13 @@ async function prepareSchema(config: Config, knex: Knex, log: Logger): Promise<v
  * the old one mean nothing to clients that know the new one, so this is rarely on purpose.
  */
 async function rememberIssuer(config: Config, knex: Knex, log: Logger): Promise<void> {
-  const known = await Setting.query(knex).findById('issuer');
+  const known = await Setting.query(knex).findById("issuer");
   if (known?.value === config.issuer) return;
   if (known !== undefined) {
-    log.warn({ before: known.value, now: config.issuer }, 'ISSUER changed: clients must be told');
+    log.warn({ before: known.value, now: config.issuer }, "ISSUER changed: clients must be told");
   }
   await Setting.query(knex)
-    .insert({ key: 'issuer', value: config.issuer, updatedAt: new Date() })
-    .onConflict('key')
+    .insert({ key: "issuer", value: config.issuer, updatedAt: new Date() })
+    .onConflict("key")
     .merge();
 }

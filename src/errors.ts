@@ -16,7 +16,7 @@ export class AppError extends Error {
     options?: ErrorOptions & { retryAfter?: number },
   ) {
     super(message, options);
-    this.name = 'AppError';
+    this.name = "AppError";
     this.code = code;
     this.status = status;
     this.retryAfter = options?.retryAfter;
@@ -26,89 +26,114 @@ export class AppError extends Error {
 /** The constructors, in one list: what can go wrong, with which status and which words. */
 export const errors = {
   badRequest: (detail: string, cause?: unknown) =>
-    new AppError('bad_request', 400, detail, { cause }),
+    new AppError("bad_request", 400, detail, { cause }),
   crossSite: () =>
-    new AppError('cross_site_request', 403, 'This form was sent from another site. Open the page here and send it again.'),
-  notFound: () => new AppError('not_found', 404, 'There is no page at this address.'),
+    new AppError(
+      "cross_site_request",
+      403,
+      "This form was sent from another site. Open the page here and send it again.",
+    ),
+  notFound: () => new AppError("not_found", 404, "There is no page at this address."),
   methodNotAllowed: () =>
-    new AppError('method_not_allowed', 405, 'This address does not answer this kind of request.'),
-  bodyTooLarge: () => new AppError('body_too_large', 413, 'The request is larger than this page accepts.'),
+    new AppError("method_not_allowed", 405, "This address does not answer this kind of request."),
+  bodyTooLarge: () =>
+    new AppError("body_too_large", 413, "The request is larger than this page accepts."),
   unsupportedBody: () =>
-    new AppError('unsupported_body', 415, 'Send this form as application/x-www-form-urlencoded, uncompressed.'),
+    new AppError(
+      "unsupported_body",
+      415,
+      "Send this form as application/x-www-form-urlencoded, uncompressed.",
+    ),
   misdirected: () =>
-    new AppError('misdirected_request', 421, 'This server does not answer for the host in the request.'),
+    new AppError(
+      "misdirected_request",
+      421,
+      "This server does not answer for the host in the request.",
+    ),
   tooManyRequests: (retryAfter: number) =>
-    new AppError('too_many_requests', 429, 'Too many tries. Wait a moment and try again.', { retryAfter }),
+    new AppError("too_many_requests", 429, "Too many tries. Wait a moment and try again.", {
+      retryAfter,
+    }),
   serverError: (cause: unknown) =>
-    new AppError('server_error', 500, 'Something went wrong on our side. Try again in a minute.', { cause }),
+    new AppError("server_error", 500, "Something went wrong on our side. Try again in a minute.", {
+      cause,
+    }),
   busy: (retryAfter: number) =>
-    new AppError('busy', 503, 'The server is busy. Try again in a moment.', { retryAfter }),
+    new AppError("busy", 503, "The server is busy. Try again in a moment.", { retryAfter }),
   wrongEncryptionKey: () =>
     new AppError(
-      'wrong_encryption_key',
+      "wrong_encryption_key",
       500,
       "The encryption key does not open this database's data keys. Set ENCRYPTION_KEY to the key this database was created with.",
     ),
-  schemaNotCurrent: (state: 'behind' | 'ahead') =>
+  schemaNotCurrent: (state: "behind" | "ahead") =>
     new AppError(
-      'schema_not_current',
+      "schema_not_current",
       500,
-      state === 'behind'
-        ? 'The database schema is older than this Lintel. Run `lintel migrate`, then start again.'
-        : 'The database schema is newer than this Lintel. Start the version that migrated it, or a newer one.',
+      state === "behind"
+        ? "The database schema is older than this Lintel. Run `lintel migrate`, then start again."
+        : "The database schema is newer than this Lintel. Start the version that migrated it, or a newer one.",
     ),
   cannotListen: (host: string, port: number, cause: unknown) =>
     new AppError(
-      'cannot_listen',
+      "cannot_listen",
       500,
       `Cannot listen on ${host}:${port}. Another process has the port, or it needs privileges; set PORT, DEMO_PORT or METRICS_PORT to a free one.`,
       { cause },
     ),
   invalidSetupLink: () =>
-    new AppError('invalid_setup_link', 410, 'This setup link was used or has expired. Run `lintel setup-link` for a new one.'),
-  invalidClientMetadata: (detail: string) => new AppError('invalid_client_metadata', 400, detail),
+    new AppError(
+      "invalid_setup_link",
+      410,
+      "This setup link was used or has expired. Run `lintel setup-link` for a new one.",
+    ),
+  invalidClientMetadata: (detail: string) => new AppError("invalid_client_metadata", 400, detail),
   unknownClient: (clientId: string) =>
-    new AppError('unknown_client', 404, `There is no client with the id ${clientId}. Run \`lintel client list\`.`),
+    new AppError(
+      "unknown_client",
+      404,
+      `There is no client with the id ${clientId}. Run \`lintel client list\`.`,
+    ),
   unknownUser: (who: string) =>
-    new AppError('unknown_user', 404, `There is no user ${who}. Run \`lintel user list\`.`),
+    new AppError("unknown_user", 404, `There is no user ${who}. Run \`lintel user list\`.`),
   emailTaken: () =>
-    new AppError('email_taken', 409, 'Another user already has this verified e-mail address.'),
+    new AppError("email_taken", 409, "Another user already has this verified e-mail address."),
   invalidEmail: () =>
-    new AppError('invalid_email', 400, 'This is not an e-mail address that mail can be sent to.'),
-  weakPassword: (detail: string) => new AppError('weak_password', 400, detail),
+    new AppError("invalid_email", 400, "This is not an e-mail address that mail can be sent to."),
+  weakPassword: (detail: string) => new AppError("weak_password", 400, detail),
   clientChanged: (current: number, expected: number) =>
     new AppError(
-      'client_changed',
+      "client_changed",
       409,
       `The client was changed meanwhile: it has version ${current}, not ${expected}. Read it again and repeat the change.`,
     ),
   ambiguousUser: (who: string, ids: readonly string[]) =>
     new AppError(
-      'ambiguous_user',
+      "ambiguous_user",
       409,
-      `Several users claim ${who}, and none has verified it. Name one by id: ${ids.join(', ')}.`,
+      `Several users claim ${who}, and none has verified it. Name one by id: ${ids.join(", ")}.`,
     ),
   usernameTaken: () =>
-    new AppError('username_taken', 409, 'Another user already has this username.'),
+    new AppError("username_taken", 409, "Another user already has this username."),
   setupComplete: () =>
     new AppError(
-      'setup_complete',
+      "setup_complete",
       409,
-      'Setup is complete: there is an administrator, who can add others.',
+      "Setup is complete: there is an administrator, who can add others.",
     ),
   databaseUnavailable: (reason: string, cause: unknown) =>
     new AppError(
-      'database_unavailable',
+      "database_unavailable",
       500,
       `The database does not answer (${reason}). Check DATABASE_URL and that PostgreSQL runs.`,
       { cause },
     ),
   databaseAhead: (unknown: readonly string[]) =>
     new AppError(
-      'database_ahead',
+      "database_ahead",
       500,
-      `A newer Lintel has migrated this database (${unknown.join(', ')}). Start that version, or restore a backup.`,
+      `A newer Lintel has migrated this database (${unknown.join(", ")}). Start that version, or restore a backup.`,
     ),
   embeddedDatabase: (message: string, cause?: unknown) =>
-    new AppError('embedded_database', 500, message, { cause }),
+    new AppError("embedded_database", 500, message, { cause }),
 } as const;

@@ -19,7 +19,8 @@ if (root.includes("/node_modules/")) {
   process.removeAllListeners("warning");
   module.registerHooks({
     load(url, context, next) {
-      const isOurs = url.startsWith(root) && /^(src|migrations)\/.*\.ts$/.test(url.slice(root.length));
+      const isOurs =
+        url.startsWith(root) && /^(src|migrations)\/.*\.ts$/.test(url.slice(root.length));
       if (!isOurs) return next(url, context);
       const source = module.stripTypeScriptTypes(readFileSync(fileURLToPath(url), "utf8"));
       return { format: "module", source, shortCircuit: true };

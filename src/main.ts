@@ -1,11 +1,11 @@
-import { createApp } from './app.ts';
-import { ConfigError, readConfig, type Config } from './config.ts';
-import { startDemo } from './demo/start.ts';
-import { openDeps, type Deps } from './deps.ts';
-import { AppError } from './errors.ts';
-import { drain, listenOn, portOf } from './http/listen.ts';
-import { createLogger, type Logger } from './lib/log.ts';
-import { issueSetupLink } from './setup/setup-link.ts';
+import { createApp } from "./app.ts";
+import { ConfigError, readConfig, type Config } from "./config.ts";
+import { startDemo } from "./demo/start.ts";
+import { openDeps, type Deps } from "./deps.ts";
+import { AppError } from "./errors.ts";
+import { drain, listenOn, portOf } from "./http/listen.ts";
+import { createLogger, type Logger } from "./lib/log.ts";
+import { issueSetupLink } from "./setup/setup-link.ts";
 
 /** A running server, as `start` made it. */
 export interface Running {
@@ -39,7 +39,7 @@ export async function start(
       const metricsServer = await listenOn(metrics.handler, config.metricsPort, config.metricsHost);
       closers.push(() => drain(metricsServer));
     }
-    if (config.mode === 'development') {
+    if (config.mode === "development") {
       const demo = await startDemo(deps);
       closers.push(() => drain(demo));
     }
@@ -54,13 +54,13 @@ export async function start(
 export async function run(environment: NodeJS.ProcessEnv): Promise<void> {
   let running: Running | undefined;
   const shutDown = async (): Promise<void> => {
-    process.removeListener('SIGINT', shutDown).removeListener('SIGTERM', shutDown);
+    process.removeListener("SIGINT", shutDown).removeListener("SIGTERM", shutDown);
     await running?.stop();
     process.exit(0);
   };
   try {
     const config = readConfig(environment);
-    process.on('SIGINT', shutDown).on('SIGTERM', shutDown);
+    process.on("SIGINT", shutDown).on("SIGTERM", shutDown);
     running = await start(config);
     await announce(running.deps);
   } catch (error) {
@@ -72,7 +72,7 @@ export async function run(environment: NodeJS.ProcessEnv): Promise<void> {
 
 /** What somebody who just started Lintel wants to know. */
 async function announce({ config, knex }: Deps): Promise<void> {
-  if (config.mode !== 'development') return;
+  if (config.mode !== "development") return;
   const lines = [`Issuer        ${config.issuer}`];
   const setupLink = await issueSetupLink(knex, config, new Date()).catch(() => undefined);
   if (setupLink !== undefined) lines.push(`First admin   ${setupLink}  (works once, for an hour)`);
@@ -81,10 +81,10 @@ async function announce({ config, knex }: Deps): Promise<void> {
   lines.push(
     config.databaseUrl === undefined
       ? `Database      embedded PostgreSQL in ${config.dataDir}; set DATABASE_URL to use your own`
-      : 'Database      DATABASE_URL',
-    'Production    set NODE_ENV=production, ISSUER, DATABASE_URL and ENCRYPTION_KEY; `lintel doctor` checks them',
+      : "Database      DATABASE_URL",
+    "Production    set NODE_ENV=production, ISSUER, DATABASE_URL and ENCRYPTION_KEY; `lintel doctor` checks them",
   );
-  console.log(`\nLintel is running.\n\n${lines.map((line) => `  ${line}`).join('\n')}\n`);
+  console.log(`\nLintel is running.\n\n${lines.map((line) => `  ${line}`).join("\n")}\n`);
 }
 
 if (import.meta.main) await run(process.env);

@@ -134,7 +134,11 @@ export interface LetterView {
   readonly issuer: string;
 }
 
-/** Every template below `views/`, by its path, and what it sees as `view`. `test/views.test.ts` checks them by it. */
+/**
+ * Every template below `views/`, by its path, and what it sees as `view`. `test/views.test.ts` checks them by it.
+ *
+ * @public
+ */
 export type TemplateViews = {
   [Name in keyof Views]: Views[Name] & { readonly shell: Shell };
 } & Partials & {

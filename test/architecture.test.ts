@@ -1,105 +1,108 @@
-import assert from 'node:assert/strict';
-import { globSync, readFileSync } from 'node:fs';
-import { dirname, relative, resolve } from 'node:path';
-import { fileURLToPath } from 'node:url';
+import assert from "node:assert/strict";
+import { globSync, readFileSync } from "node:fs";
+import { dirname, relative, resolve } from "node:path";
+import { fileURLToPath } from "node:url";
 
-const SOURCE = fileURLToPath(new URL('../src', import.meta.url));
+const SOURCE = fileURLToPath(new URL("../src", import.meta.url));
 
 /** The map of the house: which rooms a room may import from. Arrows point down; files at the top may use all. */
-const GROUND = ['database', 'models', 'lib'];
+const GROUND = ["database", "models", "lib"];
 const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
   // Faces: they speak HTTP, the engine's callbacks, or to an operator.
-  interaction: ['authn', 'audit', 'consents', 'http', 'keys', 'mail', 'users', ...GROUND],
-  oidc: ['authn', 'audit', 'clients', 'consents', 'http', 'keys', 'mail', 'users', ...GROUND],
-  setup: ['authn', 'audit', 'http', 'mail', 'users', ...GROUND],
-  demo: ['clients', 'http', 'keys', 'mail', ...GROUND],
-  home: ['http', 'users', ...GROUND],
-  metrics: ['authn', ...GROUND],
-  jobs: ['keys', 'mail', ...GROUND],
-  cli: ['authn', 'audit', 'clients', 'keys', 'mail', 'setup', 'users', ...GROUND],
+  interaction: ["authn", "audit", "consents", "http", "keys", "mail", "users", ...GROUND],
+  oidc: ["authn", "audit", "clients", "consents", "http", "keys", "mail", "users", ...GROUND],
+  setup: ["authn", "audit", "http", "mail", "users", ...GROUND],
+  demo: ["clients", "http", "keys", "mail", ...GROUND],
+  home: ["http", "users", ...GROUND],
+  metrics: ["authn", ...GROUND],
+  jobs: ["keys", "mail", ...GROUND],
+  cli: ["authn", "audit", "clients", "keys", "mail", "setup", "users", ...GROUND],
   // Skills: each knows how to do one thing.
-  users: ['authn', 'audit', ...GROUND],
-  clients: ['audit', ...GROUND],
+  users: ["authn", "audit", ...GROUND],
+  clients: ["audit", ...GROUND],
   consents: [...GROUND],
-  authn: ['keys', ...GROUND],
-  mail: ['http', 'i18n', 'keys', ...GROUND],
-  http: ['i18n', 'lib'],
-  i18n: ['lib'],
-  keys: ['audit', ...GROUND],
+  authn: ["keys", ...GROUND],
+  mail: ["http", "i18n", "keys", ...GROUND],
+  http: ["i18n", "lib"],
+  i18n: ["lib"],
+  keys: ["audit", ...GROUND],
   audit: [...GROUND],
   // Ground.
-  database: ['lib'],
-  models: ['database', 'lib'],
+  database: ["lib"],
+  models: ["database", "lib"],
   lib: [],
 };
 /** Files at the top that every room may read: the product's vocabularies. */
-const VOCABULARIES = new Set(['errors.ts', 'config.ts', 'views.ts']);
+const VOCABULARIES = new Set(["errors.ts", "config.ts", "views.ts"]);
 
-const files = globSync('**/*.ts', { cwd: SOURCE });
+const files = globSync("**/*.ts", { cwd: SOURCE });
 
 function importsOf(file: string): { target: string; isType: boolean }[] {
-  const text = readFileSync(resolve(SOURCE, file), 'utf8');
+  const text = readFileSync(resolve(SOURCE, file), "utf8");
   return [...text.matchAll(/^import (type )?[^;]*?from ["'](\.[^"']+)["'];/gms)].map((match) => ({
     isType: match[1] !== undefined,
-    target: relative(SOURCE, resolve(SOURCE, dirname(file), match[2] ?? '')),
+    target: relative(SOURCE, resolve(SOURCE, dirname(file), match[2] ?? "")),
   }));
 }
 
-describe('architecture', () => {
-  it('lets rooms import from the rooms below them only', () => {
+describe("architecture", () => {
+  it("lets rooms import from the rooms below them only", () => {
     const wrong: string[] = [];
     for (const file of files) {
-      const [room = ''] = file.split('/');
+      const [room = ""] = file.split("/");
       if (room === file) continue;
       const allowed = MAY_IMPORT[room];
       assert.ok(allowed, `${room} is not on the map`);
       for (const { target, isType } of importsOf(file)) {
-        const [targetRoom = ''] = target.split('/');
+        const [targetRoom = ""] = target.split("/");
         const isFine =
           targetRoom === room ||
           allowed.includes(targetRoom) ||
           VOCABULARIES.has(target) ||
-          (isType && target === 'deps.ts');
+          (isType && target === "deps.ts");
         if (!isFine) wrong.push(`${file} imports ${target}`);
       }
     }
     assert.deepEqual(wrong, []);
   });
 
-  it('lets only oidc/ import values from the engine, but for its errors', () => {
+  it("lets only oidc/ import values from the engine, but for its errors", () => {
     const wrong = files.filter((file) => {
-      if (file.startsWith('oidc/')) return false;
-      const text = readFileSync(resolve(SOURCE, file), 'utf8');
-      const values = [...text.matchAll(/^import (?!type )\{([^}]*)\} from ["']oidc-provider["'];/gms)]
-        .flatMap((match) => (match[1] ?? '').split(','))
+      if (file.startsWith("oidc/")) return false;
+      const text = readFileSync(resolve(SOURCE, file), "utf8");
+      const values = [
+        ...text.matchAll(/^import (?!type )\{([^}]*)\} from ["']oidc-provider["'];/gms),
+      ]
+        .flatMap((match) => (match[1] ?? "").split(","))
         .map((name) => name.trim())
-        .filter((name) => name !== '' && !name.startsWith('type '));
-      return values.some((name) => !name.startsWith('errors'));
+        .filter((name) => name !== "" && !name.startsWith("type "));
+      return values.some((name) => !name.startsWith("errors"));
     });
     assert.deepEqual(wrong, []);
   });
 
-  it('lets only finish.ts put a login into a result', () => {
+  it("lets only finish.ts put a login into a result", () => {
     const wrong = files.filter(
       (file) =>
-        file !== 'interaction/finish.ts' &&
-        /result\.login =|login: \{ accountId/.test(readFileSync(resolve(SOURCE, file), 'utf8')),
+        file !== "interaction/finish.ts" &&
+        /result\.login =|login: \{ accountId/.test(readFileSync(resolve(SOURCE, file), "utf8")),
     );
     assert.deepEqual(wrong, []);
   });
 
-  it('keeps every error that somebody can see in one list', () => {
+  it("keeps every error that somebody can see in one list", () => {
     const wrong = files.filter(
       (file) =>
-        file !== 'errors.ts' && readFileSync(resolve(SOURCE, file), 'utf8').includes('new AppError('),
+        file !== "errors.ts" &&
+        readFileSync(resolve(SOURCE, file), "utf8").includes("new AppError("),
     );
     assert.deepEqual(wrong, []);
   });
 
-  it('gives every room a README that is short', () => {
+  it("gives every room a README that is short", () => {
     for (const room of Object.keys(MAY_IMPORT)) {
-      const text = readFileSync(resolve(SOURCE, room, 'README.md'), 'utf8');
-      assert.ok(text.split('\n').length <= 30, `${room}/README.md is too long`);
+      const text = readFileSync(resolve(SOURCE, room, "README.md"), "utf8");
+      assert.ok(text.split("\n").length <= 30, `${room}/README.md is too long`);
     }
   });
 });

@@ -1,9 +1,9 @@
-import assert from 'node:assert/strict';
-import { existsSync, readFileSync, writeFileSync } from 'node:fs';
-import { z } from 'zod';
-import { SECRETS, SETTINGS } from '../src/config.ts';
+import assert from "node:assert/strict";
+import { existsSync, readFileSync, writeFileSync } from "node:fs";
+import { z } from "zod";
+import { SECRETS, SETTINGS } from "../src/config.ts";
 
-const README = new URL('../README.md', import.meta.url);
+const README = new URL("../README.md", import.meta.url);
 const BETWEEN = /(<!-- settings:[^>]*-->\n)[\s\S]*(<!-- \/settings -->)/;
 
 /** The table of settings, from the list that the server reads them by. */
@@ -11,24 +11,32 @@ function settingsTable(): string {
   const rows = Object.entries(SETTINGS).map(([name, setting]) => {
     const isSecret = SECRETS.some((secret) => secret === name);
     const parsed = z.safeParse(setting, undefined);
-    const value = parsed.success ? (parsed.data as string | number | string[] | undefined) : undefined;
-    const byDefault = value === undefined ? '' : `\`${[value].flat().join()}\``;
-    return `| \`${name}\`${isSecret ? ' *' : ''} | ${byDefault} | ${setting.description ?? ''} |`;
+    const value = parsed.success
+      ? (parsed.data as string | number | string[] | undefined)
+      : undefined;
+    const byDefault = value === undefined ? "" : `\`${[value].flat().join()}\``;
+    return `| \`${name}\`${isSecret ? " *" : ""} | ${byDefault} | ${setting.description ?? ""} |`;
   });
-  return ['| Name | Default | What it is |', '|---|---|---|', ...rows, ''].join('\n');
+  return ["| Name | Default | What it is |", "|---|---|---|", ...rows, ""].join("\n");
 }
 
-describe('README', () => {
-  it('lists every setting as the server reads it', () => {
-    const text = readFileSync(README, 'utf8');
-    const wanted = text.replace(BETWEEN, (_all, start: string, end: string) => `${start}${settingsTable()}${end}`);
-    if (process.env['UPDATE_README'] !== undefined) writeFileSync(README, wanted);
-    assert.equal(readFileSync(README, 'utf8'), wanted);
+describe("README", () => {
+  it("lists every setting as the server reads it", () => {
+    const text = readFileSync(README, "utf8");
+    const wanted = text.replace(
+      BETWEEN,
+      (_all, start: string, end: string) => `${start}${settingsTable()}${end}`,
+    );
+    if (process.env["UPDATE_README"] !== undefined) writeFileSync(README, wanted);
+    assert.equal(readFileSync(README, "utf8"), wanted);
   });
 
-  it('links to files that exist', () => {
-    const text = readFileSync(README, 'utf8');
-    const links = [...text.matchAll(/\]\((?!https?:)([^)#]+)\)/g)].map((match) => match[1] ?? '');
-    assert.deepEqual(links.filter((link) => !existsSync(new URL(`../${link}`, import.meta.url))), []);
+  it("links to files that exist", () => {
+    const text = readFileSync(README, "utf8");
+    const links = [...text.matchAll(/\]\((?!https?:)([^)#]+)\)/g)].map((match) => match[1] ?? "");
+    assert.deepEqual(
+      links.filter((link) => !existsSync(new URL(`../${link}`, import.meta.url))),
+      [],
+    );
   });
 });

@@ -1,10 +1,10 @@
-import assert from 'node:assert/strict';
-import { readFileSync, writeFileSync } from 'node:fs';
-import { after, before, describe, it } from 'mocha';
-import type { Knex } from 'knex';
-import { testDatabase, type TestDatabase } from './support/database.ts';
+import assert from "node:assert/strict";
+import { readFileSync, writeFileSync } from "node:fs";
+import { after, before, describe, it } from "mocha";
+import type { Knex } from "knex";
+import { testDatabase, type TestDatabase } from "./support/database.ts";
 
-const DUMP = new URL('schema.sql', import.meta.url);
+const DUMP = new URL("schema.sql", import.meta.url);
 
 /** The schema in words that a diff can show: tables, columns, constraints, indexes, triggers and functions. */
 const DESCRIBE = `
@@ -37,11 +37,12 @@ const DESCRIBE = `
 
 async function describeSchema(knex: Knex): Promise<string> {
   const { rows }: { rows: { body: string }[] } = await knex.raw(DESCRIBE);
-  const header = '-- What all migrations together make. Written by `UPDATE_SCHEMA=1 npm test`; review the diff.\n';
-  return `${header}\n${rows.map(({ body }) => body).join('\n\n')}\n`;
+  const header =
+    "-- What all migrations together make. Written by `UPDATE_SCHEMA=1 npm test`; review the diff.\n";
+  return `${header}\n${rows.map(({ body }) => body).join("\n\n")}\n`;
 }
 
-describe('schema', () => {
+describe("schema", () => {
   let database: TestDatabase;
   before(async () => {
     database = await testDatabase();
@@ -51,13 +52,13 @@ describe('schema', () => {
   const rows = async (sql: string): Promise<Record<string, unknown>[]> =>
     (await database.knex.raw(sql)).rows;
 
-  it('is what test/schema.sql says', async () => {
+  it("is what test/schema.sql says", async () => {
     const schema = await describeSchema(database.knex);
-    if (process.env['UPDATE_SCHEMA'] !== undefined) writeFileSync(DUMP, schema);
-    assert.equal(schema, readFileSync(DUMP, 'utf8'));
+    if (process.env["UPDATE_SCHEMA"] !== undefined) writeFileSync(DUMP, schema);
+    assert.equal(schema, readFileSync(DUMP, "utf8"));
   });
 
-  it('has an index for every foreign key, so that no deletion scans a table', async () => {
+  it("has an index for every foreign key, so that no deletion scans a table", async () => {
     const missing = await rows(`
       SELECT k.conrelid::regclass AS table, k.conname FROM pg_constraint k
       WHERE k.contype = 'f' AND NOT EXISTS (
@@ -65,14 +66,14 @@ describe('schema', () => {
     assert.deepEqual(missing, []);
   });
 
-  it('knows no timestamp without a time zone', async () => {
+  it("knows no timestamp without a time zone", async () => {
     const wrong = await rows(`
       SELECT table_name, column_name FROM information_schema.columns
       WHERE table_schema = 'public' AND table_name !~ '^knex_' AND data_type = 'timestamp without time zone'`);
     assert.deepEqual(wrong, []);
   });
 
-  it('calls what is secret by what is kept of it: _hash or _enc (T-64)', async () => {
+  it("calls what is secret by what is kept of it: _hash or _enc (T-64)", async () => {
     const wrong = await rows(`
       SELECT table_name, column_name FROM information_schema.columns
       WHERE table_schema = 'public' AND column_name ~ '(token|secret|code|cookie|private)'
@@ -80,15 +81,15 @@ describe('schema', () => {
     assert.deepEqual(wrong, []);
   });
 
-  it('goes down and up again, migration by migration', async () => {
+  it("goes down and up again, migration by migration", async () => {
     const empty = await testDatabase();
     try {
       const before = await describeSchema(empty.knex);
-      for (const name of ['0003_oauth', '0002_users', '0001_platform']) {
+      for (const name of ["0003_oauth", "0002_users", "0001_platform"]) {
         const { down } = await import(`../migrations/${name}.ts`);
         await down(empty.knex);
       }
-      for (const name of ['0001_platform', '0002_users', '0003_oauth']) {
+      for (const name of ["0001_platform", "0002_users", "0003_oauth"]) {
         const { up } = await import(`../migrations/${name}.ts`);
         await up(empty.knex);
       }

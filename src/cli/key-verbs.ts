@@ -70,7 +70,6 @@ function milliseconds(flag: string, text: string): number {
   return readWhole(flag, text, "keys rotate") * 1000;
 }
 
-
 async function findKeys(db: TransactionOrKnex): Promise<SigningKey[]> {
   return SigningKey.query(db).where({ usage: "oidc_sig" }).orderBy(["alg", "createdAt", "kid"]);
 }

@@ -1,7 +1,7 @@
-import type { Client } from 'oidc-provider';
-import type { TransactionOrKnex } from 'objection';
-import { uuidv7 } from '../lib/uuid.ts';
-import { OAuthConsent } from '../models/oauth-consent.ts';
+import type { Client } from "oidc-provider";
+import type { TransactionOrKnex } from "objection";
+import { uuidv7 } from "../lib/uuid.ts";
+import { OAuthConsent } from "../models/oauth-consent.ts";
 
 /** What a person has decided about a client so far. */
 export async function findConsent(
@@ -11,7 +11,7 @@ export async function findConsent(
 ): Promise<OAuthConsent | undefined> {
   return OAuthConsent.query(db)
     .findOne({ userId, clientId: internalId(client) })
-    .whereNull('revokedAt');
+    .whereNull("revokedAt");
 }
 
 /**
@@ -37,11 +37,11 @@ export function isAlwaysAsked(
   prompts: ReadonlySet<string>,
   redirectUri: string | undefined,
 ): boolean {
-  if (prompts.has('consent')) return true;
+  if (prompts.has("consent")) return true;
   return (
-    client.applicationType === 'native' &&
+    client.applicationType === "native" &&
     !isFirstParty(client) &&
-    redirectUri?.startsWith('https:') !== true
+    redirectUri?.startsWith("https:") !== true
   );
 }
 
@@ -79,12 +79,12 @@ export async function saveConsent(
 
 /** Whether the client is the operator's own, so that nobody is asked for consent. */
 export function isFirstParty(client: Client): boolean {
-  return client['first_party'] === true;
+  return client["first_party"] === true;
 }
 
 /** The key of the client's row; its public identifier is `clientId`. */
 export function internalId(client: Client): string {
-  const id = client['internal_id'];
-  if (typeof id !== 'string') throw new TypeError(`client ${client.clientId} has no row`);
+  const id = client["internal_id"];
+  if (typeof id !== "string") throw new TypeError(`client ${client.clientId} has no row`);
   return id;
 }

@@ -20,11 +20,11 @@ export function demoPage({ issuer, problem, session }: DemoPage): string {
 <meta charset="utf-8"><meta name="viewport" content="width=device-width,initial-scale=1">
 <title>Demo relying party</title><link rel="stylesheet" href="/demo.css">
 </head>
-<body data-page="${session === undefined ? 'demo-signed-out' : 'demo-signed-in'}">
+<body data-page="${session === undefined ? "demo-signed-out" : "demo-signed-in"}">
 <main>
 <h1>Demo relying party</h1>
 <p>An app that signs people in at <code>${escape(issuer)}</code>.</p>
-${problem === undefined ? '' : `<p class="problem" id="problem" role="alert">${escape(problem)}</p>`}
+${problem === undefined ? "" : `<p class="problem" id="problem" role="alert">${escape(problem)}</p>`}
 ${session === undefined ? signedOut() : signedIn(session)}
 </main>
 </body>
@@ -35,18 +35,18 @@ function signedOut(): string {
   return `<p><a class="button" id="sign-in" href="/login">Sign in</a></p>`;
 }
 
-function signedIn(session: NonNullable<DemoPage['session']>): string {
+function signedIn(session: NonNullable<DemoPage["session"]>): string {
   const refreshed =
     session.refreshedAt === undefined
-      ? ''
+      ? ""
       : `<p id="refreshed">Refreshed at <time>${escape(session.refreshedAt)}</time></p>`;
   return `${refreshed}
 <div class="row">
-${session.refreshToken === undefined ? '' : `<form method="post" action="/refresh"><button id="refresh">Refresh tokens</button></form>`}
+${session.refreshToken === undefined ? "" : `<form method="post" action="/refresh"><button id="refresh">Refresh tokens</button></form>`}
 <form method="post" action="/logout"><button id="sign-out">Sign out</button></form>
 </div>
 <h2>ID token</h2><pre id="id-token-claims" tabindex="0">${json(session.claims)}</pre>
-<h2>Userinfo</h2><pre id="userinfo" tabindex="0">${session.userinfo === undefined ? 'The access token no longer works. Refresh it or sign in again.' : json(session.userinfo)}</pre>
+<h2>Userinfo</h2><pre id="userinfo" tabindex="0">${session.userinfo === undefined ? "The access token no longer works. Refresh it or sign in again." : json(session.userinfo)}</pre>
 <h2>Access token</h2><pre id="access-token" tabindex="0">${escape(session.accessToken)}</pre>`;
 }
 
@@ -56,10 +56,10 @@ function json(value: object): string {
 
 function escape(text: string): string {
   return text
-    .replaceAll('&', '&amp;')
-    .replaceAll('<', '&lt;')
-    .replaceAll('>', '&gt;')
-    .replaceAll('"', '&quot;');
+    .replaceAll("&", "&amp;")
+    .replaceAll("<", "&lt;")
+    .replaceAll(">", "&gt;")
+    .replaceAll('"', "&quot;");
 }
 
 export const DEMO_CSS = `

@@ -1,9 +1,9 @@
-import { Router } from '@koa/router';
-import { EncryptJWT, decodeJwt, jwtDecrypt } from 'jose';
-import Koa, { type Context } from 'koa';
-import * as client from 'openid-client';
-import { sha256 } from '../lib/secret.ts';
-import { demoPage, DEMO_CSS } from './relying-party-page.ts';
+import { Router } from "@koa/router";
+import { EncryptJWT, decodeJwt, jwtDecrypt } from "jose";
+import Koa, { type Context } from "koa";
+import * as client from "openid-client";
+import { sha256 } from "../lib/secret.ts";
+import { demoPage, DEMO_CSS } from "./relying-party-page.ts";
 
 /** What the demo needs to know: exactly what any relying party is given when it is registered. */
 export interface RelyingPartySettings {
@@ -29,8 +29,8 @@ interface PendingSignIn {
   codeVerifier: string;
 }
 
-const SESSION_COOKIE = 'demo_session';
-const PENDING_COOKIE = 'demo_pending';
+const SESSION_COOKIE = "demo_session";
+const PENDING_COOKIE = "demo_pending";
 
 /**
  * A relying party as its developer would write it, on openid-client: authorization code with PKCE, state and nonce,
@@ -48,9 +48,9 @@ export function relyingParty(settings: RelyingPartySettings): Koa {
       .discovery(
         new URL(issuer),
         clientId,
-        { client_secret: clientSecret, id_token_signed_response_alg: 'ES256' },
+        { client_secret: clientSecret, id_token_signed_response_alg: "ES256" },
         client.ClientSecretBasic(clientSecret),
-        issuer.startsWith('http:') ? { execute: [client.allowInsecureRequests] } : {},
+        issuer.startsWith("http:") ? { execute: [client.allowInsecureRequests] } : {},
       )
       .catch((error: unknown) => {
         discovered = undefined;
@@ -60,15 +60,15 @@ export function relyingParty(settings: RelyingPartySettings): Koa {
   }
 
   async function seal(ctx: Context, cookie: string, value: object | undefined): Promise<void> {
-    const options = { httpOnly: true, sameSite: 'lax', path: '/' } as const;
+    const options = { httpOnly: true, sameSite: "lax", path: "/" } as const;
     if (value === undefined) {
-      ctx.cookies.set(cookie, '', { ...options, maxAge: 0 });
+      ctx.cookies.set(cookie, "", { ...options, maxAge: 0 });
       return;
     }
     const text = await new EncryptJWT({ value })
-      .setProtectedHeader({ alg: 'dir', enc: 'A256GCM' })
+      .setProtectedHeader({ alg: "dir", enc: "A256GCM" })
       .setAudience(cookie)
-      .setExpirationTime('14 days')
+      .setExpirationTime("14 days")
       .encrypt(cookieKey);
     ctx.cookies.set(cookie, text, { ...options, maxAge: 14 * 24 * 3600 * 1000 });
   }
@@ -78,7 +78,7 @@ export function relyingParty(settings: RelyingPartySettings): Koa {
     if (!text) return undefined;
     try {
       const { payload } = await jwtDecrypt(text, cookieKey, { audience: cookie });
-      return payload['value'] as T;
+      return payload["value"] as T;
     } catch {
       return undefined;
     }
@@ -86,7 +86,7 @@ export function relyingParty(settings: RelyingPartySettings): Koa {
 
   const router = new Router();
 
-  router.get('/', async (ctx: Context) => {
+  router.get("/", async (ctx: Context) => {
     const session = await open<DemoSession>(ctx, SESSION_COOKIE);
     if (session === undefined) {
       ctx.body = demoPage({ issuer });
@@ -106,7 +106,7 @@ export function relyingParty(settings: RelyingPartySettings): Koa {
     ctx.body = demoPage({ issuer, session: { ...session, claims, userinfo } });
   });
 
-  router.get('/login', async (ctx: Context) => {
+  router.get("/login", async (ctx: Context) => {
     const configuration = await provider();
     const pending: PendingSignIn = {
       state: client.randomState(),
@@ -114,24 +114,24 @@ export function relyingParty(settings: RelyingPartySettings): Koa {
       codeVerifier: client.randomPKCECodeVerifier(),
     };
     await seal(ctx, PENDING_COOKIE, pending);
-    const prompt = ctx.query['prompt'];
+    const prompt = ctx.query["prompt"];
     const address = client.buildAuthorizationUrl(configuration, {
       redirect_uri: redirectUri,
-      scope: 'openid profile email',
+      scope: "openid profile email",
       state: pending.state,
       nonce: pending.nonce,
       code_challenge: await client.calculatePKCECodeChallenge(pending.codeVerifier),
-      code_challenge_method: 'S256',
-      ...(typeof prompt === 'string' ? { prompt } : {}),
+      code_challenge_method: "S256",
+      ...(typeof prompt === "string" ? { prompt } : {}),
     });
     ctx.redirect(address.href);
   });
 
-  router.get('/callback', async (ctx: Context) => {
+  router.get("/callback", async (ctx: Context) => {
     const pending = await open<PendingSignIn>(ctx, PENDING_COOKIE);
     await seal(ctx, PENDING_COOKIE, undefined);
     if (pending === undefined) {
-      ctx.redirect('/');
+      ctx.redirect("/");
       return;
     }
     const answer = new URL(ctx.originalUrl, origin);
@@ -142,10 +142,10 @@ export function relyingParty(settings: RelyingPartySettings): Koa {
       idTokenExpected: true,
     });
     await seal(ctx, SESSION_COOKIE, sessionFrom(tokens));
-    ctx.redirect('/');
+    ctx.redirect("/");
   });
 
-  router.post('/refresh', async (ctx: Context) => {
+  router.post("/refresh", async (ctx: Context) => {
     const session = await open<DemoSession>(ctx, SESSION_COOKIE);
     if (session?.refreshToken !== undefined) {
       const tokens = await client.refreshTokenGrant(await provider(), session.refreshToken);
@@ -156,15 +156,15 @@ export function relyingParty(settings: RelyingPartySettings): Koa {
       });
     }
     ctx.status = 303;
-    ctx.redirect('/');
+    ctx.redirect("/");
   });
 
-  router.post('/logout', async (ctx: Context) => {
+  router.post("/logout", async (ctx: Context) => {
     const session = await open<DemoSession>(ctx, SESSION_COOKIE);
     await seal(ctx, SESSION_COOKIE, undefined);
     ctx.status = 303;
     if (session === undefined) {
-      ctx.redirect('/');
+      ctx.redirect("/");
       return;
     }
     const address = client.buildEndSessionUrl(await provider(), {
@@ -174,19 +174,22 @@ export function relyingParty(settings: RelyingPartySettings): Koa {
     ctx.redirect(address.href);
   });
 
-  router.get('/demo.css', (ctx: Context) => {
-    ctx.type = 'css';
+  router.get("/demo.css", (ctx: Context) => {
+    ctx.type = "css";
     ctx.body = DEMO_CSS;
   });
 
   const app = new Koa();
   app.silent = true;
   app.use(async (ctx, next) => {
-    ctx.set('Content-Security-Policy', "default-src 'none'; style-src 'self'; frame-ancestors 'none'");
-    ctx.set('Cache-Control', 'no-store');
-    ctx.set('Referrer-Policy', 'same-origin');
-    ctx.type = 'html';
-    if (ctx.method === 'POST' && ctx.get('origin') !== origin) ctx.throw(403);
+    ctx.set(
+      "Content-Security-Policy",
+      "default-src 'none'; style-src 'self'; frame-ancestors 'none'",
+    );
+    ctx.set("Cache-Control", "no-store");
+    ctx.set("Referrer-Policy", "same-origin");
+    ctx.type = "html";
+    if (ctx.method === "POST" && ctx.get("origin") !== origin) ctx.throw(403);
     try {
       await next();
     } catch (error) {
@@ -198,12 +201,9 @@ export function relyingParty(settings: RelyingPartySettings): Koa {
   return app;
 }
 
-function sessionFrom(
-  tokens: client.TokenEndpointResponse,
-  previousIdToken?: string,
-): DemoSession {
+function sessionFrom(tokens: client.TokenEndpointResponse, previousIdToken?: string): DemoSession {
   const idToken = tokens.id_token ?? previousIdToken;
-  if (idToken === undefined) throw new Error('The provider sent no ID token.');
+  if (idToken === undefined) throw new Error("The provider sent no ID token.");
   return {
     idToken,
     accessToken: tokens.access_token,
@@ -213,8 +213,11 @@ function sessionFrom(
 
 /** What went wrong, in the words of the specification where the provider used them. */
 function describe(error: unknown): string {
-  if (error instanceof client.AuthorizationResponseError || error instanceof client.ResponseBodyError) {
-    return [error.error, error.error_description].filter(Boolean).join(': ');
+  if (
+    error instanceof client.AuthorizationResponseError ||
+    error instanceof client.ResponseBodyError
+  ) {
+    return [error.error, error.error_description].filter(Boolean).join(": ");
   }
-  return error instanceof Error ? error.message : 'Something went wrong.';
+  return error instanceof Error ? error.message : "Something went wrong.";
 }

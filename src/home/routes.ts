@@ -1,9 +1,9 @@
-import { Router } from '@koa/router';
-import type { Knex } from 'knex';
-import type { Provider } from 'oidc-provider';
-import type { Page } from '../http/page.ts';
-import { OAuthClient } from '../models/oauth-client.ts';
-import { findUserWithClaims } from '../users/claims.ts';
+import { Router } from "@koa/router";
+import type { Knex } from "knex";
+import type { Provider } from "oidc-provider";
+import type { Page } from "../http/page.ts";
+import { OAuthClient } from "../models/oauth-client.ts";
+import { findUserWithClaims } from "../users/claims.ts";
 
 export interface HomeNeeds {
   knex: Knex;
@@ -20,27 +20,27 @@ const MOST_APPS = 50;
 export function homeRoutes({ knex, engine, page }: HomeNeeds): Router {
   const router = new Router();
 
-  router.get('/', async (ctx) => {
+  router.get("/", async (ctx) => {
     const session = await engine.provider.Session.get(ctx);
     const user =
       session.accountId === undefined
         ? undefined
         : await findUserWithClaims(knex, session.accountId);
-    if (user?.isActive !== true) return page(ctx, 'home', { apps: [] });
+    if (user?.isActive !== true) return page(ctx, "home", { apps: [] });
 
     const clients = await OAuthClient.query(knex)
-      .whereIn('clientId', Object.keys(session.authorizations ?? {}))
-      .where({ status: 'active' })
-      .whereNull('deletedAt')
-      .orderBy('name')
+      .whereIn("clientId", Object.keys(session.authorizations ?? {}))
+      .where({ status: "active" })
+      .whereNull("deletedAt")
+      .orderBy("name")
       .limit(MOST_APPS);
     const apps = clients.flatMap((client) => {
-      const href = client.metadata['initiate_login_uri'] ?? client.metadata['client_uri'];
-      return typeof href === 'string' ? [{ name: client.name, href }] : [];
+      const href = client.metadata["initiate_login_uri"] ?? client.metadata["client_uri"];
+      return typeof href === "string" ? [{ name: client.name, href }] : [];
     });
     const userName =
       user.profile?.displayName ?? user.primaryEmail?.email ?? user.username ?? user.id;
-    return page(ctx, 'home', { userName, apps });
+    return page(ctx, "home", { userName, apps });
   });
 
   return router;

@@ -37,7 +37,7 @@ export async function listenOn(
 
 /** Takes no new connections and waits for the requests in progress, but not for ever. */
 export async function drain(server: Server): Promise<void> {
-  const closed = once(server, 'close');
+  const closed = once(server, "close");
   server.close();
   // A connection that was busy becomes idle, and would be kept alive for a next request.
   const idle = setInterval(() => server.closeIdleConnections(), 50);

@@ -1,5 +1,5 @@
-import type { Client } from 'oidc-provider';
-import type { ClientView } from '../views.ts';
+import type { Client } from "oidc-provider";
+import type { ClientView } from "../views.ts";
 
 /** The client as its pages show it: name, the host the answer goes to, and links that are safe to follow. */
 export function clientView(client: Client, redirectUri: unknown): ClientView {
@@ -9,7 +9,7 @@ export function clientView(client: Client, redirectUri: unknown): ClientView {
   const tosUri = httpsOnly(client.tosUri);
   return {
     name,
-    firstLetter: [...name][0]?.toLocaleUpperCase() ?? '?',
+    firstLetter: [...name][0]?.toLocaleUpperCase() ?? "?",
     ...(host === undefined ? {} : { host }),
     ...(policyUri === undefined ? {} : { policyUri }),
     ...(tosUri === undefined ? {} : { tosUri }),
@@ -18,10 +18,10 @@ export function clientView(client: Client, redirectUri: unknown): ClientView {
 
 /** An address from outside, if it can be shown as a link. */
 export function httpsOnly(address: string | undefined): string | undefined {
-  return address !== undefined && URL.parse(address)?.protocol === 'https:' ? address : undefined;
+  return address !== undefined && URL.parse(address)?.protocol === "https:" ? address : undefined;
 }
 
 function hostOf(redirectUri: unknown): string | undefined {
-  if (typeof redirectUri !== 'string') return undefined;
+  if (typeof redirectUri !== "string") return undefined;
   return URL.parse(redirectUri)?.host || undefined;
 }

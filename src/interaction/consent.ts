@@ -1,45 +1,45 @@
-import type { Router } from '@koa/router';
-import type { Context } from 'koa';
-import { z } from 'zod';
-import { readForm } from '../http/body.ts';
-import type { Page } from '../http/page.ts';
-import { claimsOf } from '../users/claims.ts';
-import type { ConsentScope } from '../views.ts';
-import { clientView } from './client-view.ts';
-import type { StepTools } from './routes.ts';
-import type { Visit } from './visit.ts';
+import type { Router } from "@koa/router";
+import type { Context } from "koa";
+import { z } from "zod";
+import { readForm } from "../http/body.ts";
+import type { Page } from "../http/page.ts";
+import { claimsOf } from "../users/claims.ts";
+import type { ConsentScope } from "../views.ts";
+import { clientView } from "./client-view.ts";
+import type { StepTools } from "./routes.ts";
+import type { Visit } from "./visit.ts";
 
 export interface ConsentNeeds {
   page: Page;
 }
 
 const consentForm = z.strictObject({
-  decision: z.enum(['allow', 'deny']),
+  decision: z.enum(["allow", "deny"]),
   scope: z.array(z.string().max(100)).max(50).default([]),
 });
 
 /** What the page knows how to explain, in the order in which it does. */
-const EXPLAINED = ['openid', 'profile', 'email', 'phone', 'address', 'offline_access'] as const;
+const EXPLAINED = ["openid", "profile", "email", "phone", "address", "offline_access"] as const;
 type ExplainedScope = (typeof EXPLAINED)[number];
 
 /** The last step: what the client may know and do. Every scope but `openid` can be left out. */
 export function consentRoutes(router: Router, tools: StepTools, needs: ConsentNeeds): void {
-  router.get('/consent', tools.at('consent'), async (ctx: Context) => {
+  router.get("/consent", tools.at("consent"), async (ctx: Context) => {
     const visit = tools.visit(ctx);
     const { interaction, client, user } = visit;
-    await needs.page(ctx, 'consent', {
-      client: clientView(client, interaction.params['redirect_uri']),
-      userName: user?.profile?.displayName ?? user?.primaryEmail?.email ?? user?.username ?? '',
+    await needs.page(ctx, "consent", {
+      client: clientView(client, interaction.params["redirect_uri"]),
+      userName: user?.profile?.displayName ?? user?.primaryEmail?.email ?? user?.username ?? "",
       scopes: explain(visit),
-      runsOnDevice: client.applicationType === 'native',
+      runsOnDevice: client.applicationType === "native",
     });
   });
 
-  router.post('/consent', tools.at('consent'), async (ctx: Context) => {
+  router.post("/consent", tools.at("consent"), async (ctx: Context) => {
     const form = await readForm(ctx, consentForm);
     const { requestedScopes, progress } = tools.visit(ctx);
-    if (form.decision === 'deny') return tools.cancel(ctx);
-    const chosen = new Set(['openid', ...form.scope]);
+    if (form.decision === "deny") return tools.cancel(ctx);
+    const chosen = new Set(["openid", ...form.scope]);
     return tools.proceed(ctx, {
       ...progress,
       consent: {
@@ -55,24 +55,24 @@ function explain({ requestedScopes, allowedScopes, user }: Visit): ConsentScope[
   const claims = user === undefined ? undefined : claimsOf(user);
   const values: Record<ExplainedScope, unknown> = {
     openid: undefined,
-    profile: claims?.['name'] ?? claims?.['preferred_username'],
-    email: claims?.['email'],
-    phone: claims?.['phone_number'],
-    address: formatted(claims?.['address']),
+    profile: claims?.["name"] ?? claims?.["preferred_username"],
+    email: claims?.["email"],
+    phone: claims?.["phone_number"],
+    address: formatted(claims?.["address"]),
     offline_access: undefined,
   };
   return EXPLAINED.filter((scope) => requestedScopes.includes(scope)).map((scope) => {
     const value = values[scope];
     return {
       name: scope,
-      required: scope === 'openid',
+      required: scope === "openid",
       allowedBefore: allowedScopes.has(scope),
-      value: typeof value === 'string' ? value : undefined,
+      value: typeof value === "string" ? value : undefined,
     };
   });
 }
 
 function formatted(address: unknown): unknown {
-  if (address === null || typeof address !== 'object') return undefined;
-  return 'formatted' in address ? address.formatted : Object.values(address).join(', ');
+  if (address === null || typeof address !== "object") return undefined;
+  return "formatted" in address ? address.formatted : Object.values(address).join(", ");
 }

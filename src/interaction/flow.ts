@@ -24,19 +24,19 @@ export interface Demand {
   readonly consent: boolean;
 }
 
-export type Step = 'identifier' | 'password' | 'consent' | 'done';
+export type Step = "identifier" | "password" | "consent" | "done";
 
 /** The single place that decides what a sign-in needs next. Every rule is one line. */
 export function nextStep(progress: Progress, demand: Demand): Step {
   if (demand.signIn && progress.userId === undefined) {
     const isKnown = progress.identifier !== undefined || demand.sessionUserId !== undefined;
-    return isKnown ? 'password' : 'identifier';
+    return isKnown ? "password" : "identifier";
   }
-  if (demand.consent && progress.consent === undefined) return 'consent';
-  return 'done';
+  if (demand.consent && progress.consent === undefined) return "consent";
+  return "done";
 }
 
 /** The address of a step, below the interaction's own, to which its cookie is bound. */
-export function stepPath(uid: string, step: Exclude<Step, 'done'>): string {
-  return step === 'identifier' ? `/interaction/${uid}` : `/interaction/${uid}/${step}`;
+export function stepPath(uid: string, step: Exclude<Step, "done">): string {
+  return step === "identifier" ? `/interaction/${uid}` : `/interaction/${uid}/${step}`;
 }

@@ -1,22 +1,22 @@
-import type { Router } from '@koa/router';
-import type { Context } from 'koa';
-import { z } from 'zod';
-import type { Config } from '../config.ts';
-import { readForm } from '../http/body.ts';
-import type { FieldError } from '../views.ts';
-import { clientView } from './client-view.ts';
-import { identifierOf, provePassword, type PasswordNeeds } from './password.ts';
-import type { StepTools } from './routes.ts';
-import type { Visit } from './visit.ts';
+import type { Router } from "@koa/router";
+import type { Context } from "koa";
+import { z } from "zod";
+import type { Config } from "../config.ts";
+import { readForm } from "../http/body.ts";
+import type { FieldError } from "../views.ts";
+import { clientView } from "./client-view.ts";
+import { identifierOf, provePassword, type PasswordNeeds } from "./password.ts";
+import type { StepTools } from "./routes.ts";
+import type { Visit } from "./visit.ts";
 
 export interface IdentifierNeeds extends PasswordNeeds {
-  config: Pick<Config, 'signInLayout'>;
+  config: Pick<Config, "signInLayout">;
 }
 
 const identifierForm = z.strictObject({
-  username: z.string().trim().max(320).default(''),
-  password: z.string().max(1024).default(''),
-  remember: z.literal('1').optional(),
+  username: z.string().trim().max(320).default(""),
+  password: z.string().max(1024).default(""),
+  remember: z.literal("1").optional(),
 });
 
 /**
@@ -24,16 +24,16 @@ const identifierForm = z.strictObject({
  * with the name, and the combined layout asks for both; then there is no second step.
  */
 export function identifierRoutes(router: Router, tools: StepTools, needs: IdentifierNeeds): void {
-  const isCombined = needs.config.signInLayout === 'combined';
+  const isCombined = needs.config.signInLayout === "combined";
 
   const show = (ctx: Context, username: string, errors: FieldError[], status = 200) => {
     const { interaction, client, demand, user } = tools.visit(ctx);
     const signedInAs = demand.sessionUserId === undefined ? undefined : user?.primaryEmail?.email;
     return needs.page(
       ctx,
-      'login',
+      "login",
       {
-        client: clientView(client, interaction.params['redirect_uri']),
+        client: clientView(client, interaction.params["redirect_uri"]),
         combined: isCombined,
         username,
         ...(signedInAs === undefined ? {} : { signedInAs }),
@@ -44,18 +44,18 @@ export function identifierRoutes(router: Router, tools: StepTools, needs: Identi
     );
   };
 
-  router.get('/', tools.at('identifier'), (ctx: Context) =>
+  router.get("/", tools.at("identifier"), (ctx: Context) =>
     show(ctx, suggestion(tools.visit(ctx)), []),
   );
 
-  router.post('/', tools.at('identifier'), async (ctx: Context) => {
+  router.post("/", tools.at("identifier"), async (ctx: Context) => {
     const { username, password, remember } = await readForm(ctx, identifierForm);
     const visit = tools.visit(ctx);
-    if (username === '') {
-      return show(ctx, '', [{ field: 'username', message: 'err.identifier.empty' }], 422);
+    if (username === "") {
+      return show(ctx, "", [{ field: "username", message: "err.identifier.empty" }], 422);
     }
     const { userId: _earlier, ...progress } = visit.progress;
-    if (password === '' && !isCombined) {
+    if (password === "" && !isCombined) {
       return tools.proceed(ctx, { ...progress, identifier: username });
     }
     const outcome = await provePassword(needs, ctx, visit, {
@@ -63,14 +63,14 @@ export function identifierRoutes(router: Router, tools: StepTools, needs: Identi
       password,
       remember: remember !== undefined,
     });
-    if ('progress' in outcome) return tools.proceed(ctx, outcome.progress);
+    if ("progress" in outcome) return tools.proceed(ctx, outcome.progress);
     return show(ctx, username, outcome.errors, outcome.status);
   });
 }
 
 /** What the field holds at first: what was typed before, or what the client hints at (OIDC Core §3.1.2.1). */
 function suggestion(visit: Visit): string {
-  const hint = visit.interaction.params['login_hint'];
+  const hint = visit.interaction.params["login_hint"];
   if (visit.progress.identifier !== undefined) return identifierOf(visit);
-  return typeof hint === 'string' ? hint.slice(0, 255) : '';
+  return typeof hint === "string" ? hint.slice(0, 255) : "";
 }

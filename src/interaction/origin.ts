@@ -1,4 +1,4 @@
-import type { Context } from 'koa';
+import type { Context } from "koa";
 
 /** Where a request came from, as far as the audit may know. */
 export interface Origin {
@@ -7,5 +7,5 @@ export interface Origin {
 }
 
 export function originOf(ctx: Context): Origin {
-  return { requestId: ctx.state['correlationId'], ipPrefix: ctx.state['ipPrefix'] };
+  return { requestId: ctx.state["correlationId"], ipPrefix: ctx.state["ipPrefix"] };
 }

@@ -1,24 +1,24 @@
-import type { Router } from '@koa/router';
-import type { Context } from 'koa';
-import type { Knex } from 'knex';
-import { z } from 'zod';
-import { record } from '../audit/record.ts';
-import { findByIdentifier, readIdentifier } from '../authn/identifier.ts';
-import type { Passwords } from '../authn/password.ts';
-import { signInWithPassword } from '../authn/sign-in.ts';
-import { throttleAttempt, throttleSuccess } from '../authn/throttle.ts';
-import { internalId } from '../consents/consents.ts';
-import { writer } from '../database/transaction.ts';
-import { readForm } from '../http/body.ts';
-import type { Page } from '../http/page.ts';
-import type { Seal } from '../keys/seal.ts';
-import type { Mailer } from '../mail/mailer.ts';
-import type { FieldError } from '../views.ts';
-import { clientView } from './client-view.ts';
-import type { Progress } from './flow.ts';
-import { originOf } from './origin.ts';
-import type { StepTools } from './routes.ts';
-import type { Visit } from './visit.ts';
+import type { Router } from "@koa/router";
+import type { Context } from "koa";
+import type { Knex } from "knex";
+import { z } from "zod";
+import { record } from "../audit/record.ts";
+import { findByIdentifier, readIdentifier } from "../authn/identifier.ts";
+import type { Passwords } from "../authn/password.ts";
+import { signInWithPassword } from "../authn/sign-in.ts";
+import { throttleAttempt, throttleSuccess } from "../authn/throttle.ts";
+import { internalId } from "../consents/consents.ts";
+import { writer } from "../database/transaction.ts";
+import { readForm } from "../http/body.ts";
+import type { Page } from "../http/page.ts";
+import type { Seal } from "../keys/seal.ts";
+import type { Mailer } from "../mail/mailer.ts";
+import type { FieldError } from "../views.ts";
+import { clientView } from "./client-view.ts";
+import type { Progress } from "./flow.ts";
+import { originOf } from "./origin.ts";
+import type { StepTools } from "./routes.ts";
+import type { Visit } from "./visit.ts";
 
 export interface PasswordNeeds {
   knex: Knex;
@@ -30,17 +30,17 @@ export interface PasswordNeeds {
 
 const passwordForm = z.strictObject({
   username: z.string().max(320).optional(),
-  password: z.string().max(1024).default(''),
-  remember: z.literal('1').optional(),
+  password: z.string().max(1024).default(""),
+  remember: z.literal("1").optional(),
 });
 
 /** The second step: the password of whoever was named. */
 export function passwordRoutes(router: Router, tools: StepTools, needs: PasswordNeeds): void {
-  router.get('/password', tools.at('password'), (ctx: Context) =>
+  router.get("/password", tools.at("password"), (ctx: Context) =>
     showPassword(needs, ctx, tools.visit(ctx), []),
   );
 
-  router.post('/password', tools.at('password'), async (ctx: Context) => {
+  router.post("/password", tools.at("password"), async (ctx: Context) => {
     const form = await readForm(ctx, passwordForm);
     const visit = tools.visit(ctx);
     const outcome = await provePassword(needs, ctx, visit, {
@@ -48,7 +48,7 @@ export function passwordRoutes(router: Router, tools: StepTools, needs: Password
       password: form.password,
       remember: form.remember !== undefined,
     });
-    if ('progress' in outcome) return tools.proceed(ctx, outcome.progress);
+    if ("progress" in outcome) return tools.proceed(ctx, outcome.progress);
     return showPassword(needs, ctx, visit, outcome.errors, outcome.status);
   });
 }
@@ -62,10 +62,10 @@ async function showPassword(
 ): Promise<void> {
   await page(
     ctx,
-    'password',
+    "password",
     {
-      client: clientView(client, interaction.params['redirect_uri']),
-      identifier: identifierOf(ctx.state['visit'] as Visit),
+      client: clientView(client, interaction.params["redirect_uri"]),
+      identifier: identifierOf(ctx.state["visit"] as Visit),
       reauthenticate: demand.sessionUserId !== undefined,
       changeHref: `/interaction/${interaction.uid}?change=1`,
       cancelAction: `/interaction/${interaction.uid}/cancel`,
@@ -77,7 +77,7 @@ async function showPassword(
 
 /** Whose password is asked for: what was typed, or the address of whoever has the session. */
 export function identifierOf({ progress, user }: Visit): string {
-  return progress.identifier ?? user?.primaryEmail?.email ?? user?.username ?? '';
+  return progress.identifier ?? user?.primaryEmail?.email ?? user?.username ?? "";
 }
 
 export type PasswordOutcome =
@@ -97,51 +97,51 @@ export async function provePassword(
 ): Promise<PasswordOutcome> {
   const { knex, seal, passwords, mailer } = needs;
   const { identifier, password, remember } = attempt;
-  if (password === '') return refuse('password', 'err.password.empty', 422);
+  if (password === "") return refuse("password", "err.password.empty", 422);
 
   const now = new Date();
   const origin = originOf(ctx);
   // Full queues answer 503 before anything is counted against somebody.
   passwords.assertRoom();
   // Outside the unit of work: a try counts even if what follows is rolled back.
-  const ipPrefix = origin.ipPrefix ?? '';
+  const ipPrefix = origin.ipPrefix ?? "";
   const verdict = await throttleAttempt(knex, seal, { identifier, ipPrefix, now });
   const outcome = verdict.allowed
     ? await signInWithPassword(knex, { passwords }, { identifier, password })
-    : { refused: 'throttled' as const };
+    : { refused: "throttled" as const };
   const db = await writer(knex);
 
-  if ('refused' in outcome) {
+  if ("refused" in outcome) {
     const found = await findByIdentifier(db, readIdentifier(identifier));
     const about = {
       ...origin,
-      actor: { type: 'anonymous' },
+      actor: { type: "anonymous" },
       userId: found?.user.id,
       clientId: internalId(visit.client),
     } as const;
     await (verdict.allowed
       ? record(db, {
           ...about,
-          type: 'login.failed',
-          details: { method: 'pwd', reason: outcome.refused },
+          type: "login.failed",
+          details: { method: "pwd", reason: outcome.refused },
         })
       : record(db, {
           ...about,
-          type: 'login.blocked',
+          type: "login.blocked",
           details: { retryAfter: verdict.retryAfter },
         }));
     if (verdict.allowed && verdict.ownerShouldBeTold && found !== undefined) {
       await mailer.signinBlocked(db, { userId: found.user.id, now });
     }
     if (!verdict.allowed) {
-      ctx.set('Retry-After', String(verdict.retryAfter));
+      ctx.set("Retry-After", String(verdict.retryAfter));
       const seconds = verdict.retryAfter;
       const minutes = seconds < 60 ? 0 : Math.ceil(seconds / 60);
-      return refuse('password', 'err.throttled', 429, { minutes, seconds });
+      return refuse("password", "err.throttled", 429, { minutes, seconds });
     }
-    return outcome.refused === 'disabled'
-      ? refuse('password', 'err.account.disabled', 403)
-      : refuse('password', 'err.password.wrong', 401);
+    return outcome.refused === "disabled"
+      ? refuse("password", "err.account.disabled", 403)
+      : refuse("password", "err.password.wrong", 401);
   }
 
   if (verdict.allowed) await throttleSuccess(db, verdict);
@@ -150,7 +150,7 @@ export async function provePassword(
       ...visit.progress,
       identifier,
       userId: outcome.user.id,
-      amr: ['pwd'],
+      amr: ["pwd"],
       signedInAt: now.getTime() / 1000,
       remember,
     },
@@ -159,9 +159,12 @@ export async function provePassword(
 
 function refuse(
   field: string,
-  message: FieldError['message'],
+  message: FieldError["message"],
   status: number,
-  values?: FieldError['values'],
+  values?: FieldError["values"],
 ): PasswordOutcome {
-  return { status, errors: [values === undefined ? { field, message } : { field, message, values }] };
+  return {
+    status,
+    errors: [values === undefined ? { field, message } : { field, message, values }],
+  };
 }

@@ -1,19 +1,18 @@
-import { Router } from '@koa/router';
-import type { Context, Middleware, Next } from 'koa';
-import type { Knex } from 'knex';
-import { errors as engineErrors, type Provider } from 'oidc-provider';
-import { runInUnitOfWork } from '../database/transaction.ts';
-import { consentRoutes, type ConsentNeeds } from './consent.ts';
-import { cancel, finish } from './finish.ts';
-import { nextStep, stepPath, type Progress, type Step } from './flow.ts';
-import { identifierRoutes, type IdentifierNeeds } from './identifier.ts';
-import { originOf } from './origin.ts';
-import { passwordRoutes, type PasswordNeeds } from './password.ts';
-import { showStale, type StaleNeeds } from './stale.ts';
-import { advance, loadVisit, saveProgress, type Visit } from './visit.ts';
+import { Router } from "@koa/router";
+import type { Context, Middleware, Next } from "koa";
+import type { Knex } from "knex";
+import { errors as engineErrors, type Provider } from "oidc-provider";
+import { runInUnitOfWork } from "../database/transaction.ts";
+import { consentRoutes, type ConsentNeeds } from "./consent.ts";
+import { cancel, finish } from "./finish.ts";
+import { nextStep, stepPath, type Progress, type Step } from "./flow.ts";
+import { identifierRoutes, type IdentifierNeeds } from "./identifier.ts";
+import { originOf } from "./origin.ts";
+import { passwordRoutes, type PasswordNeeds } from "./password.ts";
+import { showStale, type StaleNeeds } from "./stale.ts";
+import { advance, loadVisit, saveProgress, type Visit } from "./visit.ts";
 
-export interface InteractionNeeds
-  extends IdentifierNeeds, PasswordNeeds, ConsentNeeds, StaleNeeds {
+export interface InteractionNeeds extends IdentifierNeeds, PasswordNeeds, ConsentNeeds, StaleNeeds {
   knex: Knex;
   engine: { readonly provider: Provider };
 }
@@ -23,7 +22,7 @@ export interface StepTools {
   /** The visit of this request. */
   visit(ctx: Context): Visit;
   /** Runs the handler only when its step is the one that is due; otherwise the browser goes where it should be. */
-  at(step: Exclude<Step, 'done'>): Middleware;
+  at(step: Exclude<Step, "done">): Middleware;
   /** Keeps what the person showed or said and sends the browser on. */
   proceed(ctx: Context, progress: Progress): Promise<void>;
   /** Sends the browser back to the client with a no. */
@@ -36,15 +35,15 @@ export interface StepTools {
  */
 export function interactionRoutes(needs: InteractionNeeds): Router {
   const { knex, engine } = needs;
-  const router = new Router({ prefix: '/interaction/:uid' });
+  const router = new Router({ prefix: "/interaction/:uid" });
 
   const tools: StepTools = {
-    visit: (ctx) => ctx.state['visit'] as Visit,
+    visit: (ctx) => ctx.state["visit"] as Visit,
     at: (step) => async (ctx, next) => {
       const { interaction, progress, demand } = tools.visit(ctx);
       if (hasEnded(interaction.result)) return see(ctx, interaction.returnTo);
       const due = nextStep(progress, demand);
-      if (due === 'done') return tools.proceed(ctx, progress);
+      if (due === "done") return tools.proceed(ctx, progress);
       if (due === step || wantsAnotherAccount(ctx, step, due)) return next();
       return see(ctx, stepPath(interaction.uid, due));
     },
@@ -52,7 +51,7 @@ export function interactionRoutes(needs: InteractionNeeds): Router {
       const visit = await advance(knex, tools.visit(ctx), claimed);
       const { interaction, demand, progress } = visit;
       const step = nextStep(progress, demand);
-      if (step === 'done') return see(ctx, await finish(knex, visit, originOf(ctx), new Date()));
+      if (step === "done") return see(ctx, await finish(knex, visit, originOf(ctx), new Date()));
       await saveProgress(interaction, progress);
       return see(ctx, stepPath(interaction.uid, step));
     },
@@ -63,13 +62,11 @@ export function interactionRoutes(needs: InteractionNeeds): Router {
     },
   };
 
-  router.use((ctx: Context, next: Next) =>
-    runInUnitOfWork(knex, next, () => ctx.status < 500),
-  );
+  router.use((ctx: Context, next: Next) => runInUnitOfWork(knex, next, () => ctx.status < 500));
   router.use(async (ctx: Context, next: Next) => {
     try {
       const visit = await loadVisit(engine.provider, knex, ctx);
-      ctx.state['visit'] = visit;
+      ctx.state["visit"] = visit;
     } catch (error) {
       if (!(error instanceof engineErrors.SessionNotFound)) throw error;
       return showStale(needs, ctx);
@@ -81,22 +78,22 @@ export function interactionRoutes(needs: InteractionNeeds): Router {
   passwordRoutes(router, tools, needs);
   consentRoutes(router, tools, needs);
 
-  router.post('/cancel', (ctx: Context) => tools.cancel(ctx));
+  router.post("/cancel", (ctx: Context) => tools.cancel(ctx));
   return router;
 }
 
 /** "Not you?" on the password page leads back to the identifier, and so does sending that form again. */
 function wantsAnotherAccount(ctx: Context, step: Step, due: Step): boolean {
   return (
-    step === 'identifier' &&
-    due === 'password' &&
-    (ctx.method === 'POST' || ctx.query['change'] !== undefined)
+    step === "identifier" &&
+    due === "password" &&
+    (ctx.method === "POST" || ctx.query["change"] !== undefined)
   );
 }
 
 /** Whether the interaction has its result and only waits for the browser to go on. */
-function hasEnded(result: Visit['interaction']['result']): boolean {
-  return result !== undefined && ('login' in result || 'consent' in result || 'error' in result);
+function hasEnded(result: Visit["interaction"]["result"]): boolean {
+  return result !== undefined && ("login" in result || "consent" in result || "error" in result);
 }
 
 /** 303: whatever the request was, the next one is a GET (RFC 9110 §15.4.4). */

@@ -1,10 +1,10 @@
-import type { Context } from 'koa';
-import type { Knex } from 'knex';
-import type { Provider } from 'oidc-provider';
-import type { Page } from '../http/page.ts';
-import { sha256 } from '../lib/secret.ts';
-import { OAuthInteraction } from '../models/oauth-interaction.ts';
-import { clientView, httpsOnly } from './client-view.ts';
+import type { Context } from "koa";
+import type { Knex } from "knex";
+import type { Provider } from "oidc-provider";
+import type { Page } from "../http/page.ts";
+import { sha256 } from "../lib/secret.ts";
+import { OAuthInteraction } from "../models/oauth-interaction.ts";
+import { clientView, httpsOnly } from "./client-view.ts";
 
 export interface StaleNeeds {
   knex: Knex;
@@ -18,9 +18,9 @@ export interface StaleNeeds {
  * what it says of an address that never was.
  */
 export async function showStale(needs: StaleNeeds, ctx: Context): Promise<void> {
-  const uid: unknown = ctx['params']?.uid;
+  const uid: unknown = ctx["params"]?.uid;
   const tombstone =
-    typeof uid === 'string'
+    typeof uid === "string"
       ? await OAuthInteraction.query(needs.knex).findById(sha256(uid))
       : undefined;
   const hasFinished = tombstone !== undefined && tombstone.finishedAt !== null;
@@ -30,9 +30,9 @@ export async function showStale(needs: StaleNeeds, ctx: Context): Promise<void> 
   const startHref = httpsOnly(client?.initiateLoginUri) ?? httpsOnly(client?.clientUri);
   await needs.page(
     ctx,
-    'stale',
+    "stale",
     {
-      variant: hasFinished ? 'finished' : hasExpired ? 'expired' : 'unknown',
+      variant: hasFinished ? "finished" : hasExpired ? "expired" : "unknown",
       ...(client === undefined ? {} : { clientName: clientView(client, undefined).name }),
       ...(startHref === undefined ? {} : { startHref }),
     },

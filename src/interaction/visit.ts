@@ -1,13 +1,13 @@
-import type { Knex } from 'knex';
-import { errors, type Client, type Provider } from 'oidc-provider';
-import type { Context } from 'koa';
-import { reader } from '../database/transaction.ts';
-import type { User } from '../models/user.ts';
-import { findConsent, isAlwaysAsked, isFirstParty, undecidedScopes } from '../consents/consents.ts';
-import { findUserWithClaims } from '../users/claims.ts';
-import type { Demand, Progress } from './flow.ts';
+import type { Knex } from "knex";
+import { errors, type Client, type Provider } from "oidc-provider";
+import type { Context } from "koa";
+import { reader } from "../database/transaction.ts";
+import type { User } from "../models/user.ts";
+import { findConsent, isAlwaysAsked, isFirstParty, undecidedScopes } from "../consents/consents.ts";
+import { findUserWithClaims } from "../users/claims.ts";
+import type { Demand, Progress } from "./flow.ts";
 
-type Interaction = Awaited<ReturnType<Provider['interactionDetails']>>;
+type Interaction = Awaited<ReturnType<Provider["interactionDetails"]>>;
 
 /** One request to an interaction: what the engine asked for, how far the person has come, and who they are. */
 export interface Visit {
@@ -30,12 +30,12 @@ export interface Visit {
 export async function loadVisit(provider: Provider, knex: Knex, ctx: Context): Promise<Visit> {
   const interaction = await provider.interactionDetails(ctx.req, ctx.res);
   // The engine goes by the cookie alone; another sign-in's must not open this address.
-  if (interaction.uid !== ctx['params'].uid) {
-    throw new errors.SessionNotFound('the cookie is of another interaction');
+  if (interaction.uid !== ctx["params"].uid) {
+    throw new errors.SessionNotFound("the cookie is of another interaction");
   }
-  ctx.state['uiLocales'] = interaction.params['ui_locales'];
-  const client = await provider.Client.find(String(interaction.params['client_id']));
-  if (client === undefined) throw new Error('an interaction has a client');
+  ctx.state["uiLocales"] = interaction.params["ui_locales"];
+  const client = await provider.Client.find(String(interaction.params["client_id"]));
+  if (client === undefined) throw new Error("an interaction has a client");
   return assess(knex, interaction, client, readProgress(interaction));
 }
 
@@ -50,20 +50,20 @@ async function assess(
   client: Client,
   claimed: Progress,
 ): Promise<Visit> {
-  const signIn = interaction.prompt.name === 'login';
+  const signIn = interaction.prompt.name === "login";
   const sessionUserId = interaction.session?.accountId;
   const userId = claimed.userId ?? sessionUserId;
   const found = userId === undefined ? undefined : await findUserWithClaims(reader(knex), userId);
   const user = found?.isActive === true ? found : undefined;
   const progress = isStillGood(claimed, user) ? claimed : withoutSignIn(claimed);
-  const requestedScopes = words(interaction.params['scope']);
+  const requestedScopes = words(interaction.params["scope"]);
   const knowsWho = progress.userId !== undefined || !signIn;
   const decided =
     user !== undefined && knowsWho && !isFirstParty(client)
       ? await findConsent(reader(knex), user.id, client)
       : undefined;
-  const prompts = new Set(words(interaction.params['prompt']));
-  const redirectUri = interaction.params['redirect_uri'];
+  const prompts = new Set(words(interaction.params["prompt"]));
+  const redirectUri = interaction.params["redirect_uri"];
   return {
     interaction,
     client,
@@ -75,7 +75,7 @@ async function assess(
       signIn,
       sessionUserId: user === undefined ? undefined : sessionUserId,
       consent:
-        isAlwaysAsked(client, prompts, typeof redirectUri === 'string' ? redirectUri : undefined) ||
+        isAlwaysAsked(client, prompts, typeof redirectUri === "string" ? redirectUri : undefined) ||
         undecidedScopes(requestedScopes, client, decided).length > 0,
     },
   };
@@ -95,8 +95,8 @@ function withoutSignIn({ identifier }: Progress): Progress {
 
 /** Our part of the engine's interaction: under a key of our own, so that it starts no session. */
 function readProgress(interaction: Interaction): Progress {
-  const progress = interaction.result?.['progress'];
-  return progress !== null && typeof progress === 'object' ? progress : {};
+  const progress = interaction.result?.["progress"];
+  return progress !== null && typeof progress === "object" ? progress : {};
 }
 
 /** Keeps progress without finishing: the engine's session starts when a result has `login`, and not before. */
@@ -107,5 +107,5 @@ export async function saveProgress(interaction: Interaction, progress: Progress)
 
 /** A parameter that is a list of words separated by spaces (RFC 6749 §3.3). */
 function words(value: unknown): string[] {
-  return typeof value === 'string' ? value.split(' ').filter((word) => word !== '') : [];
+  return typeof value === "string" ? value.split(" ").filter((word) => word !== "") : [];
 }

@@ -1,34 +1,31 @@
-import { pino, type DestinationStream } from 'pino';
-import type { Logger } from 'pino';
+import { pino, type DestinationStream } from "pino";
+import type { Logger } from "pino";
 
 export type { Logger };
 
 /** What never reaches the log, whatever object it is part of (security rule 20). */
 const REDACTED = [
-  'password',
-  'secret',
-  'token',
-  'code',
-  'cookie',
-  'authorization',
-  'email',
-  'client_secret',
-  'refresh_token',
-  'access_token',
-  'id_token',
-  'code_verifier',
+  "password",
+  "secret",
+  "token",
+  "code",
+  "cookie",
+  "authorization",
+  "email",
+  "client_secret",
+  "refresh_token",
+  "access_token",
+  "id_token",
+  "code_verifier",
 ].flatMap((name) => [name, `*.${name}`, `*.*.${name}`]);
 
 /** A JSON logger, one object a line. Messages are constants; what varies goes into the object. */
-export function createLogger(options: {
-  level: string;
-  destination?: DestinationStream;
-}): Logger {
+export function createLogger(options: { level: string; destination?: DestinationStream }): Logger {
   const settings = {
     level: options.level,
     base: null,
     timestamp: pino.stdTimeFunctions.isoTime,
-    redact: { paths: REDACTED, censor: '[redacted]' },
+    redact: { paths: REDACTED, censor: "[redacted]" },
   };
   return options.destination === undefined ? pino(settings) : pino(settings, options.destination);
 }

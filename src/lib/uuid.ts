@@ -1,4 +1,4 @@
-import { randomBytes } from 'node:crypto';
+import { randomBytes } from "node:crypto";
 
 /**
  * A UUID version 7 (RFC 9562 §5.7): 48 bits of Unix milliseconds, then 74 random bits.
@@ -15,13 +15,13 @@ export function uuidv7(now: number = Date.now()): string {
 
 /** Sixteen bytes in the text form of RFC 9562 §4. */
 export function formatUuid(bytes: Buffer): string {
-  const hex = bytes.toString('hex');
+  const hex = bytes.toString("hex");
   return `${hex.slice(0, 8)}-${hex.slice(8, 12)}-${hex.slice(12, 16)}-${hex.slice(16, 20)}-${hex.slice(20)}`;
 }
 
 /** The sixteen bytes of a UUID's text form. */
 export function parseUuid(text: string): Buffer {
-  return Buffer.from(text.replaceAll('-', ''), 'hex');
+  return Buffer.from(text.replaceAll("-", ""), "hex");
 }
 
 /** Whether a string from outside has the text form of a UUID, so that it can be compared with a `uuid` column. */

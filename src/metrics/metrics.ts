@@ -1,53 +1,68 @@
-import type { IncomingMessage, ServerResponse } from 'node:http';
-import type { Middleware } from 'koa';
-import type { Knex } from 'knex';
-import { Counter, Gauge, Histogram, Registry, collectDefaultMetrics } from 'prom-client';
-import type { HashQueue } from '../authn/hash-queue.ts';
+import type { IncomingMessage, ServerResponse } from "node:http";
+import type { Middleware } from "koa";
+import type { Knex } from "knex";
+import { Counter, Gauge, Histogram, Registry, collectDefaultMetrics } from "prom-client";
+import type { HashQueue } from "../authn/hash-queue.ts";
 
 /** The first segments of addresses that get a label of their own; anything else is `other`, so series stay few. */
 const ROUTES = new Set([
-  'auth',
-  'token',
-  'me',
-  'jwks',
-  'request',
-  'session',
-  'interaction',
-  'setup',
-  'assets',
-  '.well-known',
-  'healthz',
-  'readyz',
+  "auth",
+  "token",
+  "me",
+  "jwks",
+  "request",
+  "session",
+  "interaction",
+  "setup",
+  "assets",
+  ".well-known",
+  "healthz",
+  "readyz",
 ]);
 
 /** What Prometheus reads, on a port that people do not reach. No label names a user, a client or an address. */
 export class Metrics {
   readonly #registry = new Registry();
-  readonly #requests: Histogram<'route' | 'method' | 'status'>;
-  readonly #purged: Counter<'table'>;
+  readonly #requests: Histogram<"route" | "method" | "status">;
+  readonly #purged: Counter<"table">;
 
   constructor({ knex, hashQueue }: { knex: Knex; hashQueue: HashQueue }) {
     const registers = [this.#registry];
     collectDefaultMetrics({ register: this.#registry });
     this.#requests = new Histogram({
-      name: 'lintel_http_request_duration_seconds',
-      help: 'Time to answer a request',
-      labelNames: ['route', 'method', 'status'],
+      name: "lintel_http_request_duration_seconds",
+      help: "Time to answer a request",
+      labelNames: ["route", "method", "status"],
       buckets: [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5],
       registers,
     });
     this.#purged = new Counter({
-      name: 'lintel_purged_rows_total',
-      help: 'Expired rows that were removed',
-      labelNames: ['table'],
+      name: "lintel_purged_rows_total",
+      help: "Expired rows that were removed",
+      labelNames: ["table"],
       registers,
     });
-    gauge(registers, 'lintel_password_hashes_running', 'Password hashes in progress', () => hashQueue.running);
-    gauge(registers, 'lintel_password_hashes_waiting', 'Password hashes that wait', () => hashQueue.waiting);
+    gauge(
+      registers,
+      "lintel_password_hashes_running",
+      "Password hashes in progress",
+      () => hashQueue.running,
+    );
+    gauge(
+      registers,
+      "lintel_password_hashes_waiting",
+      "Password hashes that wait",
+      () => hashQueue.waiting,
+    );
     const { pool } = knex.client;
-    gauge(registers, 'lintel_database_connections_used', 'Connections in use', () => pool.numUsed());
-    gauge(registers, 'lintel_database_connections_waiting', 'Requests that wait for a connection', () =>
-      pool.numPendingAcquires(),
+    gauge(registers, "lintel_database_connections_used", "Connections in use", () =>
+      pool.numUsed(),
+    );
+    gauge(
+      registers,
+      "lintel_database_connections_waiting",
+      "Requests that wait for a connection",
+      () => pool.numPendingAcquires(),
     );
   }
 
@@ -55,9 +70,9 @@ export class Metrics {
   readonly requests: Middleware = async (ctx, next) => {
     const end = this.#requests.startTimer();
     await next();
-    const segment = ctx.path.split('/')[1] ?? '';
+    const segment = ctx.path.split("/")[1] ?? "";
     end({
-      route: segment === '' ? 'home' : ROUTES.has(segment) ? segment : 'other',
+      route: segment === "" ? "home" : ROUTES.has(segment) ? segment : "other",
       method: ctx.method,
       status: `${Math.floor(ctx.status / 100)}xx`,
     });
@@ -69,12 +84,12 @@ export class Metrics {
 
   /** Answers `GET /metrics`. */
   readonly handler = async (request: IncomingMessage, response: ServerResponse): Promise<void> => {
-    if (request.method !== 'GET' || request.url !== '/metrics') {
+    if (request.method !== "GET" || request.url !== "/metrics") {
       response.writeHead(404).end();
       return;
     }
     const text = await this.#registry.metrics();
-    response.writeHead(200, { 'Content-Type': this.#registry.contentType }).end(text);
+    response.writeHead(200, { "Content-Type": this.#registry.contentType }).end(text);
   };
 }
 

@@ -1,13 +1,13 @@
-import { IdentifiedModel } from './base.ts';
+import { IdentifiedModel } from "./base.ts";
 
 /** Something that concerns security and happened; never changed afterwards. */
 export class AuditEvent extends IdentifiedModel {
-  static override tableName = 'audit_events';
-  static override jsonAttributes = ['details'];
+  static override tableName = "audit_events";
+  static override jsonAttributes = ["details"];
   declare occurredAt: Date;
   declare type: string;
-  declare outcome: 'success' | 'failure' | 'denied';
-  declare actorType: 'user' | 'admin' | 'client' | 'system' | 'anonymous';
+  declare outcome: "success" | "failure" | "denied";
+  declare actorType: "user" | "admin" | "client" | "system" | "anonymous";
   declare actorId: string | null;
   declare userId: string | null;
   declare clientId: string | null;

@@ -1,5 +1,5 @@
-import { Model, type TransactionOrKnex } from 'objection';
-import { uuidv7 } from '../lib/uuid.ts';
+import { Model, type TransactionOrKnex } from "objection";
+import { uuidv7 } from "../lib/uuid.ts";
 
 /** What every model shares. Properties are camelCase, columns snake_case; `database/connect.ts` maps between them. */
 export class BaseModel extends Model {

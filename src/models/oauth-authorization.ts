@@ -1,6 +1,6 @@
-import type { TransactionOrKnex } from 'objection';
-import { BaseModel } from './base.ts';
-import { GRANT_JOIN, TOKEN_CONTEXT_COLUMNS, type TokenContextRow } from './token-context.ts';
+import type { TransactionOrKnex } from "objection";
+import { BaseModel } from "./base.ts";
+import { GRANT_JOIN, TOKEN_CONTEXT_COLUMNS, type TokenContextRow } from "./token-context.ts";
 
 /** Longest life of an authorization code; bounds the partitions a look-up touches. */
 const MAX_LIFETIME = "interval '10 minutes'";
@@ -23,9 +23,9 @@ interface OAuthAuthorizationRow extends TokenContextRow {
 
 /** An authorization code (RFC 6749 §4.1.2), by its hash. */
 export class OAuthAuthorization extends BaseModel {
-  static override tableName = 'oauth_authorizations';
-  static override idColumn = ['codeHash', 'expiresAt'];
-  static override jsonAttributes = ['payload'];
+  static override tableName = "oauth_authorizations";
+  static override idColumn = ["codeHash", "expiresAt"];
+  static override jsonAttributes = ["payload"];
   declare codeHash: Buffer;
   declare expiresAt: Date;
   declare grantId: string;

@@ -1,8 +1,8 @@
-import { IdentifiedModel } from './base.ts';
+import { IdentifiedModel } from "./base.ts";
 
 /** One of the secrets of a client; several may live at once while a client changes over. */
 export class OAuthClientSecret extends IdentifiedModel {
-  static override tableName = 'oauth_client_secrets';
+  static override tableName = "oauth_client_secrets";
   declare clientId: string;
   declare secretHash: Buffer;
   /** The last characters, so that people can tell secrets apart. */

@@ -1,20 +1,20 @@
-import { Model, type RelationMappings } from 'objection';
-import { IdentifiedModel } from './base.ts';
-import { OAuthClientSecret } from './oauth-client-secret.ts';
+import { Model, type RelationMappings } from "objection";
+import { IdentifiedModel } from "./base.ts";
+import { OAuthClientSecret } from "./oauth-client-secret.ts";
 
 /** A registered relying party (RFC 7591 §2). `clientId` is its public identifier, `id` the key that rows refer to. */
 export class OAuthClient extends IdentifiedModel {
-  static override tableName = 'oauth_clients';
-  static override jsonAttributes = ['jwks', 'metadata'];
+  static override tableName = "oauth_clients";
+  static override jsonAttributes = ["jwks", "metadata"];
   declare clientId: string;
   declare name: string;
-  declare status: 'active' | 'disabled';
-  declare applicationType: 'web' | 'native';
+  declare status: "active" | "disabled";
+  declare applicationType: "web" | "native";
   declare tokenEndpointAuthMethod:
-    | 'none'
-    | 'client_secret_basic'
-    | 'client_secret_post'
-    | 'private_key_jwt';
+    | "none"
+    | "client_secret_basic"
+    | "client_secret_post"
+    | "private_key_jwt";
   declare redirectUris: string[];
   declare postLogoutRedirectUris: string[];
   declare grantTypes: string[];
@@ -22,7 +22,7 @@ export class OAuthClient extends IdentifiedModel {
   declare scope: string | null;
   declare jwks: { keys: Record<string, unknown>[] } | null;
   declare jwksUri: string | null;
-  declare consentMode: 'explicit' | 'first_party';
+  declare consentMode: "explicit" | "first_party";
   /** Seconds in which the previous refresh token still answers with its successor. */
   declare refreshReuseInterval: number;
   declare corsOrigins: string[];
@@ -38,7 +38,7 @@ export class OAuthClient extends IdentifiedModel {
       secrets: {
         relation: Model.HasManyRelation,
         modelClass: OAuthClientSecret,
-        join: { from: 'oauth_clients.id', to: 'oauth_client_secrets.clientId' },
+        join: { from: "oauth_clients.id", to: "oauth_client_secrets.clientId" },
       },
     };
   }

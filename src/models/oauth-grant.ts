@@ -1,10 +1,10 @@
-import type { TransactionOrKnex } from 'objection';
-import { BaseModel } from './base.ts';
+import type { TransactionOrKnex } from "objection";
+import { BaseModel } from "./base.ts";
 
 /** What one sign-in of a user at a client may do: the engine's Grant. Tokens die with it. */
 export class OAuthGrant extends BaseModel {
-  static override tableName = 'oauth_grants';
-  static override jsonAttributes = ['payload'];
+  static override tableName = "oauth_grants";
+  static override jsonAttributes = ["payload"];
   declare id: string;
   declare userId: string;
   declare clientId: string;
@@ -45,7 +45,7 @@ export class OAuthGrant extends BaseModel {
   static async voidTokens(db: TransactionOrKnex, id: string): Promise<void> {
     await OAuthGrant.statement(
       db,
-      'UPDATE oauth_grants SET tokens_valid_after = clock_timestamp() WHERE id = :id',
+      "UPDATE oauth_grants SET tokens_valid_after = clock_timestamp() WHERE id = :id",
       { id },
     );
   }

@@ -1,13 +1,13 @@
-import type { TransactionOrKnex } from 'objection';
-import { BaseModel } from './base.ts';
+import type { TransactionOrKnex } from "objection";
+import { BaseModel } from "./base.ts";
 
 /**
  * A sign-in in progress. What it holds is sealed, because its id is the value of a cookie and its parameters are
  * personal. When it ends the content goes and the row stays for 30 days, so that its address can still be explained.
  */
 export class OAuthInteraction extends BaseModel {
-  static override tableName = 'oauth_interactions';
-  static override idColumn = 'uidHash';
+  static override tableName = "oauth_interactions";
+  static override idColumn = "uidHash";
   declare uidHash: Buffer;
   /** The client's public identifier. */
   declare clientId: string | null;

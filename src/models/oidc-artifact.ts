@@ -1,6 +1,6 @@
-import type { TransactionOrKnex } from 'objection';
-import { BaseModel } from './base.ts';
-import { TOKEN_CONTEXT_COLUMNS, type TokenContextRow } from './token-context.ts';
+import type { TransactionOrKnex } from "objection";
+import { BaseModel } from "./base.ts";
+import { TOKEN_CONTEXT_COLUMNS, type TokenContextRow } from "./token-context.ts";
 
 /** The engine's models that are inserted once, read, perhaps consumed once, and forgotten. */
 const ARTIFACT_MODELS = {
@@ -25,9 +25,9 @@ interface OidcArtifactRow extends TokenContextRow {
 
 /** An opaque access token, a client-credentials token or a pushed authorization request, by its hash. */
 export class OidcArtifact extends BaseModel {
-  static override tableName = 'oidc_artifacts';
-  static override idColumn = ['idHash', 'expiresAt'];
-  static override jsonAttributes = ['payload'];
+  static override tableName = "oidc_artifacts";
+  static override idColumn = ["idHash", "expiresAt"];
+  static override jsonAttributes = ["payload"];
   declare idHash: Buffer;
   declare expiresAt: Date;
   declare model: number;

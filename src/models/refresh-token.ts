@@ -1,6 +1,6 @@
-import type { TransactionOrKnex } from 'objection';
-import { BaseModel } from './base.ts';
-import { GRANT_JOIN, TOKEN_CONTEXT_COLUMNS, type TokenContextRow } from './token-context.ts';
+import type { TransactionOrKnex } from "objection";
+import { BaseModel } from "./base.ts";
+import { GRANT_JOIN, TOKEN_CONTEXT_COLUMNS, type TokenContextRow } from "./token-context.ts";
 
 interface RefreshTokenRow extends TokenContextRow {
   /** The session it is bound to, which may have ended; `session_uid` is there only while it lives. */
@@ -19,8 +19,8 @@ interface RefreshTokenRow extends TokenContextRow {
  * carries `counter`, so rotation (RFC 9700 §4.14.2) is one conditional update and a race has one winner.
  */
 export class RefreshToken extends BaseModel {
-  static override tableName = 'refresh_tokens';
-  static override jsonAttributes = ['payload'];
+  static override tableName = "refresh_tokens";
+  static override jsonAttributes = ["payload"];
   declare id: string;
   declare grantId: string;
   declare clientId: string;
@@ -90,6 +90,6 @@ export class RefreshToken extends BaseModel {
   }
 
   static async revoke(db: TransactionOrKnex, id: string, now: Date): Promise<void> {
-    await RefreshToken.query(db).patch({ revokedAt: now }).where({ id }).whereNull('revokedAt');
+    await RefreshToken.query(db).patch({ revokedAt: now }).where({ id }).whereNull("revokedAt");
   }
 }

@@ -1,10 +1,10 @@
-import type { TransactionOrKnex } from 'objection';
-import { BaseModel } from './base.ts';
+import type { TransactionOrKnex } from "objection";
+import { BaseModel } from "./base.ts";
 
 /** A `jti` that was seen and must not be seen again until it expires (RFC 7523 §3, RFC 9449 §11.1). */
 export class ReplayGuard extends BaseModel {
-  static override tableName = 'replay_guards';
-  static override idColumn = 'keyHash';
+  static override tableName = "replay_guards";
+  static override idColumn = "keyHash";
   declare keyHash: Buffer;
   declare expiresAt: Date;
 

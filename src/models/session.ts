@@ -1,5 +1,5 @@
-import type { TransactionOrKnex } from 'objection';
-import { BaseModel } from './base.ts';
+import type { TransactionOrKnex } from "objection";
+import { BaseModel } from "./base.ts";
 
 /** Which client of a session holds which grant; the engine's `authorizations` (its Session model). */
 export type SessionAuthorizations = Record<
@@ -12,9 +12,9 @@ export type SessionAuthorizations = Record<
  * and the current one sealed, so that a tab that still sends the previous cookie is answered with the current one.
  */
 export class Session extends BaseModel {
-  static override tableName = 'sessions';
-  static override idColumn = 'uid';
-  static override jsonAttributes = ['authorizations', 'state'];
+  static override tableName = "sessions";
+  static override idColumn = "uid";
+  static override jsonAttributes = ["authorizations", "state"];
   declare uid: string;
   declare cookieHash: Buffer | null;
   declare cookieEnc: Buffer | null;
@@ -34,7 +34,7 @@ export class Session extends BaseModel {
   declare expiresAt: Date;
   declare gcOn: string;
   declare endedAt: Date | null;
-  declare endReason: 'logout' | 'superseded' | 'user_disabled' | 'admin_revoked' | null;
+  declare endReason: "logout" | "superseded" | "user_disabled" | "admin_revoked" | null;
 
   /** The live session of a cookie, or of the cookie it replaced a moment ago. */
   static async findByCookie(
@@ -43,12 +43,12 @@ export class Session extends BaseModel {
     now: Date,
   ): Promise<Session | undefined> {
     return Session.query(db)
-      .whereNull('endedAt')
+      .whereNull("endedAt")
       .where((builder) =>
         builder
-          .where('cookieHash', cookieHash)
+          .where("cookieHash", cookieHash)
           .orWhere((previous) =>
-            previous.where('previousCookieHash', cookieHash).where('previousValidUntil', '>', now),
+            previous.where("previousCookieHash", cookieHash).where("previousValidUntil", ">", now),
           ),
       )
       .first();
@@ -63,9 +63,9 @@ export class Session extends BaseModel {
     { uid, userId, clientId }: { uid: string; userId: string; clientId: string },
   ): Promise<SessionAuthorizations[string] | undefined> {
     const session = await Session.query(db)
-      .select('authorizations')
+      .select("authorizations")
       .findOne({ uid, userId })
-      .whereNull('endedAt')
+      .whereNull("endedAt")
       .forUpdate();
     return session?.authorizations?.[clientId];
   }
@@ -129,7 +129,8 @@ export class Session extends BaseModel {
        WHERE s.ended_at IS NULL`,
       {
         ...session,
-        authorizations: session.authorizations === null ? null : JSON.stringify(session.authorizations),
+        authorizations:
+          session.authorizations === null ? null : JSON.stringify(session.authorizations),
         state: session.state === null ? null : JSON.stringify(session.state),
       },
     );
@@ -140,12 +141,18 @@ export class Session extends BaseModel {
     db: TransactionOrKnex,
     cookieHash: Buffer,
     now: Date,
-    reason: NonNullable<Session['endReason']>,
+    reason: NonNullable<Session["endReason"]>,
   ): Promise<boolean> {
     const ended = await Session.query(db)
-      .patch({ endedAt: now, endReason: reason, cookieHash: null, cookieEnc: null, previousCookieHash: null })
+      .patch({
+        endedAt: now,
+        endReason: reason,
+        cookieHash: null,
+        cookieEnc: null,
+        previousCookieHash: null,
+      })
       .where({ cookieHash })
-      .whereNull('endedAt');
+      .whereNull("endedAt");
     return ended === 1;
   }
 }

@@ -1,4 +1,4 @@
-import type { SessionAuthorizations } from './session.ts';
+import type { SessionAuthorizations } from "./session.ts";
 
 /** The columns that a look-up of a token joins: its grant, and the session it may be bound to. */
 export interface TokenContextRow {

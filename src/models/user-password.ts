@@ -1,9 +1,9 @@
-import { BaseModel } from './base.ts';
+import { BaseModel } from "./base.ts";
 
 /** A password as a PHC string. */
 export class UserPassword extends BaseModel {
-  static override tableName = 'user_passwords';
-  static override idColumn = 'userId';
+  static override tableName = "user_passwords";
+  static override idColumn = "userId";
   declare userId: string;
   declare hash: string;
   declare changedAt: Date;

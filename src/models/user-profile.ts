@@ -1,10 +1,10 @@
-import { BaseModel } from './base.ts';
+import { BaseModel } from "./base.ts";
 
 /** The standard claims of OIDC Core §5.1 that a person may have. */
 export class UserProfile extends BaseModel {
-  static override tableName = 'user_profiles';
-  static override idColumn = 'userId';
-  static override jsonAttributes = ['address'];
+  static override tableName = "user_profiles";
+  static override idColumn = "userId";
+  static override jsonAttributes = ["address"];
   declare userId: string;
   declare displayName: string | null;
   declare givenName: string | null;

@@ -1,19 +1,19 @@
-import { Model, type RelationMappings } from 'objection';
-import { IdentifiedModel } from './base.ts';
-import { RoleAssignment } from './role-assignment.ts';
-import { UserEmail } from './user-email.ts';
-import { UserPassword } from './user-password.ts';
-import { UserProfile } from './user-profile.ts';
+import { Model, type RelationMappings } from "objection";
+import { IdentifiedModel } from "./base.ts";
+import { RoleAssignment } from "./role-assignment.ts";
+import { UserEmail } from "./user-email.ts";
+import { UserPassword } from "./user-password.ts";
+import { UserProfile } from "./user-profile.ts";
 
 /** A person who can sign in. `id` is the `sub` of every token (OIDC Core §2) and is never reused. */
 export class User extends IdentifiedModel {
-  static override tableName = 'users';
+  static override tableName = "users";
   declare username: string | null;
   declare usernameNorm: string | null;
-  declare status: 'active' | 'deactivated';
+  declare status: "active" | "deactivated";
   declare statusChangedAt: Date;
   declare sessionsValidAfter: Date | null;
-  declare createdVia: 'setup' | 'admin';
+  declare createdVia: "setup" | "admin";
   declare lastLoginAt: Date | null;
   declare createdAt: Date;
   declare updatedAt: Date;
@@ -27,28 +27,28 @@ export class User extends IdentifiedModel {
       emails: {
         relation: Model.HasManyRelation,
         modelClass: UserEmail,
-        join: { from: 'users.id', to: 'user_emails.userId' },
+        join: { from: "users.id", to: "user_emails.userId" },
       },
       profile: {
         relation: Model.HasOneRelation,
         modelClass: UserProfile,
-        join: { from: 'users.id', to: 'user_profiles.userId' },
+        join: { from: "users.id", to: "user_profiles.userId" },
       },
       password: {
         relation: Model.HasOneRelation,
         modelClass: UserPassword,
-        join: { from: 'users.id', to: 'user_passwords.userId' },
+        join: { from: "users.id", to: "user_passwords.userId" },
       },
       roles: {
         relation: Model.HasManyRelation,
         modelClass: RoleAssignment,
-        join: { from: 'users.id', to: 'role_assignments.userId' },
+        join: { from: "users.id", to: "role_assignments.userId" },
       },
     };
   }
 
   get isActive(): boolean {
-    return this.status === 'active';
+    return this.status === "active";
   }
 
   /** The address that names this person on pages and in tokens; needs `emails` fetched. */

@@ -1,7 +1,7 @@
-import type { Knex } from 'knex';
-import type { AdapterPayload } from 'oidc-provider';
-import { liveSecrets, toEngine } from '../clients/metadata.ts';
-import { OAuthClient } from '../models/oauth-client.ts';
+import type { Knex } from "knex";
+import type { AdapterPayload } from "oidc-provider";
+import { liveSecrets, toEngine } from "../clients/metadata.ts";
+import { OAuthClient } from "../models/oauth-client.ts";
 
 /** Milliseconds after which an entry is read again even if no notification came. */
 const MAX_AGE = 10_000;
@@ -50,9 +50,9 @@ export class ClientCache {
     changesAt: (moment: number) => void,
   ): Promise<AdapterPayload | undefined> {
     const row = await OAuthClient.query(this.#knex)
-      .findOne({ clientId, status: 'active' })
-      .whereNull('deletedAt')
-      .withGraphFetched('secrets');
+      .findOne({ clientId, status: "active" })
+      .whereNull("deletedAt")
+      .withGraphFetched("secrets");
     if (row === undefined) return undefined;
     const now = new Date();
     for (const { expiresAt } of liveSecrets(row.secrets ?? [], now)) {

@@ -1,10 +1,10 @@
-import mount from 'koa-mount';
-import type { Middleware } from 'koa';
-import type { JWKS, Provider } from 'oidc-provider';
-import type { Knex } from 'knex';
-import { loadKeys } from '../keys/keystore.ts';
-import type { Seal } from '../keys/seal.ts';
-import type { Logger } from '../lib/log.ts';
+import mount from "koa-mount";
+import type { Middleware } from "koa";
+import type { JWKS, Provider } from "oidc-provider";
+import type { Knex } from "knex";
+import { loadKeys } from "../keys/keystore.ts";
+import type { Seal } from "../keys/seal.ts";
+import type { Logger } from "../lib/log.ts";
 
 /**
  * The engine that runs now. It is built from keys and never changed: when the keys do, a new one takes its place,
@@ -14,7 +14,7 @@ export class Engine {
   readonly #knex: Knex;
   readonly #seal: Seal;
   readonly #build: (jwks: JWKS) => Provider;
-  #version = '';
+  #version = "";
   #provider: Provider | undefined;
   #mounted: Middleware | undefined;
 
@@ -40,26 +40,26 @@ export class Engine {
   }
 
   get provider(): Provider {
-    if (this.#provider === undefined) throw new Error('the engine was not opened');
+    if (this.#provider === undefined) throw new Error("the engine was not opened");
     return this.#provider;
   }
 
   /** Every protocol endpoint; requests it does not know pass through. */
   readonly middleware: Middleware = (ctx, next) => {
-    if (this.#mounted === undefined) throw new Error('the engine was not opened');
+    if (this.#mounted === undefined) throw new Error("the engine was not opened");
     return this.#mounted(ctx, next);
   };
 
   /** {@link refresh} when nobody waits for it; what fails now is tried again at the next occasion. */
   refreshSoon(log: Logger): void {
-    this.refresh().catch((error: unknown) => log.error({ err: error }, 'signing keys not read'));
+    this.refresh().catch((error: unknown) => log.error({ err: error }, "signing keys not read"));
   }
 
   /** Builds a new engine if the keys changed since the last one was built. */
   async refresh(): Promise<void> {
     const keys = await loadKeys(this.#knex, this.#seal);
     if (keys.version === this.#version) return;
-    const provider = this.#build({ keys: [...keys.signing] as JWKS['keys'] });
+    const provider = this.#build({ keys: [...keys.signing] as JWKS["keys"] });
     this.#mounted = mount(provider);
     this.#provider = provider;
     this.#version = keys.version;

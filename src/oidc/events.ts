@@ -1,10 +1,10 @@
-import type { Knex } from 'knex';
-import type { KoaContextWithOIDC, Provider } from 'oidc-provider';
-import { record } from '../audit/record.ts';
-import { internalId } from '../consents/consents.ts';
-import { writer } from '../database/transaction.ts';
-import type { Logger } from '../lib/log.ts';
-import type { Mailer } from '../mail/mailer.ts';
+import type { Knex } from "knex";
+import type { KoaContextWithOIDC, Provider } from "oidc-provider";
+import { record } from "../audit/record.ts";
+import { internalId } from "../consents/consents.ts";
+import { writer } from "../database/transaction.ts";
+import type { Logger } from "../lib/log.ts";
+import type { Mailer } from "../mail/mailer.ts";
 
 export interface EventNeeds {
   knex: Knex;
@@ -18,10 +18,10 @@ export interface EventNeeds {
  */
 export function observe(needs: EventNeeds): (provider: Provider) => void {
   return (provider) => {
-    provider.on('server_error', (ctx, error) => {
+    provider.on("server_error", (ctx, error) => {
       needs.log.error(
-        { err: error, route: ctx.oidc?.route, correlationId: ctx.state['correlationId'] },
-        'the engine failed',
+        { err: error, route: ctx.oidc?.route, correlationId: ctx.state["correlationId"] },
+        "the engine failed",
       );
     });
     provider.use(async (ctx: KoaContextWithOIDC, next) => {
@@ -35,40 +35,40 @@ async function recordOutcome(needs: EventNeeds, ctx: KoaContextWithOIDC): Promis
   const { oidc } = ctx;
   const client = oidc.client;
   const about = {
-    requestId: ctx.state['correlationId'] as string | undefined,
-    ipPrefix: ctx.state['ipPrefix'] as string | undefined,
+    requestId: ctx.state["correlationId"] as string | undefined,
+    ipPrefix: ctx.state["ipPrefix"] as string | undefined,
     clientId: client === undefined ? undefined : internalId(client),
-    actor: { type: 'client', id: client === undefined ? undefined : internalId(client) },
+    actor: { type: "client", id: client === undefined ? undefined : internalId(client) },
   } as const;
 
-  if (oidc.route === 'token' && ctx.status === 400) {
+  if (oidc.route === "token" && ctx.status === 400) {
     // At this endpoint nothing but a code or a refresh token that was used before revokes a grant.
-    const revoked = ctx.state['revokedGrant'] as { id: string; userId: string } | undefined;
+    const revoked = ctx.state["revokedGrant"] as { id: string; userId: string } | undefined;
     if (revoked !== undefined) {
       const db = await writer(needs.knex);
       const { id: grantId, userId } = revoked;
-      const isRefresh = oidc.params?.['grant_type'] === 'refresh_token';
-      const type = isRefresh ? 'token.refresh_reused' : 'token.code_reused';
+      const isRefresh = oidc.params?.["grant_type"] === "refresh_token";
+      const type = isRefresh ? "token.refresh_reused" : "token.code_reused";
       await record(db, { ...about, type, userId, details: { grantId } });
       if (isRefresh) {
-        const clientName = client?.clientName ?? client?.clientId ?? '';
+        const clientName = client?.clientName ?? client?.clientId ?? "";
         await needs.mailer.tokenReused(db, { userId, clientName, now: new Date() });
       }
     }
   }
 
-  if (oidc.route === 'revocation' && ctx.status === 200) {
-    await record(await writer(needs.knex), { ...about, type: 'token.revoked' });
+  if (oidc.route === "revocation" && ctx.status === 200) {
+    await record(await writer(needs.knex), { ...about, type: "token.revoked" });
   }
 
-  if (oidc.route === 'end_session_confirm' && ctx.status === 303 && oidc.session !== undefined) {
-    const hasEnded = 'destroyed' in oidc.session && oidc.session.destroyed === true;
+  if (oidc.route === "end_session_confirm" && ctx.status === 303 && oidc.session !== undefined) {
+    const hasEnded = "destroyed" in oidc.session && oidc.session.destroyed === true;
     const { accountId: userId, uid: sessionUid } = oidc.session;
     if (!hasEnded || userId === undefined) return;
     await record(await writer(needs.knex), {
       ...about,
-      type: client === undefined ? 'logout.user' : 'logout.rp',
-      actor: { type: 'user', id: userId },
+      type: client === undefined ? "logout.user" : "logout.rp",
+      actor: { type: "user", id: userId },
       userId,
       sessionUid,
     });

@@ -1,9 +1,9 @@
-import type { Knex } from 'knex';
-import type { Client, Grant, KoaContextWithOIDC, Provider } from 'oidc-provider';
-import { findConsent, isFirstParty, undecidedScopes } from '../consents/consents.ts';
-import { reader, writer } from '../database/transaction.ts';
-import { uuidv7 } from '../lib/uuid.ts';
-import { Session } from '../models/session.ts';
+import type { Knex } from "knex";
+import type { Client, Grant, KoaContextWithOIDC, Provider } from "oidc-provider";
+import { findConsent, isFirstParty, undecidedScopes } from "../consents/consents.ts";
+import { reader, writer } from "../database/transaction.ts";
+import { uuidv7 } from "../lib/uuid.ts";
+import { Session } from "../models/session.ts";
 
 /*
  * Consent is a person's lasting decision about a client; a grant is what one sign-in may do. Signing out anywhere
@@ -30,8 +30,8 @@ function extendGrant(
   scopes: readonly string[],
   rejectedScopes: readonly string[],
 ): void {
-  if (scopes.length > 0) grant.addOIDCScope(scopes.join(' '));
-  if (rejectedScopes.length > 0) grant.rejectOIDCScope(rejectedScopes.join(' '));
+  if (scopes.length > 0) grant.addOIDCScope(scopes.join(" "));
+  if (rejectedScopes.length > 0) grant.rejectOIDCScope(rejectedScopes.join(" "));
 }
 
 /**
@@ -39,14 +39,17 @@ function extendGrant(
  * new one made from the consent on file; without either the engine asks. When the person has just answered, what
  * the session had before no longer counts.
  */
-export function loadExistingGrant(knex: Knex): (ctx: KoaContextWithOIDC) => Promise<Grant | undefined> {
+export function loadExistingGrant(
+  knex: Knex,
+): (ctx: KoaContextWithOIDC) => Promise<Grant | undefined> {
   return async (ctx) => {
     const { provider, client, session, result, account } = ctx.oidc;
     if (client === undefined || account === undefined) return undefined;
     const requested = [...ctx.oidc.requestParamOIDCScopes];
     const hasAnswered = result?.consent !== undefined;
     const sessionGrantId = hasAnswered ? undefined : session?.grantIdFor(client.clientId);
-    let grant = sessionGrantId === undefined ? undefined : await provider.Grant.find(sessionGrantId);
+    let grant =
+      sessionGrantId === undefined ? undefined : await provider.Grant.find(sessionGrantId);
     if (grant !== undefined && covers(grant, requested)) return grant;
 
     const decision = await decisionOnFile(knex, account.accountId, client, requested);
@@ -71,7 +74,7 @@ async function latestGrant(
   userId: string,
 ): Promise<Grant | undefined> {
   // No other tab has a session that is only now being made.
-  if (client === undefined || session === undefined || 'new' in session) return undefined;
+  if (client === undefined || session === undefined || "new" in session) return undefined;
   const { uid } = session;
   const { clientId } = client;
   const latest = await Session.lockAuthorization(await writer(knex), { uid, userId, clientId });
@@ -81,7 +84,7 @@ async function latestGrant(
 }
 
 function covers(grant: Grant, requested: readonly string[]): boolean {
-  const encountered = new Set(grant.getOIDCScopeEncountered().split(' '));
+  const encountered = new Set(grant.getOIDCScopeEncountered().split(" "));
   return requested.every((scope) => encountered.has(scope));
 }
 
@@ -93,10 +96,10 @@ async function decisionOnFile(
 ): Promise<{ scopes: string[]; rejected: string[] } | undefined> {
   if (isFirstParty(client)) return { scopes: [...requested], rejected: [] };
   const consent = await findConsent(reader(knex), userId, client);
-  if (consent === undefined || undecidedScopes(requested, client, consent).length > 0) return undefined;
+  if (consent === undefined || undecidedScopes(requested, client, consent).length > 0)
+    return undefined;
   return {
     scopes: requested.filter((scope) => consent.scopes.includes(scope)),
     rejected: requested.filter((scope) => consent.rejectedScopes.includes(scope)),
   };
 }
-

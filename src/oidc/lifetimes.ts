@@ -1,4 +1,4 @@
-import type { Configuration } from 'oidc-provider';
+import type { Configuration } from "oidc-provider";
 
 const MINUTE = 60;
 const HOUR = 60 * MINUTE;
@@ -14,7 +14,7 @@ const REFRESH_ABSOLUTE = 365 * DAY;
 const REFRESH_IDLE = 30 * DAY;
 
 /** How long, in seconds, everything that the engine issues lives. */
-export const LIFETIMES: NonNullable<Configuration['ttl']> = {
+export const LIFETIMES: NonNullable<Configuration["ttl"]> = {
   AccessToken: 10 * MINUTE,
   AuthorizationCode: MINUTE,
   ClientCredentials: 10 * MINUTE,
@@ -29,7 +29,10 @@ export const LIFETIMES: NonNullable<Configuration['ttl']> = {
   // A grant outlives everything issued under it: it is revoked, it does not run out. Only offline access outlives
   // the session.
   Grant: (_ctx, grant) =>
-    DAY + (grant.getOIDCScopeEncountered().includes('offline_access') ? REFRESH_ABSOLUTE : SESSION_ABSOLUTE),
+    DAY +
+    (grant.getOIDCScopeEncountered().includes("offline_access")
+      ? REFRESH_ABSOLUTE
+      : SESSION_ABSOLUTE),
 };
 
 /** What is left of an absolute life that began at `since`, but no more than the idle limit. */

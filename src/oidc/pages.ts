@@ -1,11 +1,11 @@
-import type { KoaContextWithOIDC } from 'oidc-provider';
-import { errors as engineErrors } from 'oidc-provider';
-import { isForMachines } from '../http/machines.ts';
-import type { Page } from '../http/page.ts';
-import type { EngineNeeds } from './provider.ts';
+import type { KoaContextWithOIDC } from "oidc-provider";
+import { errors as engineErrors } from "oidc-provider";
+import { isForMachines } from "../http/machines.ts";
+import type { Page } from "../http/page.ts";
+import type { EngineNeeds } from "./provider.ts";
 
 /** The pages that the engine asks us to show: errors that cannot go back to the client, and signing out. */
-export function enginePages(page: Page): EngineNeeds['pages'] {
+export function enginePages(page: Page): EngineNeeds["pages"] {
   return {
     /** Shown in place, at the address that failed, because there is no trusted address to send the browser to. */
     async renderError(ctx, out, error) {
@@ -14,17 +14,17 @@ export function enginePages(page: Page): EngineNeeds['pages'] {
         return undefined;
       }
       if (error instanceof engineErrors.SessionNotFound) {
-        return page(ctx, 'stale', { variant: 'expired' }, 400);
+        return page(ctx, "stale", { variant: "expired" }, 400);
       }
       const { oidc } = ctx;
       const status = ctx.status >= 400 ? ctx.status : 400;
       return page(
         ctx,
-        'error',
+        "error",
         {
           status,
           code: out.error,
-          description: out.error_description ?? '',
+          description: out.error_description ?? "",
           ...(oidc?.client?.clientName === undefined ? {} : { clientName: oidc.client.clientName }),
         },
         status,
@@ -33,11 +33,11 @@ export function enginePages(page: Page): EngineNeeds['pages'] {
 
     async logoutSource(ctx) {
       const { oidc } = ctx;
-      const secret = oidc.session?.state?.['secret'];
+      const secret = oidc.session?.state?.["secret"];
       const clientName = oidc.client?.clientName;
-      await page(ctx, 'logout', {
-        action: oidc.urlFor('end_session_confirm'),
-        xsrf: typeof secret === 'string' ? secret : '',
+      await page(ctx, "logout", {
+        action: oidc.urlFor("end_session_confirm"),
+        xsrf: typeof secret === "string" ? secret : "",
         isConfirmed: isHintOfThisSession(ctx),
         ...(clientName === undefined ? {} : { clientName }),
       });
@@ -45,7 +45,7 @@ export function enginePages(page: Page): EngineNeeds['pages'] {
 
     async postLogoutSuccessSource(ctx) {
       const clientName = ctx.oidc.client?.clientName;
-      await page(ctx, 'signed-out', clientName === undefined ? {} : { clientName });
+      await page(ctx, "signed-out", clientName === undefined ? {} : { clientName });
     },
   };
 }
@@ -53,5 +53,5 @@ export function enginePages(page: Page): EngineNeeds['pages'] {
 /** Whether the client proved, by an ID token of this very user, that it may ask (RP-Initiated Logout §2). */
 function isHintOfThisSession({ oidc }: KoaContextWithOIDC): boolean {
   const hint = oidc.entities.IdTokenHint;
-  return hint !== undefined && hint.payload['sub'] === oidc.session?.accountId;
+  return hint !== undefined && hint.payload["sub"] === oidc.session?.accountId;
 }

@@ -1,5 +1,5 @@
-import { interactionPolicy, type Account, type KoaContextWithOIDC } from 'oidc-provider';
-import { isAlwaysAsked } from '../consents/consents.ts';
+import { interactionPolicy, type Account, type KoaContextWithOIDC } from "oidc-provider";
+import { isAlwaysAsked } from "../consents/consents.ts";
 
 const { Check, base } = interactionPolicy;
 
@@ -10,24 +10,26 @@ const { Check, base } = interactionPolicy;
 export function policy(): ReturnType<typeof base> {
   const prompts = base();
 
-  prompts.get('login')?.checks.add(
-    new Check(
-      'account_unavailable',
-      'the signed-in user is disabled or gone, or every session of theirs was ended',
-      'login_required',
-      ({ oidc }: KoaContextWithOIDC) =>
-        oidc.session?.accountId !== undefined &&
-        (oidc.account === undefined || isEnded(oidc.session.loginTs, oidc.account)),
-    ),
-  );
+  prompts
+    .get("login")
+    ?.checks.add(
+      new Check(
+        "account_unavailable",
+        "the signed-in user is disabled or gone, or every session of theirs was ended",
+        "login_required",
+        ({ oidc }: KoaContextWithOIDC) =>
+          oidc.session?.accountId !== undefined &&
+          (oidc.account === undefined || isEnded(oidc.session.loginTs, oidc.account)),
+      ),
+    );
 
-  const consent = prompts.get('consent');
-  consent?.checks.remove('native_client_prompt');
+  const consent = prompts.get("consent");
+  consent?.checks.remove("native_client_prompt");
   consent?.checks.add(
     new Check(
-      'native_client_prompt',
-      'native clients require End-User interaction',
-      'interaction_required',
+      "native_client_prompt",
+      "native clients require End-User interaction",
+      "interaction_required",
       ({ oidc }: KoaContextWithOIDC) =>
         oidc.client !== undefined &&
         oidc.result?.consent === undefined &&
@@ -40,10 +42,13 @@ export function policy(): ReturnType<typeof base> {
 /** Whether a sign-in is older than the moment at which all of a user's were ended; `loginTs` has no fraction. */
 function isEnded(loginTs: number | undefined, account: Account): boolean {
   const { sessionsValidAfter } = account;
-  return sessionsValidAfter instanceof Date && ((loginTs ?? 0) + 1) * 1000 <= sessionsValidAfter.getTime();
+  return (
+    sessionsValidAfter instanceof Date &&
+    ((loginTs ?? 0) + 1) * 1000 <= sessionsValidAfter.getTime()
+  );
 }
 
 function redirectUri(params: Record<string, unknown> | undefined): string | undefined {
-  const value = params?.['redirect_uri'];
-  return typeof value === 'string' ? value : undefined;
+  const value = params?.["redirect_uri"];
+  return typeof value === "string" ? value : undefined;
 }

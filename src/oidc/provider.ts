@@ -1,4 +1,4 @@
-import type { Knex } from 'knex';
+import type { Knex } from "knex";
 import {
   Provider,
   errors,
@@ -6,27 +6,27 @@ import {
   type Configuration,
   type JWKS,
   type KoaContextWithOIDC,
-} from 'oidc-provider';
-import { SINGLE_FACTOR } from '../authn/levels.ts';
-import { secretMatches } from '../clients/metadata.ts';
-import type { Config } from '../config.ts';
-import { runInUnitOfWork, writer } from '../database/transaction.ts';
-import { overlong, tooLong } from '../http/request-limits.ts';
-import type { Seal } from '../keys/seal.ts';
-import { sha256 } from '../lib/secret.ts';
-import { ReplayGuard } from '../models/replay-guard.ts';
-import { CLAIMS_BY_SCOPE, findAccount } from './account.ts';
-import { adapterFactory, type Storage } from './adapter/index.ts';
-import { loadExistingGrant } from './grants.ts';
-import { LIFETIMES } from './lifetimes.ts';
-import { policy } from './policy.ts';
-import type { RefreshTokenFormat } from './refresh-token-format.ts';
+} from "oidc-provider";
+import { SINGLE_FACTOR } from "../authn/levels.ts";
+import { secretMatches } from "../clients/metadata.ts";
+import type { Config } from "../config.ts";
+import { runInUnitOfWork, writer } from "../database/transaction.ts";
+import { overlong, tooLong } from "../http/request-limits.ts";
+import type { Seal } from "../keys/seal.ts";
+import { sha256 } from "../lib/secret.ts";
+import { ReplayGuard } from "../models/replay-guard.ts";
+import { CLAIMS_BY_SCOPE, findAccount } from "./account.ts";
+import { adapterFactory, type Storage } from "./adapter/index.ts";
+import { loadExistingGrant } from "./grants.ts";
+import { LIFETIMES } from "./lifetimes.ts";
+import { policy } from "./policy.ts";
+import type { RefreshTokenFormat } from "./refresh-token-format.ts";
 
 /** What the engine is made from. */
 export interface EngineNeeds extends Storage {
-  config: Pick<Config, 'issuer' | 'locales'>;
-  fetch: Configuration['fetch'];
-  pages: Pick<Configuration, 'renderError'> & {
+  config: Pick<Config, "issuer" | "locales">;
+  fetch: Configuration["fetch"];
+  pages: Pick<Configuration, "renderError"> & {
     logoutSource: (ctx: KoaContextWithOIDC, form: string) => Promise<void>;
     postLogoutSuccessSource: (ctx: KoaContextWithOIDC) => Promise<void>;
   };
@@ -39,7 +39,7 @@ export interface EngineNeeds extends Storage {
  */
 export function createProvider(needs: EngineNeeds, jwks: JWKS): Provider {
   const { config, knex, seal } = needs;
-  const secure = config.issuer.startsWith('https:');
+  const secure = config.issuer.startsWith("https:");
   const provider = new Provider(config.issuer, {
     adapter: adapterFactory(needs),
     jwks,
@@ -51,31 +51,31 @@ export function createProvider(needs: EngineNeeds, jwks: JWKS): Provider {
       url: (_ctx, interaction) => `/interaction/${interaction.uid}`,
     },
 
-    responseTypes: ['code'],
+    responseTypes: ["code"],
     pkce: { required: () => true },
     allowOmittingSingleRegisteredRedirectUri: false,
-    clientAuthMethods: ['client_secret_basic', 'client_secret_post', 'private_key_jwt', 'none'],
+    clientAuthMethods: ["client_secret_basic", "client_secret_post", "private_key_jwt", "none"],
     assertJwtClientAuthClaimsAndHeader: assertClientAssertion,
     clientBasedCORS: (_ctx, origin, client) => corsOrigins(client).includes(origin),
     // A client that registered the refresh token grant gets refresh tokens. Without offline_access they end with
     // the session; the engine's rule, `expiresWithSession`, sees to that.
-    issueRefreshToken: async (_ctx, client) => client.grantTypeAllowed('refresh_token'),
+    issueRefreshToken: async (_ctx, client) => client.grantTypeAllowed("refresh_token"),
     rotateRefreshToken: true,
 
-    scopes: ['openid', 'offline_access'],
+    scopes: ["openid", "offline_access"],
     claims: { ...CLAIMS_BY_SCOPE, acr: null, sid: null, auth_time: null, iss: null },
     acrValues: [SINGLE_FACTOR],
     // The engine has one hook that sees every parameter of an authorization request, however it was sent.
     extraParams: { login_hint: assertShort },
     extraClientMetadata: {
-      properties: ['first_party', 'refresh_reuse_interval', 'cors_origins', 'internal_id'],
+      properties: ["first_party", "refresh_reuse_interval", "cors_origins", "internal_id"],
     },
     discovery: { ui_locales_supported: [...config.locales] },
 
     features: {
       devInteractions: { enabled: false },
       clientCredentials: { enabled: true },
-      dPoP: { enabled: true, nonceSecret: seal.derive('dpop-nonce') },
+      dPoP: { enabled: true, nonceSecret: seal.derive("dpop-nonce") },
       introspection: {
         enabled: true,
         allowedPolicy: isItsOwn,
@@ -98,13 +98,13 @@ export function createProvider(needs: EngineNeeds, jwks: JWKS): Provider {
     cookies: {
       keys: cookieKeys(seal),
       names: {
-        session: secure ? '__Host-lintel_session' : 'lintel_session',
+        session: secure ? "__Host-lintel_session" : "lintel_session",
         // These two are bound to a path, which the __Host- prefix does not allow.
-        interaction: secure ? '__Secure-lintel_interaction' : 'lintel_interaction',
-        resume: secure ? '__Secure-lintel_resume' : 'lintel_resume',
+        interaction: secure ? "__Secure-lintel_interaction" : "lintel_interaction",
+        resume: secure ? "__Secure-lintel_resume" : "lintel_resume",
       },
-      long: { httpOnly: true, sameSite: 'lax', signed: true, secure },
-      short: { httpOnly: true, sameSite: 'lax', signed: true, secure },
+      long: { httpOnly: true, sameSite: "lax", signed: true, secure },
+      short: { httpOnly: true, sameSite: "lax", signed: true, secure },
     },
     fetch: needs.fetch,
     fetchResponseBodyLimits: { jwks_uri: 262_144, sector_identifier_uri: 262_144 },
@@ -121,21 +121,21 @@ export function createProvider(needs: EngineNeeds, jwks: JWKS): Provider {
 
 /** Keys that sign the engine's cookies, and the outer app's too: the engine writes through both. */
 export function cookieKeys(seal: Seal): string[] {
-  return [seal.derive('cookies').toString('base64url')];
+  return [seal.derive("cookies").toString("base64url")];
 }
 
 /** How a code may travel: never in a fragment, where scripts and histories find it (ASVS 10.4.12). */
-const RESPONSE_MODES = ['query', 'form_post'];
+const RESPONSE_MODES = ["query", "form_post"];
 
 function limitResponseModes(provider: Provider): void {
   Object.assign(provider.Client.prototype, {
     responseModeAllowed: (mode: string, type: string) =>
-      type !== 'code' || RESPONSE_MODES.includes(mode),
+      type !== "code" || RESPONSE_MODES.includes(mode),
   });
   // The engine advertises a list of its own, which no option changes.
   provider.use(async (ctx: KoaContextWithOIDC, next) => {
     await next();
-    if (ctx.oidc?.route === 'discovery' && typeof ctx.body === 'object') {
+    if (ctx.oidc?.route === "discovery" && typeof ctx.body === "object") {
       Object.assign(ctx.body ?? {}, { response_modes_supported: RESPONSE_MODES });
     }
   });
@@ -186,12 +186,12 @@ async function assertClientAssertion(
   const skew = 15;
   const { aud, exp } = claims;
   if (aud !== ctx.oidc.issuer) {
-    throw new errors.InvalidClientAuth('aud must be the issuer identifier, as a string');
+    throw new errors.InvalidClientAuth("aud must be the issuer identifier, as a string");
   }
-  if (typeof exp !== 'number' || exp - Date.now() / 1000 > longest + skew) {
+  if (typeof exp !== "number" || exp - Date.now() / 1000 > longest + skew) {
     throw new errors.InvalidClientAuth(`exp must be at most ${longest} seconds ahead`);
   }
-  if ('crit' in header) throw new errors.InvalidClientAuth('crit is not supported');
+  if ("crit" in header) throw new errors.InvalidClientAuth("crit is not supported");
 }
 
 /** A client learns about, and ends, the tokens that were issued to it, and no others. */
@@ -210,6 +210,6 @@ async function assertShort(ctx: KoaContextWithOIDC): Promise<void> {
 }
 
 function corsOrigins(client: object): readonly string[] {
-  const origins: unknown = Reflect.get(client, 'cors_origins');
+  const origins: unknown = Reflect.get(client, "cors_origins");
   return Array.isArray(origins) ? origins : [];
 }

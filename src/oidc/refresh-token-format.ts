@@ -1,8 +1,8 @@
-import { createHmac, randomBytes } from 'node:crypto';
-import { equalBytes } from '../lib/secret.ts';
-import { formatUuid, parseUuid } from '../lib/uuid.ts';
+import { createHmac, randomBytes } from "node:crypto";
+import { equalBytes } from "../lib/secret.ts";
+import { formatUuid, parseUuid } from "../lib/uuid.ts";
 
-const PREFIX = 'rt_';
+const PREFIX = "rt_";
 const FAMILY_BYTES = 16;
 const COUNTER_BYTES = 4;
 const MAC_BYTES = 16;
@@ -34,14 +34,14 @@ export class RefreshTokenFormat {
   /** The token that a rotation of `token` answers with. */
   successor(token: string): string {
     const parts = this.read(token);
-    if (parts === undefined) throw new TypeError('only a refresh token has a successor');
+    if (parts === undefined) throw new TypeError("only a refresh token has a successor");
     return this.#write(parseUuid(parts.family), parts.counter + 1);
   }
 
   /** Takes a token apart; `undefined` when we did not make it. */
   read(token: string): RefreshTokenParts | undefined {
     if (!token.startsWith(PREFIX)) return undefined;
-    const bytes = Buffer.from(token.slice(PREFIX.length), 'base64url');
+    const bytes = Buffer.from(token.slice(PREFIX.length), "base64url");
     if (bytes.length !== FAMILY_BYTES + COUNTER_BYTES + MAC_BYTES) return undefined;
     const body = bytes.subarray(0, FAMILY_BYTES + COUNTER_BYTES);
     if (!equalBytes(bytes.subarray(body.length), this.#mac(body))) return undefined;
@@ -55,10 +55,10 @@ export class RefreshTokenFormat {
     const body = Buffer.alloc(FAMILY_BYTES + COUNTER_BYTES);
     family.copy(body);
     body.writeUInt32BE(counter, FAMILY_BYTES);
-    return PREFIX + Buffer.concat([body, this.#mac(body)]).toString('base64url');
+    return PREFIX + Buffer.concat([body, this.#mac(body)]).toString("base64url");
   }
 
   #mac(body: Buffer): Buffer {
-    return createHmac('sha256', this.#key).update(body).digest().subarray(0, MAC_BYTES);
+    return createHmac("sha256", this.#key).update(body).digest().subarray(0, MAC_BYTES);
   }
 }

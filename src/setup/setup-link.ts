@@ -35,8 +35,7 @@ export function issueSetupLink(
 ): Promise<string> {
   return db.transaction(async (trx) => {
     await takeLock(trx);
-    if (!(await needsSetup(trx)))
-      throw errors.setupComplete();
+    if (!(await needsSetup(trx))) throw errors.setupComplete();
     const token = newSecret("setup");
     await OneTimeToken.query(trx)
       .patch({ revokedAt: now })

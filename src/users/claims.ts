@@ -1,7 +1,7 @@
-import type { TransactionOrKnex } from 'objection';
-import type { AccountClaims } from 'oidc-provider';
-import { isUuid } from '../lib/uuid.ts';
-import { User } from '../models/user.ts';
+import type { TransactionOrKnex } from "objection";
+import type { AccountClaims } from "oidc-provider";
+import { isUuid } from "../lib/uuid.ts";
+import { User } from "../models/user.ts";
 
 /** The user of a subject identifier with everything claims are made of. */
 export async function findUserWithClaims(
@@ -9,7 +9,7 @@ export async function findUserWithClaims(
   sub: string,
 ): Promise<User | undefined> {
   if (!isUuid(sub)) return undefined;
-  return User.query(db).findById(sub).withGraphJoined('[emails, profile]');
+  return User.query(db).findById(sub).withGraphJoined("[emails, profile]");
 }
 
 /** Everything we could say about a user (OIDC Core §5.1); the engine releases what scopes and consent allow. */
@@ -44,6 +44,6 @@ export function claimsOf(user: User): AccountClaims {
 }
 
 function fullName(user: User): string | undefined {
-  const name = [user.profile?.givenName, user.profile?.familyName].filter(Boolean).join(' ');
-  return name === '' ? undefined : name;
+  const name = [user.profile?.givenName, user.profile?.familyName].filter(Boolean).join(" ");
+  return name === "" ? undefined : name;
 }

@@ -201,7 +201,6 @@ function readNames({ username, displayName }: NewUser): {
 function explain(error: unknown): unknown {
   if (!(error instanceof UniqueViolationError)) return error;
   if (error.constraint === "user_emails_verified_uq") return errors.emailTaken();
-  if (error.constraint === "users_username_uq")
-    return errors.usernameTaken();
+  if (error.constraint === "users_username_uq") return errors.usernameTaken();
   return error;
 }

@@ -3,7 +3,11 @@ import { setTimeout as delay } from "node:timers/promises";
 
 import type { Knex } from "knex";
 
-import { DEFAULT_RETENTION, dropExpiredPartitions, ensurePartitions } from "../../src/database/partitions.ts";
+import {
+  DEFAULT_RETENTION,
+  dropExpiredPartitions,
+  ensurePartitions,
+} from "../../src/database/partitions.ts";
 import { testDatabase } from "../support/database.ts";
 import type { TestDatabase } from "../support/database.ts";
 
@@ -99,18 +103,23 @@ describe("partitions", function () {
 
   it("are dropped when the time to keep them after their end is over", async () => {
     await ensurePartitions(knex, NOW, 1);
-    assert.deepEqual(await dropExpiredPartitions(knex, new Date("2030-12-31T01:59:59Z"), RETENTION), []);
+    assert.deepEqual(
+      await dropExpiredPartitions(knex, new Date("2030-12-31T01:59:59Z"), RETENTION),
+      [],
+    );
 
-    assert.deepEqual(await dropExpiredPartitions(knex, new Date("2031-01-01T01:59:59Z"), RETENTION), [
-      "oauth_authorizations_p20301230",
-      "oidc_artifacts_p20301230",
-    ]);
-    assert.deepEqual(await dropExpiredPartitions(knex, new Date("2031-01-01T02:00:00Z"), RETENTION), [
-      "oidc_artifacts_p20301231",
-    ]);
-    assert.deepEqual(await dropExpiredPartitions(knex, new Date("2031-01-02T00:00:00Z"), RETENTION), [
-      "oauth_authorizations_p20301231",
-    ]);
+    assert.deepEqual(
+      await dropExpiredPartitions(knex, new Date("2031-01-01T01:59:59Z"), RETENTION),
+      ["oauth_authorizations_p20301230", "oidc_artifacts_p20301230"],
+    );
+    assert.deepEqual(
+      await dropExpiredPartitions(knex, new Date("2031-01-01T02:00:00Z"), RETENTION),
+      ["oidc_artifacts_p20301231"],
+    );
+    assert.deepEqual(
+      await dropExpiredPartitions(knex, new Date("2031-01-02T00:00:00Z"), RETENTION),
+      ["oauth_authorizations_p20301231"],
+    );
     assert.deepEqual(await attached("oidc_artifacts"), ["oidc_artifacts_p20310101"]);
     assert.equal((await attached("audit_events")).length, 3);
 
@@ -131,14 +140,20 @@ describe("partitions", function () {
     await delay(200);
     assert.deepEqual(await knex("oidc_artifacts").select(), []);
     await knex("oidc_artifacts").insert({ id: 1, expires_at: "2031-01-01T12:00:00Z" });
-    assert.deepEqual(await dropExpiredPartitions(knex, later, RETENTION), [], "one process at a time");
+    assert.deepEqual(
+      await dropExpiredPartitions(knex, later, RETENTION),
+      [],
+      "one process at a time",
+    );
 
     await knex.raw(
       "SELECT pg_cancel_backend(pid) FROM pg_stat_activity WHERE query LIKE 'ALTER TABLE%DETACH%' AND state = 'active'",
     );
     await assert.rejects(drop, { code: "57014" });
     await request.commit();
-    assert.ok((await dropExpiredPartitions(knex, later, RETENTION)).includes("oidc_artifacts_p20301230"));
+    assert.ok(
+      (await dropExpiredPartitions(knex, later, RETENTION)).includes("oidc_artifacts_p20301230"),
+    );
     assert.deepEqual(await attached("oidc_artifacts"), ["oidc_artifacts_p20310102"]);
   });
 

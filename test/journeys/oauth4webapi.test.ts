@@ -1,35 +1,37 @@
-import assert from 'node:assert/strict';
-import { exportJWK } from 'jose';
-import * as oauth from 'oauth4webapi';
-import { aClient, aServer, aUser, PASSWORD, type TestServer } from '../support/server.ts';
-import { Visitor } from '../support/visitor.ts';
+import assert from "node:assert/strict";
+import { exportJWK } from "jose";
+import * as oauth from "oauth4webapi";
+import { aClient, aServer, aUser, PASSWORD, type TestServer } from "../support/server.ts";
+import { Visitor } from "../support/visitor.ts";
 
 const insecure = { [oauth.allowInsecureRequests]: true };
 
 /** Another library than the demo's, on the strictest path: pushed request, private_key_jwt, DPoP, all checked. */
-describe('journey: a relying party on oauth4webapi', () => {
+describe("journey: a relying party on oauth4webapi", () => {
   let server: TestServer;
   before(async () => {
     server = await aServer();
   });
   after(() => server.stop());
 
-  it('signs in with PAR, private_key_jwt and DPoP, refreshes, introspects and revokes', async () => {
+  it("signs in with PAR, private_key_jwt and DPoP, refreshes, introspects and revokes", async () => {
     const issuer = new URL(server.issuer);
     const as = await oauth.processDiscoveryResponse(
       issuer,
       await oauth.discoveryRequest(issuer, insecure),
     );
-    const pair = await oauth.generateKeyPair('ES256');
+    const pair = await oauth.generateKeyPair("ES256");
     const { clientId, redirectUri } = await aClient(server, {
-      token_endpoint_auth_method: 'private_key_jwt',
-      jwks: { keys: [{ ...(await exportJWK(pair.publicKey)), alg: 'ES256', kid: 'k1', use: 'sig' }] },
+      token_endpoint_auth_method: "private_key_jwt",
+      jwks: {
+        keys: [{ ...(await exportJWK(pair.publicKey)), alg: "ES256", kid: "k1", use: "sig" }],
+      },
       dpop_bound_access_tokens: true,
       require_pushed_authorization_requests: true,
     });
-    const client: oauth.Client = { client_id: clientId, id_token_signed_response_alg: 'ES256' };
-    const authentication = oauth.PrivateKeyJwt({ key: pair.privateKey, kid: 'k1' });
-    const proof = oauth.DPoP(client, await oauth.generateKeyPair('ES256'));
+    const client: oauth.Client = { client_id: clientId, id_token_signed_response_alg: "ES256" };
+    const authentication = oauth.PrivateKeyJwt({ key: pair.privateKey, kid: "k1" });
+    const proof = oauth.DPoP(client, await oauth.generateKeyPair("ES256"));
 
     const codeVerifier = oauth.generateRandomCodeVerifier();
     const [state, nonce] = [oauth.generateRandomState(), oauth.generateRandomNonce()];
@@ -42,11 +44,11 @@ describe('journey: a relying party on oauth4webapi', () => {
         authentication,
         new URLSearchParams({
           redirect_uri: redirectUri,
-          response_type: 'code',
-          scope: 'openid email offline_access',
-          prompt: 'consent',
+          response_type: "code",
+          scope: "openid email offline_access",
+          prompt: "consent",
           code_challenge: await oauth.calculatePKCECodeChallenge(codeVerifier),
-          code_challenge_method: 'S256',
+          code_challenge_method: "S256",
           state,
           nonce,
         }),
@@ -63,7 +65,7 @@ describe('journey: a relying party on oauth4webapi', () => {
     await goOn();
     await visitor.submit({ username: user.email, password: PASSWORD });
     await goOn();
-    await visitor.submit({ decision: 'allow', scope: ['email', 'offline_access'] });
+    await visitor.submit({ decision: "allow", scope: ["email", "offline_access"] });
     await goOn();
 
     const callback = oauth.validateAuthResponse(
@@ -86,19 +88,16 @@ describe('journey: a relying party on oauth4webapi', () => {
       expectedNonce: nonce,
       requireIdToken: true,
     });
-    assert.equal(tokens.token_type, 'dpop');
+    assert.equal(tokens.token_type, "dpop");
     assert.equal(oauth.getValidatedIdTokenClaims(tokens)?.sub, user.id);
 
     const refreshed = await oauth.processRefreshTokenResponse(
       as,
       client,
-      await oauth.refreshTokenGrantRequest(
-        as,
-        client,
-        authentication,
-        tokens.refresh_token ?? '',
-        { DPoP: proof, ...insecure },
-      ),
+      await oauth.refreshTokenGrantRequest(as, client, authentication, tokens.refresh_token ?? "", {
+        DPoP: proof,
+        ...insecure,
+      }),
     );
     const userinfo = await oauth.processUserInfoResponse(
       as,
@@ -112,7 +111,13 @@ describe('journey: a relying party on oauth4webapi', () => {
       oauth.processIntrospectionResponse(
         as,
         client,
-        await oauth.introspectionRequest(as, client, authentication, refreshed.access_token, insecure),
+        await oauth.introspectionRequest(
+          as,
+          client,
+          authentication,
+          refreshed.access_token,
+          insecure,
+        ),
       );
     assert.equal((await introspect()).active, true);
     await oauth.processRevocationResponse(
@@ -120,7 +125,7 @@ describe('journey: a relying party on oauth4webapi', () => {
         as,
         client,
         authentication,
-        refreshed.refresh_token ?? '',
+        refreshed.refresh_token ?? "",
         insecure,
       ),
     );

@@ -1,18 +1,18 @@
-import { randomBytes } from 'node:crypto';
-import { once } from 'node:events';
-import { mkdtempSync, rmSync } from 'node:fs';
-import { createServer } from 'node:net';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
-import { Writable } from 'node:stream';
-import { createPasswords } from '../../src/authn/password.ts';
-import { createHashQueue } from '../../src/authn/hash-queue.ts';
-import { createClient } from '../../src/clients/clients.ts';
-import { readConfig } from '../../src/config.ts';
-import { start, type Running } from '../../src/main.ts';
-import { createLogger } from '../../src/lib/log.ts';
-import { createUser } from '../../src/users/users.ts';
-import { testDatabase, type TestDatabase } from './database.ts';
+import { randomBytes } from "node:crypto";
+import { once } from "node:events";
+import { mkdtempSync, rmSync } from "node:fs";
+import { createServer } from "node:net";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { Writable } from "node:stream";
+import { createPasswords } from "../../src/authn/password.ts";
+import { createHashQueue } from "../../src/authn/hash-queue.ts";
+import { createClient } from "../../src/clients/clients.ts";
+import { readConfig } from "../../src/config.ts";
+import { start, type Running } from "../../src/main.ts";
+import { createLogger } from "../../src/lib/log.ts";
+import { createUser } from "../../src/users/users.ts";
+import { testDatabase, type TestDatabase } from "./database.ts";
 
 /** A Lintel of a test's own: the real server on a free port, over a database of its own. */
 export interface TestServer extends Running {
@@ -25,27 +25,27 @@ export interface TestServer extends Running {
   another(): Promise<{ origin: string; running: Running }>;
 }
 
-export const PASSWORD = 'correct horse battery staple';
-const ENCRYPTION_KEY = randomBytes(32).toString('base64');
+export const PASSWORD = "correct horse battery staple";
+const ENCRYPTION_KEY = randomBytes(32).toString("base64");
 
 /** A port that was free a moment ago. */
 export async function freePort(): Promise<number> {
   const server = createServer();
-  server.listen(0, '127.0.0.1');
-  await once(server, 'listening');
+  server.listen(0, "127.0.0.1");
+  await once(server, "listening");
   const address = server.address();
   server.close();
-  await once(server, 'close');
-  return typeof address === 'object' && address !== null ? address.port : 0;
+  await once(server, "close");
+  return typeof address === "object" && address !== null ? address.port : 0;
 }
 
 /** Starts a server; `settings` are environment variables on top of the usual ones. */
 export async function aServer(settings: Record<string, string> = {}): Promise<TestServer> {
   const database = await testDatabase();
-  const dataDir = mkdtempSync(join(tmpdir(), 'lintel-test-data-'));
+  const dataDir = mkdtempSync(join(tmpdir(), "lintel-test-data-"));
   const lines: string[] = [];
   const log = createLogger({
-    level: 'debug',
+    level: "debug",
     destination: new Writable({
       write(chunk: Buffer, _encoding, done) {
         lines.push(chunk.toString());
@@ -70,7 +70,7 @@ export async function aServer(settings: Record<string, string> = {}): Promise<Te
     issuer: config.issuer,
     demoOrigin: `http://localhost:${demoPort}`,
     database,
-    logged: () => lines.join(''),
+    logged: () => lines.join(""),
     async another() {
       const otherPort = await freePort();
       const other = await start(
@@ -98,11 +98,11 @@ let passwordHash: Promise<string> | undefined;
 
 /** A user with a verified address and {@link PASSWORD}. */
 export async function aUser(
-  { database }: Pick<TestServer, 'database'>,
+  { database }: Pick<TestServer, "database">,
   options: { email?: string; displayName?: string } = {},
 ): Promise<{ id: string; email: string }> {
   passwordHash ??= createPasswords(createHashQueue()).hash(PASSWORD);
-  const email = options.email ?? `ada-${randomBytes(4).toString('hex')}@example.com`;
+  const email = options.email ?? `ada-${randomBytes(4).toString("hex")}@example.com`;
   const hash = await passwordHash;
   const user = await database.knex.transaction((trx) =>
     createUser(
@@ -110,9 +110,9 @@ export async function aUser(
       {
         email,
         verified: true,
-        displayName: options.displayName ?? 'Ada Lovelace',
+        displayName: options.displayName ?? "Ada Lovelace",
         passwordHash: hash,
-        via: 'admin',
+        via: "admin",
       },
       new Date(),
     ),
@@ -122,19 +122,19 @@ export async function aUser(
 
 /** A registered client; `metadata` is on top of a confidential web client with refresh tokens. */
 export async function aClient(
-  { database }: Pick<TestServer, 'database'>,
+  { database }: Pick<TestServer, "database">,
   metadata: Record<string, unknown> = {},
 ): Promise<{ clientId: string; clientSecret: string; redirectUri: string }> {
-  const redirectUri = 'https://rp.example/callback';
+  const redirectUri = "https://rp.example/callback";
   const { client, secret } = await database.knex.transaction((trx) =>
     createClient(
       trx,
       {
         metadata: {
-          client_name: 'Acme Photos',
+          client_name: "Acme Photos",
           redirect_uris: [redirectUri],
-          post_logout_redirect_uris: ['https://rp.example/'],
-          grant_types: ['authorization_code', 'refresh_token'],
+          post_logout_redirect_uris: ["https://rp.example/"],
+          grant_types: ["authorization_code", "refresh_token"],
           ...metadata,
         },
       },
@@ -143,7 +143,7 @@ export async function aClient(
   );
   return {
     clientId: client.clientId,
-    clientSecret: secret ?? '',
+    clientSecret: secret ?? "",
     redirectUri: client.redirectUris[0] ?? redirectUri,
   };
 }

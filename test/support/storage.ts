@@ -1,13 +1,13 @@
-import { randomBytes } from 'node:crypto';
-import { openSeal } from '../../src/keys/seal.ts';
-import { uuidv7 } from '../../src/lib/uuid.ts';
-import { OAuthClient } from '../../src/models/oauth-client.ts';
-import { OAuthGrant } from '../../src/models/oauth-grant.ts';
-import { User } from '../../src/models/user.ts';
-import type { Storage } from '../../src/oidc/adapter/index.ts';
-import { ClientCache } from '../../src/oidc/client-cache.ts';
-import { RefreshTokenFormat } from '../../src/oidc/refresh-token-format.ts';
-import { testDatabase } from './database.ts';
+import { randomBytes } from "node:crypto";
+import { openSeal } from "../../src/keys/seal.ts";
+import { uuidv7 } from "../../src/lib/uuid.ts";
+import { OAuthClient } from "../../src/models/oauth-client.ts";
+import { OAuthGrant } from "../../src/models/oauth-grant.ts";
+import { User } from "../../src/models/user.ts";
+import type { Storage } from "../../src/oidc/adapter/index.ts";
+import { ClientCache } from "../../src/oidc/client-cache.ts";
+import { RefreshTokenFormat } from "../../src/oidc/refresh-token-format.ts";
+import { testDatabase } from "./database.ts";
 
 export interface TestStorage extends Storage {
   close(): Promise<void>;
@@ -21,27 +21,27 @@ export async function aStorage(): Promise<TestStorage> {
     knex: database.knex,
     seal,
     clientCache: new ClientCache(database.knex),
-    refreshTokenFormat: new RefreshTokenFormat(seal.derive('refresh-token')),
+    refreshTokenFormat: new RefreshTokenFormat(seal.derive("refresh-token")),
     close: () => database.drop(),
   };
 }
 
 /** A grant of a new user at a new client; `clientId` is the client's public identifier. */
 export async function aGrant(
-  storage: Pick<Storage, 'knex'>,
+  storage: Pick<Storage, "knex">,
 ): Promise<{ id: string; userId: string; clientId: string }> {
-  const user = await User.query(storage.knex).insertAndFetch({ createdVia: 'admin' });
+  const user = await User.query(storage.knex).insertAndFetch({ createdVia: "admin" });
   const clientId = uuidv7();
   await OAuthClient.query(storage.knex).insert({
     clientId,
-    name: 'Acme Photos',
-    redirectUris: ['https://rp.example/cb'],
+    name: "Acme Photos",
+    redirectUris: ["https://rp.example/cb"],
   });
   const grant = { id: uuidv7(), userId: user.id, clientId };
   await OAuthGrant.save(storage.knex, {
     ...grant,
     sessionUid: null,
-    payload: { clientId, openid: { scope: 'openid' } },
+    payload: { clientId, openid: { scope: "openid" } },
     expiresAt: new Date(Date.now() + 86_400_000),
   });
   return grant;

@@ -2,9 +2,9 @@
 export class Visitor {
   readonly #cookies = new Map<string, string>();
   /** Where it is now. */
-  url = '';
+  url = "";
   /** The page it sees. */
-  html = '';
+  html = "";
   status = 0;
   /** Where the answer wants it to go, when it does not go there by itself. */
   location: string | undefined;
@@ -16,19 +16,19 @@ export class Visitor {
   }
 
   async open(url: string): Promise<this> {
-    return this.#go(url, { method: 'GET' });
+    return this.#go(url, { method: "GET" });
   }
 
   /** Sends a form to `action`, by default the address of the page itself. */
-  async submit(fields: Record<string, string | string[]>, action = ''): Promise<this> {
+  async submit(fields: Record<string, string | string[]>, action = ""): Promise<this> {
     const body = new URLSearchParams();
     for (const [name, values] of Object.entries(fields))
       for (const value of [values].flat()) body.append(name, value);
     const target = new URL(action || this.url, this.url);
     return this.#go(target.href, {
-      method: 'POST',
+      method: "POST",
       body,
-      headers: { origin: target.origin, 'sec-fetch-site': 'same-origin' },
+      headers: { origin: target.origin, "sec-fetch-site": "same-origin" },
     });
   }
 
@@ -41,21 +41,21 @@ export class Visitor {
     const { host, pathname } = new URL(url);
     const cookies = [...this.#cookies]
       .filter(([key]) => {
-        const [cookieHost, path = '/'] = key.split(' ');
+        const [cookieHost, path = "/"] = key.split(" ");
         return cookieHost === host && pathname.startsWith(path);
       })
-      .map(([key, value]) => `${key.split(' ')[2]}=${value}`);
+      .map(([key, value]) => `${key.split(" ")[2]}=${value}`);
     const response = await fetch(url, {
       ...init,
-      redirect: 'manual',
-      headers: { accept: 'text/html', cookie: cookies.join('; '), ...init.headers },
+      redirect: "manual",
+      headers: { accept: "text/html", cookie: cookies.join("; "), ...init.headers },
     });
     for (const line of response.headers.getSetCookie()) this.#keep(host, line);
-    const location = response.headers.get('location');
+    const location = response.headers.get("location");
     const next = location === null ? undefined : new URL(location, url);
-    if (this.#follows && next?.hostname === 'localhost') {
+    if (this.#follows && next?.hostname === "localhost") {
       await response.body?.cancel();
-      return this.#go(next.href, { method: 'GET' });
+      return this.#go(next.href, { method: "GET" });
     }
     this.url = url;
     this.location = next?.href;
@@ -65,10 +65,11 @@ export class Visitor {
   }
 
   #keep(host: string, line: string): void {
-    const [pair = '', ...attributes] = line.split(/;\s*/);
-    const [name = '', value = ''] = pair.split(/=(.*)/s);
-    const path = attributes.find((attribute) => /^path=/i.test(attribute))?.slice(5) ?? '/';
-    const isGone = value === '' || attributes.some((a) => /^expires=Thu, 01 Jan 1970|^max-age=0/i.test(a));
+    const [pair = "", ...attributes] = line.split(/;\s*/);
+    const [name = "", value = ""] = pair.split(/=(.*)/s);
+    const path = attributes.find((attribute) => /^path=/i.test(attribute))?.slice(5) ?? "/";
+    const isGone =
+      value === "" || attributes.some((a) => /^expires=Thu, 01 Jan 1970|^max-age=0/i.test(a));
     const key = `${host} ${path} ${name}`;
     if (isGone) this.#cookies.delete(key);
     else this.#cookies.set(key, value);

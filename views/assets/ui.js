@@ -55,7 +55,9 @@ addEventListener("keydown", (event) => {
 for (const button of all("[data-copy]")) {
   button.hidden = false;
   button.addEventListener("click", async () => {
-    await navigator.clipboard.writeText(document.getElementById(button.dataset.copy).textContent.trim());
+    await navigator.clipboard.writeText(
+      document.getElementById(button.dataset.copy).textContent.trim(),
+    );
     document.getElementById("live").textContent = button.dataset.done;
   });
 }

@@ -1,12 +1,12 @@
-import type { Knex } from 'knex';
-import { errors, type AdapterPayload } from 'oidc-provider';
-import { reader, writer } from '../../database/transaction.ts';
-import { sha256 } from '../../lib/secret.ts';
-import { OidcArtifact, type ArtifactModel } from '../../models/oidc-artifact.ts';
-import type { GrantRevocation } from './grant-revocation.ts';
-import { ModelAdapter } from './model-adapter.ts';
-import { expiry, restore, strip } from './payload.ts';
-import type { Prefetch } from './prefetch.ts';
+import type { Knex } from "knex";
+import { errors, type AdapterPayload } from "oidc-provider";
+import { reader, writer } from "../../database/transaction.ts";
+import { sha256 } from "../../lib/secret.ts";
+import { OidcArtifact, type ArtifactModel } from "../../models/oidc-artifact.ts";
+import type { GrantRevocation } from "./grant-revocation.ts";
+import { ModelAdapter } from "./model-adapter.ts";
+import { expiry, restore, strip } from "./payload.ts";
+import type { Prefetch } from "./prefetch.ts";
 
 /** AccessToken, ClientCredentials and PushedAuthorizationRequest: rows of `oidc_artifacts`. */
 export class ArtifactAdapter extends ModelAdapter {
@@ -29,7 +29,7 @@ export class ArtifactAdapter extends ModelAdapter {
       model: this.#model,
       expiresAt: expiry(payload, expiresIn),
       grantId: payload.grantId ?? null,
-      payload: strip(payload, 'grantId'),
+      payload: strip(payload, "grantId"),
     });
   }
 
@@ -51,7 +51,7 @@ export class ArtifactAdapter extends ModelAdapter {
   override async consume(id: string): Promise<void> {
     const db = await writer(this.#knex);
     if (!(await OidcArtifact.consume(db, this.#model, sha256(id), new Date()))) {
-      throw new errors.InvalidRequestUri('request_uri was already used');
+      throw new errors.InvalidRequestUri("request_uri was already used");
     }
   }
 

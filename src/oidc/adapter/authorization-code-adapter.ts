@@ -1,12 +1,12 @@
-import type { Knex } from 'knex';
-import { errors, type AdapterPayload } from 'oidc-provider';
-import { reader, writer } from '../../database/transaction.ts';
-import { sha256 } from '../../lib/secret.ts';
-import { OAuthAuthorization } from '../../models/oauth-authorization.ts';
-import type { GrantRevocation } from './grant-revocation.ts';
-import { ModelAdapter } from './model-adapter.ts';
-import { expiry, restore, strip } from './payload.ts';
-import type { Prefetch } from './prefetch.ts';
+import type { Knex } from "knex";
+import { errors, type AdapterPayload } from "oidc-provider";
+import { reader, writer } from "../../database/transaction.ts";
+import { sha256 } from "../../lib/secret.ts";
+import { OAuthAuthorization } from "../../models/oauth-authorization.ts";
+import type { GrantRevocation } from "./grant-revocation.ts";
+import { ModelAdapter } from "./model-adapter.ts";
+import { expiry, restore, strip } from "./payload.ts";
+import type { Prefetch } from "./prefetch.ts";
 
 /** AuthorizationCode: rows of `oauth_authorizations`. */
 export class AuthorizationCodeAdapter extends ModelAdapter {
@@ -24,7 +24,7 @@ export class AuthorizationCodeAdapter extends ModelAdapter {
   async upsert(id: string, payload: AdapterPayload, expiresIn?: number): Promise<void> {
     const { accountId, grantId, redirectUri } = payload;
     if (accountId === undefined || grantId === undefined || redirectUri === undefined) {
-      throw new TypeError('a code has a user, a grant and a redirect URI');
+      throw new TypeError("a code has a user, a grant and a redirect URI");
     }
     await OAuthAuthorization.add(await writer(this.#knex), {
       codeHash: sha256(id),
@@ -34,7 +34,7 @@ export class AuthorizationCodeAdapter extends ModelAdapter {
       sessionUid: payload.sessionUid ?? null,
       redirectUri,
       scope: payload.scope ?? null,
-      payload: strip(payload, 'accountId', 'grantId', 'redirectUri', 'scope', 'sessionUid'),
+      payload: strip(payload, "accountId", "grantId", "redirectUri", "scope", "sessionUid"),
     });
   }
 
@@ -44,7 +44,7 @@ export class AuthorizationCodeAdapter extends ModelAdapter {
     const sessionUid = row.bound_session_uid ?? undefined;
     this.#prefetch.remember(row, sessionUid);
     return restore(row.payload, {
-      kind: 'AuthorizationCode',
+      kind: "AuthorizationCode",
       jti: id,
       expiresAt: row.expires_at,
       consumedAt: row.consumed_at,
@@ -67,7 +67,7 @@ export class AuthorizationCodeAdapter extends ModelAdapter {
     if (await OAuthAuthorization.consume(db, codeHash, now)) return;
     const row = await OAuthAuthorization.find(db, codeHash, now);
     if (row?.grant_id) await this.#revocation.revoke(row.grant_id);
-    throw new errors.InvalidGrant('authorization code already consumed');
+    throw new errors.InvalidGrant("authorization code already consumed");
   }
 
   async destroy(id: string): Promise<void> {

@@ -1,6 +1,6 @@
-import type { AdapterPayload } from 'oidc-provider';
-import type { ClientCache } from '../client-cache.ts';
-import { ModelAdapter } from './model-adapter.ts';
+import type { AdapterPayload } from "oidc-provider";
+import type { ClientCache } from "../client-cache.ts";
+import { ModelAdapter } from "./model-adapter.ts";
 
 /** Client: rows of `oauth_clients`, read through a cache. Clients are written by `clients/`, never by the engine. */
 export class ClientAdapter extends ModelAdapter {
@@ -16,10 +16,10 @@ export class ClientAdapter extends ModelAdapter {
   }
 
   async upsert(): Promise<void> {
-    throw new Error('the engine registers no clients: dynamic registration is off');
+    throw new Error("the engine registers no clients: dynamic registration is off");
   }
 
   async destroy(): Promise<void> {
-    throw new Error('the engine deletes no clients: registration management is off');
+    throw new Error("the engine deletes no clients: registration management is off");
   }
 }

@@ -1,12 +1,12 @@
-import type { Knex } from 'knex';
-import { Provider, type AdapterPayload } from 'oidc-provider';
-import { reader, writer } from '../../database/transaction.ts';
-import { isUuid } from '../../lib/uuid.ts';
-import { OAuthGrant } from '../../models/oauth-grant.ts';
-import type { GrantRevocation } from './grant-revocation.ts';
-import { ModelAdapter } from './model-adapter.ts';
-import { expiry, restore, strip } from './payload.ts';
-import type { Prefetch } from './prefetch.ts';
+import type { Knex } from "knex";
+import { Provider, type AdapterPayload } from "oidc-provider";
+import { reader, writer } from "../../database/transaction.ts";
+import { isUuid } from "../../lib/uuid.ts";
+import { OAuthGrant } from "../../models/oauth-grant.ts";
+import type { GrantRevocation } from "./grant-revocation.ts";
+import { ModelAdapter } from "./model-adapter.ts";
+import { expiry, restore, strip } from "./payload.ts";
+import type { Prefetch } from "./prefetch.ts";
 
 /** Grant: rows of `oauth_grants`. A grant's id is not a bearer value. */
 export class GrantAdapter extends ModelAdapter {
@@ -24,7 +24,7 @@ export class GrantAdapter extends ModelAdapter {
   async upsert(id: string, payload: AdapterPayload, expiresIn?: number): Promise<void> {
     const { accountId, clientId } = payload;
     if (accountId === undefined || clientId === undefined || !isUuid(id)) {
-      throw new TypeError('a grant has a UUID, a user and a client');
+      throw new TypeError("a grant has a UUID, a user and a client");
     }
     await OAuthGrant.save(await writer(this.#knex), {
       id,
@@ -32,18 +32,18 @@ export class GrantAdapter extends ModelAdapter {
       clientId,
       sessionUid: Provider.ctx?.oidc.session?.uid ?? null,
       expiresAt: expiry(payload, expiresIn),
-      payload: strip(payload, 'accountId'),
+      payload: strip(payload, "accountId"),
     });
   }
 
   async find(id: string): Promise<AdapterPayload | undefined> {
-    const known = this.#prefetch.take('Grant', id);
+    const known = this.#prefetch.take("Grant", id);
     if (known !== undefined) return known.payload;
     if (!isUuid(id)) return undefined;
-    const row = await OAuthGrant.query(reader(this.#knex)).findById(id).whereNull('revokedAt');
+    const row = await OAuthGrant.query(reader(this.#knex)).findById(id).whereNull("revokedAt");
     if (row === undefined) return undefined;
     return restore(row.payload, {
-      kind: 'Grant',
+      kind: "Grant",
       jti: id,
       expiresAt: row.expiresAt,
       accountId: row.userId,

@@ -1,14 +1,14 @@
-import type { Knex } from 'knex';
-import { Provider } from 'oidc-provider';
-import { writer } from '../../database/transaction.ts';
-import { isUuid } from '../../lib/uuid.ts';
-import { OAuthGrant } from '../../models/oauth-grant.ts';
+import type { Knex } from "knex";
+import { Provider } from "oidc-provider";
+import { writer } from "../../database/transaction.ts";
+import { isUuid } from "../../lib/uuid.ts";
+import { OAuthGrant } from "../../models/oauth-grant.ts";
 
 /** What was asked about one grant in one request. */
 interface Asked {
   /** The writes so far, one after the other: a transaction runs one statement at a time. */
   writes: Promise<void>;
-  readonly done: Set<'void' | 'revoke'>;
+  readonly done: Set<"void" | "revoke">;
 }
 
 /**
@@ -25,21 +25,21 @@ export class GrantRevocation {
   }
 
   voidTokens(grantId: string): Promise<void> {
-    return this.#once(grantId, 'void', async () =>
+    return this.#once(grantId, "void", async () =>
       OAuthGrant.voidTokens(await writer(this.#knex), grantId),
     );
   }
 
   revoke(grantId: string): Promise<void> {
-    return this.#once(grantId, 'revoke', async () => {
+    return this.#once(grantId, "revoke", async () => {
       const revoked = await OAuthGrant.revoke(await writer(this.#knex), grantId);
       if (revoked !== undefined && Provider.ctx !== undefined) {
-        Provider.ctx.state['revokedGrant'] = revoked;
+        Provider.ctx.state["revokedGrant"] = revoked;
       }
     });
   }
 
-  #once(grantId: string, kind: 'void' | 'revoke', write: () => Promise<void>): Promise<void> {
+  #once(grantId: string, kind: "void" | "revoke", write: () => Promise<void>): Promise<void> {
     if (!isUuid(grantId)) return Promise.resolve();
     const request: object | undefined = Provider.ctx;
     if (request === undefined) return write();

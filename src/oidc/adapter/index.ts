@@ -1,18 +1,18 @@
-import type { Knex } from 'knex';
-import type { Adapter } from 'oidc-provider';
-import type { Seal } from '../../keys/seal.ts';
-import type { ClientCache } from '../client-cache.ts';
-import type { RefreshTokenFormat } from '../refresh-token-format.ts';
-import { ArtifactAdapter } from './artifact-adapter.ts';
-import { AuthorizationCodeAdapter } from './authorization-code-adapter.ts';
-import { ClientAdapter } from './client-adapter.ts';
-import { GrantAdapter } from './grant-adapter.ts';
-import { GrantRevocation } from './grant-revocation.ts';
-import { InteractionAdapter } from './interaction-adapter.ts';
-import { Prefetch } from './prefetch.ts';
-import { RefreshTokenAdapter } from './refresh-token-adapter.ts';
-import { ReplayAdapter } from './replay-adapter.ts';
-import { SessionAdapter } from './session-adapter.ts';
+import type { Knex } from "knex";
+import type { Adapter } from "oidc-provider";
+import type { Seal } from "../../keys/seal.ts";
+import type { ClientCache } from "../client-cache.ts";
+import type { RefreshTokenFormat } from "../refresh-token-format.ts";
+import { ArtifactAdapter } from "./artifact-adapter.ts";
+import { AuthorizationCodeAdapter } from "./authorization-code-adapter.ts";
+import { ClientAdapter } from "./client-adapter.ts";
+import { GrantAdapter } from "./grant-adapter.ts";
+import { GrantRevocation } from "./grant-revocation.ts";
+import { InteractionAdapter } from "./interaction-adapter.ts";
+import { Prefetch } from "./prefetch.ts";
+import { RefreshTokenAdapter } from "./refresh-token-adapter.ts";
+import { ReplayAdapter } from "./replay-adapter.ts";
+import { SessionAdapter } from "./session-adapter.ts";
 
 /** What the adapters of one engine share. */
 export interface Storage {
@@ -29,23 +29,23 @@ export function adapterFactory(storage: Storage): (model: string) => Adapter {
   const revocation = new GrantRevocation(knex);
   return (model) => {
     switch (model) {
-      case 'AccessToken':
-      case 'ClientCredentials':
-      case 'PushedAuthorizationRequest':
+      case "AccessToken":
+      case "ClientCredentials":
+      case "PushedAuthorizationRequest":
         return new ArtifactAdapter(model, knex, prefetch, revocation);
-      case 'AuthorizationCode':
+      case "AuthorizationCode":
         return new AuthorizationCodeAdapter(knex, prefetch, revocation);
-      case 'RefreshToken':
+      case "RefreshToken":
         return new RefreshTokenAdapter(knex, refreshTokenFormat, prefetch, revocation);
-      case 'Session':
+      case "Session":
         return new SessionAdapter(knex, seal, prefetch);
-      case 'Grant':
+      case "Grant":
         return new GrantAdapter(knex, prefetch, revocation);
-      case 'Interaction':
+      case "Interaction":
         return new InteractionAdapter(knex, seal);
-      case 'ReplayDetection':
+      case "ReplayDetection":
         return new ReplayAdapter(knex);
-      case 'Client':
+      case "Client":
         return new ClientAdapter(clientCache);
       default:
         throw new Error(`${model} belongs to a feature that is off`);

@@ -1,13 +1,13 @@
-import type { Knex } from 'knex';
-import type { AdapterPayload } from 'oidc-provider';
-import { reader, writer } from '../../database/transaction.ts';
-import type { Seal } from '../../keys/seal.ts';
-import { sha256 } from '../../lib/secret.ts';
-import { OAuthInteraction } from '../../models/oauth-interaction.ts';
-import { ModelAdapter } from './model-adapter.ts';
-import { expiry } from './payload.ts';
+import type { Knex } from "knex";
+import type { AdapterPayload } from "oidc-provider";
+import { reader, writer } from "../../database/transaction.ts";
+import type { Seal } from "../../keys/seal.ts";
+import { sha256 } from "../../lib/secret.ts";
+import { OAuthInteraction } from "../../models/oauth-interaction.ts";
+import { ModelAdapter } from "./model-adapter.ts";
+import { expiry } from "./payload.ts";
 
-const PAYLOAD_COLUMN = { table: 'oauth_interactions', column: 'payload_enc' } as const;
+const PAYLOAD_COLUMN = { table: "oauth_interactions", column: "payload_enc" } as const;
 
 /** Interaction: rows of `oauth_interactions`, sealed. */
 export class InteractionAdapter extends ModelAdapter {
@@ -22,14 +22,14 @@ export class InteractionAdapter extends ModelAdapter {
 
   async upsert(id: string, payload: AdapterPayload, expiresIn?: number): Promise<void> {
     const uidHash = sha256(id);
-    const clientId = payload.params?.['client_id'];
+    const clientId = payload.params?.["client_id"];
     await OAuthInteraction.save(await writer(this.#knex), {
       uidHash,
-      clientId: typeof clientId === 'string' ? clientId : null,
+      clientId: typeof clientId === "string" ? clientId : null,
       userId: payload.session?.accountId ?? null,
       payloadEnc: this.#seal.encrypt(JSON.stringify(payload), {
         ...PAYLOAD_COLUMN,
-        id: uidHash.toString('hex'),
+        id: uidHash.toString("hex"),
       }),
       expiresAt: expiry(payload, expiresIn),
     });
@@ -41,7 +41,7 @@ export class InteractionAdapter extends ModelAdapter {
     if (row === undefined || row.payloadEnc === null) return undefined;
     const opened = this.#seal.decrypt(row.payloadEnc, {
       ...PAYLOAD_COLUMN,
-      id: uidHash.toString('hex'),
+      id: uidHash.toString("hex"),
     });
     return JSON.parse(opened.toString()) as AdapterPayload;
   }

@@ -1,4 +1,4 @@
-import type { Adapter, AdapterPayload } from 'oidc-provider';
+import type { Adapter, AdapterPayload } from "oidc-provider";
 
 /**
  * The seven calls of the engine's adapter contract. A model answers those that the engine makes for it; any other

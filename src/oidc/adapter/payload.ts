@@ -1,4 +1,4 @@
-import type { AdapterPayload } from 'oidc-provider';
+import type { AdapterPayload } from "oidc-provider";
 
 /** Seconds since the epoch, as the engine and JWTs count (RFC 7519 §2, NumericDate). */
 export function toEpoch(date: Date): number {
@@ -13,7 +13,7 @@ export function fromEpoch(seconds: number): Date {
 export function expiry(payload: AdapterPayload, expiresIn: number | undefined): Date {
   if (payload.exp !== undefined) return fromEpoch(payload.exp);
   if (expiresIn !== undefined) return new Date(Date.now() + expiresIn * 1000);
-  throw new TypeError('the engine saves no model without an end here');
+  throw new TypeError("the engine saves no model without an end here");
 }
 
 /**
@@ -24,7 +24,7 @@ export function strip(
   payload: AdapterPayload,
   ...columns: readonly (keyof AdapterPayload & string)[]
 ): Record<string, unknown> {
-  const dropped = new Set<string>(['jti', 'kind', 'exp', 'consumed', ...columns]);
+  const dropped = new Set<string>(["jti", "kind", "exp", "consumed", ...columns]);
   return Object.fromEntries(
     Object.entries(payload).filter(([key, value]) => !dropped.has(key) && value !== undefined),
   );
@@ -45,6 +45,6 @@ export function restore(
   for (const [key, value] of Object.entries(rest)) {
     if (value !== undefined && value !== null) payload[key] = value;
   }
-  if (consumedAt) payload['consumed'] = toEpoch(consumedAt);
+  if (consumedAt) payload["consumed"] = toEpoch(consumedAt);
   return payload;
 }

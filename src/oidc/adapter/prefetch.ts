@@ -1,7 +1,7 @@
-import { Provider } from 'oidc-provider';
-import type { AdapterPayload } from 'oidc-provider';
-import type { TokenContextRow } from '../../models/token-context.ts';
-import { restore, toEpoch } from './payload.ts';
+import { Provider } from "oidc-provider";
+import type { AdapterPayload } from "oidc-provider";
+import type { TokenContextRow } from "../../models/token-context.ts";
+import { restore, toEpoch } from "./payload.ts";
 
 /**
  * What a look-up of a token already read of its grant and session, so that the engine's next question needs no
@@ -29,7 +29,7 @@ export class Prefetch {
       known.set(
         `Grant:${row.grant_id}`,
         restore(row.grant_payload, {
-          kind: 'Grant',
+          kind: "Grant",
           jti: row.grant_id,
           expiresAt: row.grant_expires_at,
           ...(row.grant_user_id === null ? {} : { accountId: row.grant_user_id }),
@@ -42,7 +42,7 @@ export class Prefetch {
   }
 
   /** Takes what was remembered, once; `undefined` inside the answer means "known not to exist". */
-  take(kind: 'Grant' | 'Session', id: string): { payload: AdapterPayload | undefined } | undefined {
+  take(kind: "Grant" | "Session", id: string): { payload: AdapterPayload | undefined } | undefined {
     const known = this.#ofThisRequest();
     const key = `${kind}:${id}`;
     if (known === undefined || !known.has(key)) return undefined;
@@ -56,7 +56,7 @@ export class Prefetch {
 function sessionOf(row: TokenContextRow): AdapterPayload | undefined {
   if (row.session_uid === null || row.session_expires_at === null) return undefined;
   return {
-    kind: 'Session',
+    kind: "Session",
     uid: row.session_uid,
     exp: toEpoch(row.session_expires_at),
     ...(row.session_user_id === null ? {} : { accountId: row.session_user_id }),

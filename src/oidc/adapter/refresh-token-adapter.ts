@@ -1,12 +1,12 @@
-import type { Knex } from 'knex';
-import { errors, Provider, type AdapterPayload } from 'oidc-provider';
-import { reader, writer } from '../../database/transaction.ts';
-import { RefreshToken } from '../../models/refresh-token.ts';
-import type { RefreshTokenFormat } from '../refresh-token-format.ts';
-import type { GrantRevocation } from './grant-revocation.ts';
-import { ModelAdapter } from './model-adapter.ts';
-import { expiry, restore, strip } from './payload.ts';
-import type { Prefetch } from './prefetch.ts';
+import type { Knex } from "knex";
+import { errors, Provider, type AdapterPayload } from "oidc-provider";
+import { reader, writer } from "../../database/transaction.ts";
+import { RefreshToken } from "../../models/refresh-token.ts";
+import type { RefreshTokenFormat } from "../refresh-token-format.ts";
+import type { GrantRevocation } from "./grant-revocation.ts";
+import { ModelAdapter } from "./model-adapter.ts";
+import { expiry, restore, strip } from "./payload.ts";
+import type { Prefetch } from "./prefetch.ts";
 
 /** How long the previous token still answers where the client does not say: `oauth_clients.refresh_reuse_interval`. */
 const DEFAULT_REUSE_INTERVAL = 10;
@@ -35,7 +35,7 @@ export class RefreshTokenAdapter extends ModelAdapter {
     const token = this.#format.read(id);
     const { accountId, grantId } = payload;
     if (token === undefined || accountId === undefined || grantId === undefined) {
-      throw new TypeError('a refresh token is minted by its format and has a user and a grant');
+      throw new TypeError("a refresh token is minted by its format and has a user and a grant");
     }
     await RefreshToken.save(await writer(this.#knex), {
       id: token.family,
@@ -45,7 +45,7 @@ export class RefreshTokenAdapter extends ModelAdapter {
       sessionUid: payload.sessionUid ?? null,
       scope: payload.scope ?? null,
       expiresAt: expiry(payload, expiresIn),
-      payload: strip(payload, 'accountId', 'grantId', 'scope', 'sessionUid'),
+      payload: strip(payload, "accountId", "grantId", "scope", "sessionUid"),
     });
   }
 
@@ -55,11 +55,12 @@ export class RefreshTokenAdapter extends ModelAdapter {
     const row = await RefreshToken.find(reader(this.#knex), token.family);
     if (row === undefined || row.grant_id === null || token.counter > row.counter) return undefined;
     const current =
-      token.counter === row.counter || isAnswerableAgain(token.counter, row.counter, row.rotated_at);
+      token.counter === row.counter ||
+      isAnswerableAgain(token.counter, row.counter, row.rotated_at);
     const sessionUid = row.bound_session_uid ?? undefined;
     this.#prefetch.remember(row, sessionUid);
     return restore(row.payload, {
-      kind: 'RefreshToken',
+      kind: "RefreshToken",
       jti: id,
       expiresAt: row.expires_at,
       consumedAt: row.revoked_at ?? (current ? null : row.rotated_at),
@@ -76,13 +77,14 @@ export class RefreshTokenAdapter extends ModelAdapter {
    */
   override async consume(id: string): Promise<void> {
     const token = this.#format.read(id);
-    if (token === undefined) throw new errors.InvalidGrant('refresh token not found');
+    if (token === undefined) throw new errors.InvalidGrant("refresh token not found");
     const db = await writer(this.#knex);
     if (await RefreshToken.rotate(db, token.family, token.counter, new Date())) return;
     const row = await RefreshToken.find(db, token.family);
-    if (row && !row.revoked_at && isAnswerableAgain(token.counter, row.counter, row.rotated_at)) return;
+    if (row && !row.revoked_at && isAnswerableAgain(token.counter, row.counter, row.rotated_at))
+      return;
     if (row?.grant_id) await this.#revocation.revoke(row.grant_id);
-    throw new errors.InvalidGrant('refresh token already used');
+    throw new errors.InvalidGrant("refresh token already used");
   }
 
   async destroy(id: string): Promise<void> {
@@ -100,7 +102,7 @@ export class RefreshTokenAdapter extends ModelAdapter {
 function isAnswerableAgain(presented: number, current: number, rotatedAt: Date | null): boolean {
   if (presented !== current - 1 || rotatedAt === null) return false;
   const client = Provider.ctx?.oidc.client;
-  const interval = client?.['refresh_reuse_interval'];
-  const seconds = typeof interval === 'number' ? interval : DEFAULT_REUSE_INTERVAL;
+  const interval = client?.["refresh_reuse_interval"];
+  const seconds = typeof interval === "number" ? interval : DEFAULT_REUSE_INTERVAL;
   return Date.now() - rotatedAt.getTime() < seconds * 1000;
 }

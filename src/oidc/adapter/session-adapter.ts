@@ -1,19 +1,19 @@
-import type { Knex } from 'knex';
-import { Provider, type AdapterPayload } from 'oidc-provider';
-import { reader, writer } from '../../database/transaction.ts';
-import type { Seal } from '../../keys/seal.ts';
-import { sha256 } from '../../lib/secret.ts';
-import { Session } from '../../models/session.ts';
-import { ModelAdapter } from './model-adapter.ts';
-import { expiry, fromEpoch, toEpoch } from './payload.ts';
-import type { Prefetch } from './prefetch.ts';
+import type { Knex } from "knex";
+import { Provider, type AdapterPayload } from "oidc-provider";
+import { reader, writer } from "../../database/transaction.ts";
+import type { Seal } from "../../keys/seal.ts";
+import { sha256 } from "../../lib/secret.ts";
+import { Session } from "../../models/session.ts";
+import { ModelAdapter } from "./model-adapter.ts";
+import { expiry, fromEpoch, toEpoch } from "./payload.ts";
+import type { Prefetch } from "./prefetch.ts";
 
 /** Seconds in which a tab that still sends the cookie of a moment ago is answered with the current one. */
 const PREVIOUS_COOKIE_GRACE = 30;
 /** Seconds between two writes of a session that only say "still in use". */
 const TOUCH_INTERVAL = 60;
 
-const COOKIE_COLUMN = { table: 'sessions', column: 'cookie_enc' } as const;
+const COOKIE_COLUMN = { table: "sessions", column: "cookie_enc" } as const;
 
 interface Reading {
   content: string;
@@ -42,10 +42,10 @@ export class SessionAdapter extends ModelAdapter {
     const request = Provider.ctx;
     const now = new Date();
     const { uid } = payload;
-    if (uid === undefined) throw new TypeError('a session has a uid');
+    if (uid === undefined) throw new TypeError("a session has a uid");
     if (request !== undefined && this.#isOnlyTouched(request, payload, now)) return;
     // Staying signed in while one client signs out takes that client away: the only save that may remove one.
-    const replaceAuthorizations = request?.oidc.route === 'end_session_confirm';
+    const replaceAuthorizations = request?.oidc.route === "end_session_confirm";
     const read = request === undefined ? undefined : this.#read.get(request);
     await Session.save(await writer(this.#knex), {
       uid,
@@ -59,8 +59,8 @@ export class SessionAdapter extends ModelAdapter {
       authorizations:
         (replaceAuthorizations ? payload.authorizations : changedSince(read, payload)) ?? null,
       state: payload.state ?? null,
-      ipPrefix: request?.state['ipPrefix'] ?? null,
-      userAgent: request?.get('user-agent').slice(0, 255) ?? null,
+      ipPrefix: request?.state["ipPrefix"] ?? null,
+      userAgent: request?.get("user-agent").slice(0, 255) ?? null,
       now,
       expiresAt: expiry(payload, expiresIn),
       previousValidUntil: new Date(now.getTime() + PREVIOUS_COOKIE_GRACE * 1000),
@@ -79,7 +79,10 @@ export class SessionAdapter extends ModelAdapter {
         content: contentOf(payload),
         accountId: payload.accountId,
         authorizations: new Map(
-          Object.entries(payload.authorizations ?? {}).map(([client, held]) => [client, textOf(held)]),
+          Object.entries(payload.authorizations ?? {}).map(([client, held]) => [
+            client,
+            textOf(held),
+          ]),
         ),
         writtenAt: session.lastActiveAt,
       });
@@ -89,21 +92,21 @@ export class SessionAdapter extends ModelAdapter {
 
   /** The session of a `uid`, without its cookie: what the engine finds this way it never saves. */
   override async findByUid(uid: string): Promise<AdapterPayload | undefined> {
-    const known = this.#prefetch.take('Session', uid);
+    const known = this.#prefetch.take("Session", uid);
     if (known !== undefined) return known.payload;
-    const session = await Session.query(reader(this.#knex)).findById(uid).whereNull('endedAt');
+    const session = await Session.query(reader(this.#knex)).findById(uid).whereNull("endedAt");
     return session === undefined ? undefined : payloadOf(session);
   }
 
   /** Changing the cookie is not an end: the engine destroys the old id before it saves the new one. */
   async destroy(id: string): Promise<void> {
     const session = Provider.ctx?.oidc.session;
-    if (session !== undefined && 'oldId' in session && session.oldId === id) return;
-    await Session.endByCookie(await writer(this.#knex), sha256(id), new Date(), 'logout');
+    if (session !== undefined && "oldId" in session && session.oldId === id) return;
+    await Session.endByCookie(await writer(this.#knex), sha256(id), new Date(), "logout");
   }
 
   #currentCookie(session: Session): string {
-    if (session.cookieEnc === null) throw new Error('a live session has a cookie');
+    if (session.cookieEnc === null) throw new Error("a live session has a cookie");
     return this.#seal.decrypt(session.cookieEnc, { ...COOKIE_COLUMN, id: session.uid }).toString();
   }
 
@@ -119,7 +122,7 @@ export class SessionAdapter extends ModelAdapter {
 
 function payloadOf(session: Session): AdapterPayload {
   return {
-    kind: 'Session',
+    kind: "Session",
     uid: session.uid,
     iat: toEpoch(session.createdAt),
     exp: toEpoch(session.expiresAt),
@@ -143,7 +146,7 @@ function contentOf(payload: AdapterPayload): string {
 function changedSince(
   read: Reading | undefined,
   { accountId, authorizations }: AdapterPayload,
-): AdapterPayload['authorizations'] {
+): AdapterPayload["authorizations"] {
   if (read === undefined || read.accountId !== accountId || authorizations === undefined) {
     return authorizations;
   }
@@ -156,10 +159,8 @@ function changedSince(
 
 function textOf(content: object): string {
   return JSON.stringify(content, (_key, value: unknown) =>
-    value !== null && typeof value === 'object' && !Array.isArray(value)
-      ? Object.fromEntries(
-          Object.entries(value).toSorted(([a], [b]) => (a < b ? -1 : 1)),
-        )
+    value !== null && typeof value === "object" && !Array.isArray(value)
+      ? Object.fromEntries(Object.entries(value).toSorted(([a], [b]) => (a < b ? -1 : 1)))
       : value,
   );
 }
