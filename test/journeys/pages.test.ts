@@ -335,13 +335,19 @@ describe("pages in a browser", () => {
       document.documentElement.dataset.asleep = String(document.querySelector("#consent-allow")?.disabled);
     })`);
     await open(await client());
+    // The field takes the focus when the page is first painted, which may be after it was loaded.
+    await page.waitForSelector("#username:focus");
     await page.keyboard.type(user.email);
     await page.keyboard.press("Enter");
-    await page.waitForSelector("body[data-page=password]");
+    await page.waitForSelector("#password:focus");
     await page.keyboard.type(PASSWORD);
     await page.keyboard.press("Enter");
     await page.waitForSelector("#consent-allow:enabled");
     assert.equal(await page.getAttribute("html", "data-asleep"), "true");
+    // Chromium ignores keys until a page is painted.
+    await page.evaluate(
+      "new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)))",
+    );
 
     const order: string[] = [];
     for (let stops = 0; stops < 20 && order.at(-1) !== "consent-allow"; stops += 1) {

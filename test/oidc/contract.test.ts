@@ -11,6 +11,7 @@ const now = () => Math.floor(Date.now() / 1000);
 const newId = () => randomBytes(32).toString("base64url");
 
 interface Subject {
+  close(): Promise<void>;
   adapter(model: string): Adapter;
   /** An id that the implementation accepts for a new refresh token. */
   refreshTokenId(): string;
@@ -25,6 +26,7 @@ function describeAdapter(name: string, open: () => Promise<Subject>): void {
     before(async () => {
       subject = await open();
     });
+    after(() => subject.close());
 
     for (const model of [
       "AccessToken",
@@ -143,6 +145,7 @@ function payloadOf(
 }
 
 describeAdapter("the engine in memory", async () => ({
+  close: async () => {},
   adapter: (model) => new MemoryAdapter(model) as Adapter,
   refreshTokenId: newId,
   payload: async (model) => {
@@ -155,8 +158,8 @@ describeAdapter("the engine in memory", async () => ({
 describeAdapter("PostgreSQL", async () => {
   const storage: TestStorage = await aStorage();
   const adapters = adapterFactory(storage);
-  after(() => storage.close());
   return {
+    close: storage.close,
     adapter: adapters,
     refreshTokenId: () => storage.refreshTokenFormat.first(),
     payload: async (model) => payloadOf(model, await aGrant(storage)),
