@@ -344,10 +344,6 @@ describe("pages in a browser", () => {
     await page.keyboard.press("Enter");
     await page.waitForSelector("#consent-allow:enabled");
     assert.equal(await page.getAttribute("html", "data-asleep"), "true");
-    // Chromium ignores keys until a page is painted.
-    await page.evaluate(
-      "new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)))",
-    );
 
     const order: string[] = [];
     for (let stops = 0; stops < 20 && order.at(-1) !== "consent-allow"; stops += 1) {
@@ -357,6 +353,8 @@ describe("pages in a browser", () => {
         const { outlineStyle, outlineWidth } = getComputedStyle(focused);
         return [focused.id || focused.className, outlineStyle + ' ' + outlineWidth];
       })()`);
+      // The page itself: Chromium may ignore a key until a page is painted.
+      if (id === "") continue;
       assert.equal(outline, "solid 3px", id);
       order.push(id);
     }
