@@ -1,5 +1,5 @@
 import Koa from "koa";
-import { Router } from "@koa/router";
+import mount from "koa-mount";
 import { mailboxRoutes } from "./demo/mailbox.ts";
 import type { Deps } from "./deps.ts";
 import { homeRoutes } from "./home/routes.ts";
@@ -8,7 +8,7 @@ import { clientIp } from "./http/client-ip.ts";
 import { errorResponses } from "./http/errors.ts";
 import { securityHeaders } from "./http/headers.ts";
 import { health } from "./http/health.ts";
-import { issuerHost } from "./http/host.ts";
+import { atIssuer, issuerFor } from "./http/host.ts";
 import { createPage } from "./http/page.ts";
 import { requestLimits } from "./http/request-limits.ts";
 import { requestLog } from "./http/request-log.ts";
@@ -16,6 +16,7 @@ import { sameOrigin } from "./http/same-origin.ts";
 import { Templates } from "./http/templates.ts";
 import { Catalogues } from "./i18n/catalogue.ts";
 import { interactionRoutes } from "./interaction/routes.ts";
+import type { Issuer } from "./issuers.ts";
 import { schedule } from "./jobs/schedule.ts";
 import { createTasks } from "./jobs/tasks.ts";
 import { startWorker } from "./jobs/worker.ts";
@@ -51,35 +52,39 @@ export async function createApp(deps: Deps): Promise<App> {
   const page = createPage({ config, templates, catalogues, assets });
   const mailer = createMailer({ seal, locales: config.locales });
 
-  const clientCache = new ClientCache(knex);
+  const clientCache = new ClientCache(knex, seal);
   const refreshTokenFormat = new RefreshTokenFormat(seal.derive("refresh-token"));
   const pages = enginePages(page);
   const observer = observe({ knex, log, mailer });
   const { fetch } = deps;
-  const engine = await Engine.open({
-    knex,
-    seal,
-    build: (jwks) =>
-      createProvider(
-        { config, knex, seal, clientCache, refreshTokenFormat, fetch, pages, observe: observer },
-        jwks,
-      ),
-  });
+  const engines = new Map<Issuer, Engine>();
+  for (const issuer of config.issuers) {
+    const storage = { knex, seal, clientCache, refreshTokenFormat, issuer };
+    const engine = await Engine.open({
+      knex,
+      seal,
+      algorithms: issuer.preset.algorithms,
+      build: (jwks) =>
+        createProvider({ ...storage, config, fetch, pages, observe: observer }, jwks),
+    });
+    engines.set(issuer, engine);
+  }
+  const refreshEngines = (): void => engines.forEach((engine) => engine.refreshSoon(log));
   deps.onChange("lintel_clients", () => clientCache.clear());
-  deps.onChange("lintel_keys", () => engine.refreshSoon(log));
+  deps.onChange("lintel_keys", refreshEngines);
 
   const app = new Koa({ proxy: true });
   app.keys = cookieKeys(seal);
   app.silent = true;
   app.use(metrics.requests);
   app.use(requestLog(log));
-  app.use(securityHeaders(config));
+  app.use(securityHeaders(config.issuers));
   app.use(errorResponses({ page, log }));
-  app.use(health({ knex, engine }));
-  app.use(issuerHost(config));
+  app.use(health({ knex, engines: [...engines.values()] }));
+  app.use(atIssuer(config.issuers));
   app.use(requestLimits());
   app.use(clientIp(config.trustedProxies));
-  app.use(sameOrigin(config));
+  app.use(sameOrigin());
   app.use(assets.middleware);
 
   const mail = {
@@ -87,18 +92,21 @@ export async function createApp(deps: Deps): Promise<App> {
     renderMail: createMailRenderer({ config, templates, catalogues }),
     from: parseSender(config.mailFrom),
   };
-  const routers = [
-    interactionRoutes({ config, knex, seal, passwords, mailer, page, engine }),
-    setupRoutes({ config, knex, passwords, mailer, page }),
-    homeRoutes({ knex, page, engine }),
-  ];
-  if (config.mode === "development") {
-    const router = new Router();
-    mailboxRoutes(router, { knex, mail, page });
-    routers.push(router);
+  for (const [issuer, engine] of engines) {
+    const routers = [
+      interactionRoutes({ config, knex, seal, passwords, mailer, page, engine }),
+      homeRoutes({ knex, page, engine }),
+    ];
+    if (issuer === config.issuers[0]) {
+      routers.push(setupRoutes({ config, knex, passwords, mailer, page }));
+      if (config.mode === "development") routers.push(mailboxRoutes({ knex, mail, page }));
+    }
+    const part = new Koa();
+    for (const router of routers) part.use(router.routes()).use(router.allowedMethods());
+    part.use(engine.middleware);
+    const answer = mount(part);
+    app.use((ctx, next) => (issuerFor(ctx) === issuer ? answer(ctx, next) : next()));
   }
-  for (const router of routers) app.use(router.routes()).use(router.allowedMethods());
-  app.use(engine.middleware);
 
   const transport = createMailTransport(config);
   const worker = await startWorker({
@@ -115,7 +123,7 @@ export async function createApp(deps: Deps): Promise<App> {
     schedule: schedule(),
     log,
   });
-  const keysTimer = setInterval(() => engine.refreshSoon(log), 60_000);
+  const keysTimer = setInterval(refreshEngines, 60_000);
 
   return {
     app,

@@ -1,6 +1,7 @@
 import { readFileSync } from "node:fs";
 import { resolve } from "node:path";
 import { z } from "zod";
+import { issuerOf, PRESET_NAMES, type Issuer, type PresetName } from "./issuers.ts";
 
 /** Settings that hold a secret, or point at one; each may also be given as a file, `NAME_FILE`. */
 export const SECRETS = [
@@ -40,6 +41,22 @@ export const SETTINGS = {
     .url({ protocol: /^https?$/ })
     .optional()
     .describe("Address under which people and clients reach Lintel; the `iss` of every token"),
+  PRESET: z
+    .enum(PRESET_NAMES)
+    .default("production")
+    .describe("What the issuer offers: `production`, `conformance`, `fapi2` or `fapi1`"),
+  MORE_ISSUERS: z
+    .string()
+    .default("")
+    .transform((list) =>
+      list
+        .split(",")
+        .map((item) => item.trim())
+        .filter((item) => item !== ""),
+    )
+    .describe(
+      "Further issuers of this process, each as `name=preset@address`, separated by commas",
+    ),
   HOST: z.string().optional().describe("Address to listen on; loopback only in development"),
   PORT: port.default(3000).describe("Port to listen on"),
   DATABASE_URL: postgresUrl
@@ -116,7 +133,10 @@ const schema = z.object(SETTINGS);
 /** What the process was told, checked and frozen. */
 export interface Config {
   readonly mode: "development" | "production" | "test";
+  /** The address of the first issuer, where setup, mail links and the demo lead to. */
   readonly issuer: string;
+  /** Everyone this process issues tokens as; the first is the one of `ISSUER`. */
+  readonly issuers: readonly [Issuer, ...Issuer[]];
   readonly host: string;
   readonly port: number;
   readonly databaseUrl: string | undefined;
@@ -173,14 +193,30 @@ export function readConfig(environment: Environment): Config {
     values["ISSUER"] ??
     `http://localhost:${values["PORT"] ?? 3000}`
   ).replace(/\/$/, "");
-  checkIssuer(issuer, problems);
+  const named = [{ name: "", url: issuer, preset: settings?.PRESET ?? ("production" as const) }];
+  for (const text of settings?.MORE_ISSUERS ?? []) {
+    const further = readFurtherIssuer(text);
+    if (further === undefined)
+      problems.push(
+        `MORE_ISSUERS has ${text}; write name=preset@address, with a name of letters and digits and a preset of ${PRESET_NAMES.join(", ")}`,
+      );
+    else named.push(further);
+  }
+  for (const { name, url } of named)
+    checkIssuer(name === "" ? "ISSUER" : `MORE_ISSUERS ${name}`, url, problems);
+  for (const field of ["name", "url"] as const)
+    if (new Set(named.map((each) => each[field])).size < named.length)
+      problems.push(`MORE_ISSUERS gives one ${field === "url" ? "address" : "name"} twice`);
   if (production && settings?.LOCALES.some((tag) => /^(en-XA|ar-XB)$/.test(tag)) === true)
     problems.push("LOCALES has a pseudo-locale, which only tests layouts");
   if (settings === undefined || problems.length > 0) throw new ConfigError(problems);
 
+  const [first, ...others] = named.map(({ name, url, preset }) => issuerOf(name, url, preset));
+  if (first === undefined) throw new TypeError("there is at least one issuer");
   return Object.freeze({
     mode: settings.NODE_ENV,
     issuer,
+    issuers: [first, ...others] as const,
     host: settings.HOST ?? (production ? "0.0.0.0" : "localhost"),
     port: settings.PORT,
     databaseUrl: settings.DATABASE_URL,
@@ -213,16 +249,27 @@ function parseEach(values: Environment, problems: string[]): z.output<typeof sch
   return undefined;
 }
 
+/** One entry of MORE_ISSUERS, or undefined where it is not `name=preset@address`. */
+function readFurtherIssuer(
+  text: string,
+): { name: string; url: string; preset: PresetName } | undefined {
+  const [, name, preset, url] = /^([a-z][a-z0-9]{0,19})=([a-z0-9]+)@(https?:.+)$/.exec(text) ?? [];
+  const known = PRESET_NAMES.find((each) => each === preset);
+  if (name === undefined || url === undefined || known === undefined) return undefined;
+  return { name, url: url.replace(/\/$/, ""), preset: known };
+}
+
 /** What an issuer must be beyond an address (OpenID Connect Discovery §3, RFC 8414 §2). */
-function checkIssuer(issuer: string, problems: string[]): void {
+function checkIssuer(setting: string, issuer: string, problems: string[]): void {
   const url = URL.parse(issuer);
   if (url === null) return;
   if (url.protocol !== "https:" && !LOOPBACK.has(url.hostname))
-    problems.push("ISSUER must use https unless its host is localhost, 127.0.0.1 or [::1]");
+    problems.push(`${setting} must use https unless its host is localhost, 127.0.0.1 or [::1]`);
   if (url.search !== "" || url.hash !== "")
-    problems.push("ISSUER must have no query and no fragment");
-  if (url.pathname !== "/")
-    problems.push("ISSUER must have no path; serve Lintel on a host of its own");
+    problems.push(`${setting} must have no query and no fragment`);
+  // Written any other way, a client that compares letter by letter would not find the issuer it knows.
+  if (!/^(\/[A-Za-z0-9_~-][A-Za-z0-9._~-]*)*\/?$/.test(url.pathname))
+    problems.push(`${setting} must have a path of plain letters, digits, dots and dashes, or none`);
 }
 
 /** Replaces `NAME_FILE` by the content of that file. An empty value counts as not given. */

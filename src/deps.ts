@@ -8,6 +8,7 @@ import { listen } from "./database/listen.ts";
 import { migrateToLatest, schemaState } from "./database/migrate.ts";
 import { ensurePartitions } from "./database/partitions.ts";
 import { errors } from "./errors.ts";
+import { algorithmsOf } from "./issuers.ts";
 import { ensureKeys } from "./keys/keystore.ts";
 import { openSeal, type Seal } from "./keys/seal.ts";
 import { developmentKey } from "./lib/development-key.ts";
@@ -57,10 +58,16 @@ export async function openDeps(config: Config, log: Logger): Promise<Deps> {
     await prepareSchema(config, knex, log);
 
     await rememberIssuer(config, knex, log);
+    for (const issuer of config.issuers)
+      if (issuer.presetName === "conformance" && config.mode === "production")
+        log.warn(
+          { issuer: issuer.url },
+          "the preset conformance is for test suites, not for people",
+        );
 
     const encryptionKey = config.encryptionKey ?? developmentKey(config.dataDir);
     const seal = await openSeal(knex, { encryptionKey });
-    await ensureKeys(knex, seal, new Date());
+    await ensureKeys(knex, seal, new Date(), algorithmsOf(config.issuers));
 
     const hashQueue = createHashQueue();
     const passwords = createPasswords(hashQueue);

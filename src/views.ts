@@ -152,6 +152,8 @@ export interface Shell {
   readonly locale: string;
   readonly direction: "ltr" | "rtl";
   readonly productName: string;
+  /** What the addresses on the page begin with: the issuer's path, empty for most. */
+  readonly base: string;
   readonly correlationId: string;
   readonly languages: readonly { tag: string; name: string; href: string }[];
   readonly css: string;

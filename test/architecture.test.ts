@@ -19,7 +19,7 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
   cli: ["authn", "audit", "clients", "keys", "mail", "setup", "users", ...GROUND],
   // Skills: each knows how to do one thing.
   users: ["authn", "audit", ...GROUND],
-  clients: ["audit", ...GROUND],
+  clients: ["audit", "keys", ...GROUND],
   consents: [...GROUND],
   authn: ["keys", ...GROUND],
   mail: ["http", "i18n", "keys", ...GROUND],
@@ -33,7 +33,7 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
   lib: [],
 };
 /** Files at the top that every room may read: the product's vocabularies. */
-const VOCABULARIES = new Set(["errors.ts", "config.ts", "views.ts"]);
+const VOCABULARIES = new Set(["errors.ts", "config.ts", "issuers.ts", "views.ts"]);
 
 const files = globSync("**/*.ts", { cwd: SOURCE });
 

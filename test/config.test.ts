@@ -59,10 +59,10 @@ describe("settings", () => {
       );
   });
 
-  it("refuse an issuer over http, with a path, a query or a fragment", () => {
+  it("refuse an issuer over http, with a strange path, a query or a fragment", () => {
     for (const [issuer, problem] of [
       ["http://id.example.com", "https"],
-      ["https://id.example.com/idp", "path"],
+      ["https://id.example.com/%69dp", "path"],
       ["https://id.example.com/?a=b", "query"],
       ["https://id.example.com/#x", "fragment"],
     ] as const)

@@ -68,6 +68,7 @@ CREATE TABLE oauth_client_secrets
   created_at timestamp with time zone NOT NULL DEFAULT now()
   expires_at timestamp with time zone
   revoked_at timestamp with time zone
+  secret_enc bytea
   CONSTRAINT oauth_client_secrets_client_id_fkey FOREIGN KEY (client_id) REFERENCES oauth_clients(id) ON DELETE CASCADE
   CONSTRAINT oauth_client_secrets_hint_check CHECK (((char_length(hint) >= 2) AND (char_length(hint) <= 6)))
   CONSTRAINT oauth_client_secrets_pkey PRIMARY KEY (id)
@@ -97,12 +98,14 @@ CREATE TABLE oauth_clients
   created_at timestamp with time zone NOT NULL DEFAULT now()
   updated_at timestamp with time zone NOT NULL DEFAULT now()
   deleted_at timestamp with time zone
+  issuer text NOT NULL DEFAULT ''::text
   CONSTRAINT oauth_clients_application_type_check CHECK ((application_type = ANY (ARRAY['web'::text, 'native'::text])))
   CONSTRAINT oauth_clients_check CHECK (((jwks IS NULL) OR (jwks_uri IS NULL)))
   CONSTRAINT oauth_clients_check1 CHECK (((NOT ('authorization_code'::text = ANY (grant_types))) OR (cardinality(redirect_uris) > 0)))
   CONSTRAINT oauth_clients_client_id_check CHECK (((client_id ~ '^[!-~]+$'::text) AND (char_length(client_id) <= 512)))
   CONSTRAINT oauth_clients_client_id_key UNIQUE (client_id)
   CONSTRAINT oauth_clients_consent_mode_check CHECK ((consent_mode = ANY (ARRAY['explicit'::text, 'first_party'::text])))
+  CONSTRAINT oauth_clients_issuer_check CHECK ((issuer ~ '^[a-z0-9]{0,20}$'::text))
   CONSTRAINT oauth_clients_jwks_uri_check CHECK ((char_length(jwks_uri) <= 2048))
   CONSTRAINT oauth_clients_metadata_check CHECK ((pg_column_size(metadata) <= 16384))
   CONSTRAINT oauth_clients_name_check CHECK ((char_length(name) <= 200))
@@ -112,7 +115,7 @@ CREATE TABLE oauth_clients
   CONSTRAINT oauth_clients_refresh_reuse_interval_check CHECK (((refresh_reuse_interval >= 0) AND (refresh_reuse_interval <= 300)))
   CONSTRAINT oauth_clients_scope_check CHECK ((char_length(scope) <= 4096))
   CONSTRAINT oauth_clients_status_check CHECK ((status = ANY (ARRAY['active'::text, 'disabled'::text])))
-  CONSTRAINT oauth_clients_token_endpoint_auth_method_check CHECK ((token_endpoint_auth_method = ANY (ARRAY['none'::text, 'client_secret_basic'::text, 'client_secret_post'::text, 'private_key_jwt'::text])))
+  CONSTRAINT oauth_clients_token_endpoint_auth_method_check CHECK ((token_endpoint_auth_method = ANY (ARRAY['none'::text, 'client_secret_basic'::text, 'client_secret_post'::text, 'client_secret_jwt'::text, 'private_key_jwt'::text, 'tls_client_auth'::text, 'self_signed_tls_client_auth'::text])))
   CREATE INDEX oauth_clients_created_idx ON oauth_clients USING btree (created_at, id) WHERE (deleted_at IS NULL)
   CREATE TRIGGER oauth_clients_changed AFTER INSERT OR DELETE OR UPDATE ON oauth_clients FOR EACH STATEMENT EXECUTE FUNCTION lintel_notify('lintel_clients')
 

@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { readFileSync, writeFileSync } from "node:fs";
+import { readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { after, before, describe, it } from "mocha";
 import type { Knex } from "knex";
 import { testDatabase, type TestDatabase } from "./support/database.ts";
@@ -41,6 +41,11 @@ async function describeSchema(knex: Knex): Promise<string> {
     "-- What all migrations together make. Written by `UPDATE_SCHEMA=1 npm test`; review the diff.\n";
   return `${header}\n${rows.map(({ body }) => body).join("\n\n")}\n`;
 }
+
+/** Every migration, in order. */
+const NAMES = readdirSync(new URL("../migrations", import.meta.url))
+  .toSorted()
+  .map((file) => file.replace(/\.ts$/, ""));
 
 describe("schema", () => {
   let database: TestDatabase;
@@ -85,11 +90,11 @@ describe("schema", () => {
     const empty = await testDatabase();
     try {
       const before = await describeSchema(empty.knex);
-      for (const name of ["0003_oauth", "0002_users", "0001_platform"]) {
+      for (const name of NAMES.toReversed()) {
         const { down } = await import(`../migrations/${name}.ts`);
         await down(empty.knex);
       }
-      for (const name of ["0001_platform", "0002_users", "0003_oauth"]) {
+      for (const name of NAMES) {
         const { up } = await import(`../migrations/${name}.ts`);
         await up(empty.knex);
       }

@@ -4,6 +4,7 @@ import Koa from "koa";
 import { Assets } from "../src/http/assets.ts";
 import { listenOn, portOf } from "../src/http/listen.ts";
 import { createPage } from "../src/http/page.ts";
+import { issuerOf } from "../src/issuers.ts";
 import { Templates } from "../src/http/templates.ts";
 import { Catalogues } from "../src/i18n/catalogue.ts";
 import { createMailRenderer } from "../src/mail/render.ts";
@@ -134,7 +135,11 @@ describe("pages", () => {
 
   before(async () => {
     const page = createPage({
-      config: { productName: "Lintel", locales: LOCALES },
+      config: {
+        productName: "Lintel",
+        locales: LOCALES,
+        issuers: [issuerOf("", "http://localhost:3000", "production")],
+      },
       templates: new Templates(),
       catalogues: new Catalogues(),
       assets: new Assets(),

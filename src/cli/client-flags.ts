@@ -1,6 +1,7 @@
 import { readFile } from "node:fs/promises";
-import { AUTH_METHODS, GRANT_TYPES, type ClientMetadata } from "../clients/schema.ts";
+import { GRANT_TYPES, type ClientMetadata } from "../clients/schema.ts";
 import { errors } from "../errors.ts";
+import { AUTH_METHODS } from "../issuers.ts";
 import { readStdin, type Io } from "./io.ts";
 import { readWhole } from "./paging.ts";
 import type { Option } from "./verb.ts";

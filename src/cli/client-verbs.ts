@@ -22,6 +22,11 @@ export const CLIENT_VERBS: readonly Verb[] = [
     summary: "register a client and show its secret, once",
     options: {
       ...CLIENT_OPTIONS,
+      issuer: {
+        type: "string",
+        value: "NAME",
+        help: "which of MORE_ISSUERS it belongs to; the first issuer unless said",
+      },
       "client-id": {
         type: "string",
         value: "ID",
@@ -30,10 +35,13 @@ export const CLIENT_VERBS: readonly Verb[] = [
     },
     async run({ io, values, json, config }) {
       const metadata = await readMetadata(io, values, "client add");
-      const clientId = values["client-id"];
-      const made = await withOperator({ io, config }, ({ knex }) =>
-        knex.transaction((trx) => createClient(trx, { metadata, clientId }, new Date())),
-      );
+      const { "client-id": clientId, issuer } = values;
+      const made = await withOperator({ io, config }, async ({ knex, seal }) => {
+        const registrar = { issuers: config().issuers, seal };
+        return knex.transaction((trx) =>
+          createClient(trx, { metadata, clientId, issuer }, new Date(), registrar),
+        );
+      });
       printClient(io, made, json);
     },
   }),
@@ -104,9 +112,12 @@ export const CLIENT_VERBS: readonly Verb[] = [
       "its version then makes sure that nobody else changed the client meanwhile.",
     async run({ io, values, words: [clientId = ""], json, config }) {
       const change = await readChange(io, values, clientId);
-      const updated = await withOperator({ io, config }, ({ knex }) =>
-        knex.transaction((trx) => updateClient(trx, clientId, change, new Date())),
-      );
+      const updated = await withOperator({ io, config }, async ({ knex, seal }) => {
+        const registrar = { issuers: config().issuers, seal };
+        return knex.transaction((trx) =>
+          updateClient(trx, clientId, change, new Date(), registrar),
+        );
+      });
       printClient(io, updated, json);
     },
   }),
@@ -130,13 +141,14 @@ export const CLIENT_VERBS: readonly Verb[] = [
       const seconds =
         keep === undefined ? undefined : readWhole("keep", keep, "client rotate-secret");
       const keepSeconds = revoke ? 0 : seconds;
-      const rotated = await withOperator({ io, config }, ({ knex }) =>
-        knex.transaction(async (trx) => {
-          const made = await rotateSecret(trx, clientId, { keepSeconds }, new Date());
+      const rotated = await withOperator({ io, config }, async ({ knex, seal }) => {
+        const registrar = { issuers: config().issuers, seal };
+        return knex.transaction(async (trx) => {
+          const made = await rotateSecret(trx, clientId, { keepSeconds }, new Date(), registrar);
           await made.client.$fetchGraph("secrets", { transaction: trx });
           return made;
-        }),
-      );
+        });
+      });
       printClient(io, rotated, json);
     },
   }),

@@ -1,10 +1,12 @@
 import { UniqueViolationError, type TransactionOrKnex } from "objection";
 import { record, type NewEvent } from "../audit/record.ts";
 import { errors } from "../errors.ts";
+import { presetOf, type Issuer } from "../issuers.ts";
+import type { Seal } from "../keys/seal.ts";
 import { uuidv7 } from "../lib/uuid.ts";
 import { OAuthClient } from "../models/oauth-client.ts";
 import { endGrantsOfClient } from "./grants.ts";
-import { toMetadata, toRow, usesSecret } from "./metadata.ts";
+import { needsPlainSecret, toMetadata, toRow, usesSecret } from "./metadata.ts";
 import { METADATA_FIELDS, parseClientMetadata, type ClientMetadata } from "./schema.ts";
 import { addSecret, revokeSecrets } from "./secrets.ts";
 
@@ -17,6 +19,14 @@ export interface ClientWithSecret {
   readonly secret: string | undefined;
 }
 
+/** Where clients are registered. Without one it is the only issuer, with the preset `production`. */
+export interface Registrar {
+  readonly issuers: readonly Pick<Issuer, "name" | "preset">[];
+  /** For clients whose algorithms need their secret. */
+  readonly seal?: () => Promise<Seal>;
+}
+
+const DEFAULT_REGISTRAR: Registrar = { issuers: [{ name: "", preset: presetOf("production") }] };
 const SYSTEM: Actor = { type: "system" };
 const CLIENT_ID = /^[!-~]{1,512}$/;
 const MAX_PAGE = 200;
@@ -25,14 +35,24 @@ const MAX_PAGE = 200;
  * Registers a client. All writes of this file go through the given transaction, the audit events with them.
  *
  * @param input.clientId an identifier the client already has elsewhere; random unless given.
+ * @param input.secret a secret the client already has; random unless given. Only where the client has one.
+ * @param input.issuer the name of the issuer it belongs to; the first one unless given.
  * @throws AppError `invalid_client_metadata` with everything that is wrong.
  */
 export async function createClient(
   db: TransactionOrKnex,
-  input: { metadata: unknown; clientId?: string | undefined; actor?: Actor },
+  input: {
+    metadata: unknown;
+    clientId?: string | undefined;
+    secret?: string | undefined;
+    issuer?: string | undefined;
+    actor?: Actor;
+  },
   now: Date,
+  registrar: Registrar = DEFAULT_REGISTRAR,
 ): Promise<ClientWithSecret> {
-  const metadata = parseClientMetadata(input.metadata);
+  const issuer = issuerNamed(registrar, input.issuer ?? registrar.issuers[0]?.name ?? "");
+  const metadata = parseClientMetadata(input.metadata, issuer.preset);
   const clientId = input.clientId ?? uuidv7(now.getTime());
   if (!CLIENT_ID.test(clientId))
     throw errors.invalidClientMetadata(
@@ -40,7 +60,13 @@ export async function createClient(
     );
   const { actor = SYSTEM } = input;
   const client = await OAuthClient.query(db)
-    .insertAndFetch({ ...toRow(metadata), clientId, createdAt: now, updatedAt: now })
+    .insertAndFetch({
+      ...toRow(metadata),
+      clientId,
+      issuer: issuer.name,
+      createdAt: now,
+      updatedAt: now,
+    })
     .catch((error: unknown) => {
       if (!(error instanceof UniqueViolationError)) throw error;
       throw errors.invalidClientMetadata(
@@ -53,10 +79,24 @@ export async function createClient(
     clientId: client.id,
     details: { name: client.name },
   });
-  const secret = usesSecret(client.tokenEndpointAuthMethod)
-    ? await addSecret(db, client, actor, now)
-    : undefined;
-  return { client, secret };
+  if (!usesSecret(metadata)) return { client, secret: undefined };
+  const seal = await sealFor(registrar, metadata);
+  const { secret: given } = input;
+  const options = { actor, seal, ...(given === undefined ? {} : { secret: given }) };
+  return { client, secret: await addSecret(db, client, options, now) };
+}
+
+function issuerNamed({ issuers }: Registrar, name: string): Registrar["issuers"][number] {
+  const found = issuers.find((issuer) => issuer.name === name);
+  if (found !== undefined) return found;
+  const names = issuers.map((issuer) => issuer.name || "the first, without a name").join(", ");
+  throw errors.invalidClientMetadata(`issuer ${name} is not one of this server's: ${names}`);
+}
+
+async function sealFor({ seal }: Registrar, metadata: ClientMetadata): Promise<Seal | undefined> {
+  if (!needsPlainSecret(metadata)) return undefined;
+  if (seal === undefined) throw new TypeError("a client that needs its secret needs a seal");
+  return seal();
 }
 
 /** Clients from the oldest on, `limit` at most, beginning after the one whose public identifier is `after`. */
@@ -99,13 +139,15 @@ export async function updateClient(
     actor?: Actor;
   },
   now: Date,
+  registrar: Registrar = DEFAULT_REGISTRAR,
 ): Promise<ClientWithSecret> {
   const before = await lockClient(db, clientId);
   if (change.ifVersion !== undefined && change.ifVersion !== before.version)
     throw errors.clientChanged(before.version, change.ifVersion);
   const { actor = SYSTEM } = change;
   const old = toMetadata(before);
-  const metadata = parseClientMetadata(merge(old, change.metadata));
+  const { preset } = issuerNamed(registrar, before.issuer);
+  const metadata = parseClientMetadata(merge(old, change.metadata), preset);
   const client = await OAuthClient.query(db).patchAndFetchById(before.id, {
     ...toRow(metadata),
     version: before.version + 1,
@@ -113,7 +155,16 @@ export async function updateClient(
   });
   const fields = changedFields(old, metadata);
   await record(db, { type: "client.updated", actor, clientId: client.id, details: { fields } });
-  return { client, secret: await followMethod(db, before, client, actor, now) };
+  const had = usesSecret(old);
+  const has = usesSecret(metadata);
+  // A secret of which only the hash is known is of no use to an algorithm that works with it.
+  const isHidden = needsPlainSecret(metadata) && !needsPlainSecret(old);
+  if (had && (!has || isHidden)) await revokeSecrets(db, client, { keepSeconds: 0, actor }, now);
+  const secret =
+    has && (!had || isHidden)
+      ? await addSecret(db, client, { actor, seal: await sealFor(registrar, metadata) }, now)
+      : undefined;
+  return { client, secret };
 }
 
 /**
@@ -127,14 +178,17 @@ export async function rotateSecret(
   clientId: string,
   { keepSeconds = 86_400, actor = SYSTEM }: { keepSeconds?: number | undefined; actor?: Actor },
   now: Date,
+  registrar: Registrar = DEFAULT_REGISTRAR,
 ): Promise<{ readonly client: OAuthClient; readonly secret: string }> {
   const client = await lockClient(db, clientId);
-  if (!usesSecret(client.tokenEndpointAuthMethod))
+  const metadata = toMetadata(client);
+  if (!usesSecret(metadata))
     throw errors.invalidClientMetadata(
       `token_endpoint_auth_method is ${client.tokenEndpointAuthMethod}, so this client has no secret`,
     );
   await revokeSecrets(db, client, { keepSeconds, actor }, now);
-  return { client, secret: await addSecret(db, client, actor, now) };
+  const seal = await sealFor(registrar, metadata);
+  return { client, secret: await addSecret(db, client, { actor, seal }, now) };
 }
 
 /**
@@ -176,7 +230,8 @@ function merge(
   change: Readonly<Record<string, unknown>>,
 ): Record<string, unknown> {
   // It follows from the grant types, which may change.
-  const { response_types: _derived, ...kept } = old;
+  const { response_types: derived, ...rest } = old;
+  const kept = derived.some((answer) => answer !== "code") ? old : rest;
   const merged = Object.entries({ ...kept, ...change });
   return Object.fromEntries(merged.filter(([field, value]) => !isUnset(field, value)));
 }
@@ -193,17 +248,4 @@ function changedFields(before: ClientMetadata, after: ClientMetadata): string[] 
   return [...fields].filter(
     (field) => JSON.stringify(before[field]) !== JSON.stringify(after[field]),
   );
-}
-
-async function followMethod(
-  db: TransactionOrKnex,
-  before: OAuthClient,
-  after: OAuthClient,
-  actor: Actor,
-  now: Date,
-): Promise<string | undefined> {
-  const had = usesSecret(before.tokenEndpointAuthMethod);
-  const has = usesSecret(after.tokenEndpointAuthMethod);
-  if (had && !has) await revokeSecrets(db, after, { keepSeconds: 0, actor }, now);
-  return !had && has ? await addSecret(db, after, actor, now) : undefined;
 }

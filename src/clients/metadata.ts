@@ -1,8 +1,10 @@
 import type { PartialModelObject } from "objection";
+import type { Seal } from "../keys/seal.ts";
 import { equalBytes, sha256 } from "../lib/secret.ts";
 import type { OAuthClientSecret } from "../models/oauth-client-secret.ts";
 import type { OAuthClient } from "../models/oauth-client.ts";
 import type { ClientMetadata } from "./schema.ts";
+import { openSecret } from "./secrets.ts";
 
 /** Metadata that has a column of its own; all other goes into `metadata`. */
 type ColumnField =
@@ -23,14 +25,27 @@ type ColumnField =
 /** What the engine gets of a client, as its adapter's answer. */
 export type EngineClient = Omit<ClientMetadata, "first_party"> & {
   client_id: string;
-  /** Hashes of the live secrets, never a secret; `secretMatches` reads it. */
+  /** The secret itself where its algorithms need it; otherwise a value that authenticates nobody. */
   client_secret?: string;
+  /** Hashes of the live secrets; `secretMatches` reads them. */
+  secret_hashes?: string;
   client_id_issued_at: number;
   first_party: boolean;
   internal_id: string;
 };
 
-const SCHEME = "sha256:";
+/** What a client sees as its secret that must not, and cannot, be shown. */
+const HIDDEN = "hidden";
+
+/** Metadata whose algorithms may work with the client's secret (OIDC Core §10.1, §10.2). */
+const SYMMETRIC = [
+  "request_object_signing_alg",
+  "id_token_encrypted_response_alg",
+  "userinfo_encrypted_response_alg",
+  "authorization_encrypted_response_alg",
+  "introspection_encrypted_response_alg",
+  "request_object_encryption_alg",
+] as const;
 
 /** The columns of a client that metadata decides. */
 export function toRow(metadata: ClientMetadata): PartialModelObject<OAuthClient> {
@@ -93,22 +108,35 @@ export function toMetadata(row: OAuthClient): ClientMetadata {
  * A client as the engine wants it. Needs `secrets` fetched. A client whose secrets have all ended keeps a value that
  * nothing matches, because the engine takes a client without one for misconfigured.
  */
-export function toEngine(row: OAuthClient, now: Date = new Date()): EngineClient {
-  const { secrets = [] } = row;
+export function toEngine(row: OAuthClient, seal: Seal, now: Date = new Date()): EngineClient {
+  const metadata = toMetadata(row);
+  const secrets = liveSecrets(row.secrets ?? [], now);
+  const latest = secrets.toSorted((a, b) => b.createdAt.getTime() - a.createdAt.getTime())[0];
+  const plain = latest === undefined ? undefined : openSecret(seal, latest);
   return {
-    ...toMetadata(row),
+    ...metadata,
     client_id: row.clientId,
     client_id_issued_at: Math.floor(row.createdAt.getTime() / 1000),
-    ...(usesSecret(row.tokenEndpointAuthMethod)
-      ? { client_secret: SCHEME + liveSecrets(secrets, now).map(toHex).join(",") }
+    ...(usesSecret(metadata)
+      ? { client_secret: plain ?? HIDDEN, secret_hashes: secrets.map(toHex).join(",") }
       : {}),
     internal_id: row.id,
   };
 }
 
-/** Whether a method of client authentication is a shared secret (RFC 6749 §2.3.1). */
-export function usesSecret(method: OAuthClient["tokenEndpointAuthMethod"]): boolean {
-  return method === "client_secret_basic" || method === "client_secret_post";
+/** Whether a client has a secret: it authenticates with it, or its algorithms work with it. */
+export function usesSecret(metadata: ClientMetadata): boolean {
+  return (
+    metadata.token_endpoint_auth_method.startsWith("client_secret_") || needsPlainSecret(metadata)
+  );
+}
+
+/** Whether a hash of its secret is not enough: an HMAC or a symmetric cipher works with the secret itself. */
+export function needsPlainSecret(metadata: ClientMetadata): boolean {
+  return (
+    metadata.token_endpoint_auth_method === "client_secret_jwt" ||
+    SYMMETRIC.some((field) => /^(HS|A\d|dir$)/.test(metadata[field] ?? ""))
+  );
 }
 
 /** The secrets that still authenticate. */
@@ -119,13 +147,12 @@ export function liveSecrets(secrets: readonly OAuthClientSecret[], now: Date): O
 }
 
 /**
- * Whether a secret that a client sent is one of those in `toEngine`'s `client_secret`. Every hash is compared, each in
+ * Whether a secret that a client sent is one of those in `toEngine`'s `secret_hashes`. Every hash is compared, each in
  * constant time (T-35). Secrets are 256 random bits, so a fast hash is enough.
  */
 export function secretMatches(stored: string, actual: string): boolean {
-  if (!stored.startsWith(SCHEME)) return false;
   const sent = sha256(actual);
-  const hashes = stored.slice(SCHEME.length).split(",");
+  const hashes = stored.split(",");
   return hashes.filter((hex) => equalBytes(Buffer.from(hex, "hex"), sent)).length > 0;
 }
 

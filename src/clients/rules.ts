@@ -1,27 +1,72 @@
+import type { z } from "zod";
+import type { Preset } from "../issuers.ts";
 import { hasCustomScheme, isHttpsOnLoopback } from "./addresses.ts";
 import type { clientMetadata } from "./schema.ts";
-import type { z } from "zod";
 
 /** Metadata of which some fields may be missing because they were wrong in themselves. */
 type Metadata = Partial<z.output<typeof clientMetadata>>;
 
-/** Names what is right field by field but not together, each with the way to fix it. */
-export function contradictions(metadata: Metadata): string[] {
-  return [...grantRules(metadata), ...redirectRules(metadata), ...authenticationRules(metadata)];
+/** What of a client is signed, with one of the issuer's keys. */
+const SIGNED = [
+  "id_token_signed_response_alg",
+  "userinfo_signed_response_alg",
+  "authorization_signed_response_alg",
+  "introspection_signed_response_alg",
+] as const;
+
+/** What is encrypted: the fields for its key and its content. */
+const ENCRYPTED = [
+  ["id_token_encrypted_response_alg", "id_token_encrypted_response_enc"],
+  ["userinfo_encrypted_response_alg", "userinfo_encrypted_response_enc"],
+  ["authorization_encrypted_response_alg", "authorization_encrypted_response_enc"],
+  ["introspection_encrypted_response_alg", "introspection_encrypted_response_enc"],
+  ["request_object_encryption_alg", "request_object_encryption_enc"],
+] as const;
+
+/** Names what is right field by field but not together or not at this issuer, each with the way to fix it. */
+export function contradictions(metadata: Metadata, preset: Preset): string[] {
+  return [
+    ...grantRules(metadata),
+    ...responseRules(metadata, preset),
+    ...redirectRules(metadata),
+    ...authenticationRules(metadata, preset),
+    ...algorithmRules(metadata, preset),
+    ...profileRules(metadata, preset),
+  ];
 }
 
 function* grantRules(metadata: Metadata): Generator<string> {
-  const { grant_types: grants, response_types: answers, redirect_uris: redirects } = metadata;
+  const { grant_types: grants, redirect_uris: redirects } = metadata;
+  if (grants === undefined) return;
+  const usesRedirect = grants.includes("authorization_code") || grants.includes("implicit");
+  if (usesRedirect && redirects?.length === 0)
+    yield "redirect_uris must have at least one address, because grant_types has authorization_code";
+  if (!usesRedirect && redirects !== undefined && redirects.length > 0)
+    yield "redirect_uris must be empty, or grant_types must have authorization_code";
+  if (!grants.includes("authorization_code") && grants.includes("refresh_token"))
+    yield "grant_types must have authorization_code where it has refresh_token";
+}
+
+/** OIDC Dynamic Client Registration §2: response types and grant types come in pairs. */
+function* responseRules(metadata: Metadata, preset: Preset): Generator<string> {
+  const { grant_types: grants, response_types: given } = metadata;
   if (grants === undefined) return;
   const usesCode = grants.includes("authorization_code");
-  if (usesCode && redirects?.length === 0)
-    yield "redirect_uris must have at least one address, because grant_types has authorization_code";
-  if (!usesCode && redirects !== undefined && redirects.length > 0)
-    yield "redirect_uris must be empty, or grant_types must have authorization_code";
-  if (!usesCode && grants.includes("refresh_token"))
-    yield "grant_types must have authorization_code where it has refresh_token";
-  if (answers !== undefined && answers.length > 0 !== usesCode)
-    yield `response_types must be ${usesCode ? '["code"]' : "[]"} for these grant_types, so leave it out`;
+  const answers = given ?? (usesCode ? ["code" as const] : []);
+  const words = new Set(answers.flatMap((answer) => answer.split(" ")));
+  if (words.has("code") !== usesCode)
+    yield `response_types must ${usesCode ? "have" : "not have"} code for these grant_types, so leave it out`;
+  const isImplicit = words.has("token") || words.has("id_token");
+  if (isImplicit !== grants.includes("implicit"))
+    yield `grant_types must ${isImplicit ? "have" : "not have"} implicit for these response_types`;
+  for (const answer of answers)
+    if (!preset.responseTypes.includes(answer))
+      yield `response_types must be of ${preset.responseTypes.join(", ")} at this issuer`;
+  if (metadata.application_type === "web" && isImplicit)
+    for (const [index, address] of (metadata.redirect_uris ?? []).entries())
+      // What comes back in the fragment is a token, and this machine's programs could read it.
+      if (!address.startsWith("https:"))
+        yield `redirect_uris[${index}] must use https, because tokens come back to it directly`;
 }
 
 function* redirectRules(metadata: Metadata): Generator<string> {
@@ -36,17 +81,65 @@ function* redirectRules(metadata: Metadata): Generator<string> {
         yield `${field}[${index}] must use http, because it is on this device (RFC 8252 §7.3)`;
     }
   }
+  const hosts = new Set((metadata.redirect_uris ?? []).map((address) => URL.parse(address)?.host));
+  if (
+    metadata.subject_type === "pairwise" &&
+    hosts.size > 1 &&
+    metadata.sector_identifier_uri === undefined
+  )
+    yield "sector_identifier_uri must be given, because redirect_uris are on several hosts and subject_type is pairwise (OIDC Core §8.1)";
 }
 
-function* authenticationRules(metadata: Metadata): Generator<string> {
+function* authenticationRules(metadata: Metadata, preset: Preset): Generator<string> {
   const { token_endpoint_auth_method: method, jwks, jwks_uri: jwksUri } = metadata;
   if (jwks !== undefined && jwksUri !== undefined)
     yield "jwks and jwks_uri must not both be given, so keep one";
   if (method === undefined) return;
+  if (!preset.authMethods.includes(method))
+    yield `token_endpoint_auth_method must be ${preset.authMethods.join(" or ")} at this issuer`;
   if (method === "none" && metadata.grant_types?.includes("client_credentials") === true)
     yield "token_endpoint_auth_method must not be none for the client_credentials grant (RFC 6749 §4.4)";
   if (method === "private_key_jwt" && jwks === undefined && jwksUri === undefined)
     yield "jwks or jwks_uri must be given for private_key_jwt";
-  if (method !== "private_key_jwt" && metadata.token_endpoint_auth_signing_alg !== undefined)
-    yield "token_endpoint_auth_signing_alg is for private_key_jwt only, so remove it";
+  const algorithm = metadata.token_endpoint_auth_signing_alg;
+  if (algorithm === undefined) return;
+  if (method !== "private_key_jwt" && method !== "client_secret_jwt")
+    yield "token_endpoint_auth_signing_alg is for private_key_jwt and client_secret_jwt only, so remove it";
+  else if ((algorithm === "HS256") !== (method === "client_secret_jwt"))
+    yield `token_endpoint_auth_signing_alg must ${method === "client_secret_jwt" ? "be HS256" : "not be HS256"} for ${method}`;
+  else if (algorithm !== "HS256" && !preset.clientAlgorithms.includes(algorithm))
+    yield `token_endpoint_auth_signing_alg must be ${preset.clientAlgorithms.join(" or ")} at this issuer`;
+}
+
+function* algorithmRules(metadata: Metadata, preset: Preset): Generator<string> {
+  for (const field of SIGNED) {
+    const algorithm = metadata[field];
+    if (algorithm !== undefined && !preset.algorithms.includes(algorithm))
+      yield `${field} must be ${preset.algorithms.join(" or ")} at this issuer`;
+  }
+  const hasKeys = metadata.jwks !== undefined || metadata.jwks_uri !== undefined;
+  for (const [key, content] of ENCRYPTED) {
+    const algorithm = metadata[key];
+    if (algorithm === undefined && metadata[content] !== undefined)
+      yield `${key} must be given where ${content} is`;
+    if (algorithm !== undefined && /^(RSA|ECDH)/.test(algorithm) && !hasKeys)
+      yield `jwks or jwks_uri must be given for ${key}`;
+  }
+  const request = metadata.request_object_signing_alg;
+  if (request !== undefined && request !== "HS256" && !hasKeys)
+    yield "jwks or jwks_uri must be given for request_object_signing_alg";
+  if (request !== undefined && request !== "HS256" && !preset.clientAlgorithms.includes(request))
+    yield `request_object_signing_alg must be ${preset.clientAlgorithms.join(" or ")} at this issuer`;
+}
+
+/** What the profile of the issuer demands of every client. */
+function* profileRules(metadata: Metadata, preset: Preset): Generator<string> {
+  const uses = (grant: "authorization_code") => metadata.grant_types?.includes(grant) === true;
+  if (preset.requiresBoundTokens && metadata.dpop_bound_access_tokens === false)
+    yield "dpop_bound_access_tokens must be true at this issuer";
+  if (!uses("authorization_code")) return;
+  if (preset.requiresPushedRequests && metadata.require_pushed_authorization_requests === false)
+    yield "require_pushed_authorization_requests must be true at this issuer";
+  if (preset.requiresSignedRequests && metadata.require_signed_request_object === false)
+    yield "require_signed_request_object must be true at this issuer";
 }

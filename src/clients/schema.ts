@@ -1,30 +1,65 @@
 import { z } from "zod";
 import { errors } from "../errors.ts";
+import {
+  AUTH_METHODS,
+  RESPONSE_TYPES,
+  SIGNING_ALGORITHMS,
+  type Preset,
+  type ResponseType,
+} from "../issuers.ts";
 import { httpsUri, origin, pictureUri, redirectUri } from "./addresses.ts";
 import { keySet } from "./key-set.ts";
 import { contradictions } from "./rules.ts";
 
 const MAX_ADDRESSES = 20;
 
-/** What a client may do at the token endpoint (RFC 6749 §4.1, §4.4, §6). */
-export const GRANT_TYPES = ["authorization_code", "refresh_token", "client_credentials"] as const;
-
-/** How a client proves who it is at the token endpoint (OIDC Core §9). */
-export const AUTH_METHODS = [
-  "none",
-  "client_secret_basic",
-  "client_secret_post",
-  "private_key_jwt",
+/** What a client may do at the token endpoint (RFC 6749 §4, §6); `implicit` is for tokens that come without it. */
+export const GRANT_TYPES = [
+  "authorization_code",
+  "refresh_token",
+  "client_credentials",
+  "implicit",
 ] as const;
 
 /** The scopes a client may be limited to (OIDC Core §5.4, §11). */
 export const SCOPES = ["openid", "offline_access", "profile", "email", "phone", "address"] as const;
 
-/** Algorithms of client assertions: asymmetric ones, so that we hold nothing that could sign for a client. */
-const ASSERTION_ALGORITHMS = ["ES256", "RS256", "PS256", "EdDSA"] as const;
+/** What a client may sign with: its keys, or where nothing else is possible its secret (RFC 7518 §3.1). */
+const CLIENT_ALGORITHMS = [...SIGNING_ALGORITHMS, "HS256"] as const;
 
-/** Algorithms we have signing keys for. */
-const ID_TOKEN_ALGORITHMS = ["ES256", "RS256"] as const;
+/** How the key of an encrypted answer is protected, and the answer itself (RFC 7518 §4, §5). */
+const KEY_MANAGEMENT = [
+  "RSA-OAEP",
+  "RSA-OAEP-256",
+  "ECDH-ES",
+  "ECDH-ES+A128KW",
+  "ECDH-ES+A256KW",
+  "A128KW",
+  "A256KW",
+  "dir",
+] as const;
+const CONTENT_ENCRYPTION = ["A128CBC-HS256", "A256CBC-HS512", "A128GCM", "A256GCM"] as const;
+
+const signedWith = z.enum(SIGNING_ALGORITHMS).optional();
+const encryptedFor = z.enum(KEY_MANAGEMENT).optional();
+const encryptedWith = z.enum(CONTENT_ENCRYPTION).optional();
+
+/** Response modes (OAuth 2.0 Multiple Response Types §2, Form Post, JARM §2.3). */
+const RESPONSE_MODES = [
+  "query",
+  "fragment",
+  "form_post",
+  "jwt",
+  "query.jwt",
+  "fragment.jwt",
+  "form_post.jwt",
+] as const;
+
+/** A response type says the same in any order of its words. */
+const responseType = z
+  .string()
+  .transform((text) => text.split(" ").sort().join(" "))
+  .pipe(z.enum(RESPONSE_TYPES));
 
 /** Controls, invisible characters and those that change the direction of text: they make one name look like another. */
 const DECEPTIVE = /[\p{Cc}\p{Cf}\p{Co}\p{Cs}\p{Zl}\p{Zp}\p{Default_Ignorable_Code_Point}]/u;
@@ -69,15 +104,34 @@ export const clientMetadata = z.strictObject({
       error: "must name at least one grant type",
     })
     .default(["authorization_code"]),
-  /** Follows from the grant types; accepted where it says the same. */
-  response_types: z.array(z.literal("code")).max(1).optional(),
+  /** `code` unless said, where the grant types have authorization_code. */
+  response_types: distinct(responseType, RESPONSE_TYPES.length).optional(),
+  response_modes: distinct(z.enum(RESPONSE_MODES), RESPONSE_MODES.length).min(1).optional(),
   token_endpoint_auth_method: z.enum(AUTH_METHODS).default("client_secret_basic"),
-  token_endpoint_auth_signing_alg: z.enum(ASSERTION_ALGORITHMS).optional(),
+  token_endpoint_auth_signing_alg: z.enum(CLIENT_ALGORITHMS).optional(),
   jwks: keySet.optional(),
   jwks_uri: httpsUri.optional(),
   scope: scope.optional(),
-  subject_type: z.literal("public").default("public"),
-  id_token_signed_response_alg: z.enum(ID_TOKEN_ALGORITHMS).default("ES256"),
+  subject_type: z.enum(["public", "pairwise"]).default("public"),
+  /** A list of redirect URIs that clients of one owner share, so that a user is the same to all of them. */
+  sector_identifier_uri: httpsUri.optional(),
+  /** What the issuer's preset names first, unless said. */
+  id_token_signed_response_alg: signedWith,
+  id_token_encrypted_response_alg: encryptedFor,
+  id_token_encrypted_response_enc: encryptedWith,
+  userinfo_signed_response_alg: signedWith,
+  userinfo_encrypted_response_alg: encryptedFor,
+  userinfo_encrypted_response_enc: encryptedWith,
+  authorization_signed_response_alg: signedWith,
+  authorization_encrypted_response_alg: encryptedFor,
+  authorization_encrypted_response_enc: encryptedWith,
+  introspection_signed_response_alg: signedWith,
+  introspection_encrypted_response_alg: encryptedFor,
+  introspection_encrypted_response_enc: encryptedWith,
+  request_object_signing_alg: z.enum(CLIENT_ALGORITHMS).optional(),
+  request_object_encryption_alg: z.enum(["A128KW", "A256KW", "dir"]).optional(),
+  request_object_encryption_enc: encryptedWith,
+  require_signed_request_object: z.boolean().default(false),
   /** Seconds after which a sign-in is too old for this client. */
   default_max_age: z.int().min(0).max(31_536_000).optional(),
   require_auth_time: z.boolean().default(false),
@@ -87,6 +141,8 @@ export const clientMetadata = z.strictObject({
   policy_uri: httpsUri.optional(),
   tos_uri: httpsUri.optional(),
   contacts: distinct(contact, 10).optional(),
+  software_id: z.string().min(1).max(255).optional(),
+  software_version: z.string().min(1).max(255).optional(),
   dpop_bound_access_tokens: z.boolean().default(false),
   require_pushed_authorization_requests: z.boolean().default(false),
   /** The operator's own: nobody is asked for consent. */
@@ -98,27 +154,36 @@ export const clientMetadata = z.strictObject({
 });
 
 /** The metadata of a client, complete with defaults and free of contradictions. */
-export type ClientMetadata = Omit<z.output<typeof clientMetadata>, "response_types"> & {
-  response_types: "code"[];
+export type ClientMetadata = Omit<
+  z.output<typeof clientMetadata>,
+  "response_types" | "id_token_signed_response_alg"
+> & {
+  response_types: ResponseType[];
+  id_token_signed_response_alg: (typeof SIGNING_ALGORITHMS)[number];
 };
 
 /** The names of everything that can be registered. */
 export const METADATA_FIELDS: ReadonlySet<string> = new Set(Object.keys(clientMetadata.shape));
 
 /**
- * Reads client metadata from outside.
+ * Reads client metadata from outside, for a client of an issuer with this preset.
  *
  * @throws AppError `invalid_client_metadata` (RFC 7591 §3.2.2) that lists every problem with its field and the way to
  *   fix it, not only the first.
  */
-export function parseClientMetadata(input: unknown): ClientMetadata {
+export function parseClientMetadata(input: unknown, preset: Preset): ClientMetadata {
   const parsed = clientMetadata.safeParse(input, { error: describe });
   const problems = parsed.success ? [] : parsed.error.issues.map(toProblem);
-  problems.push(...contradictions(validFields(input)));
+  problems.push(...contradictions(validFields(input), preset));
   if (!parsed.success || problems.length > 0)
     throw errors.invalidClientMetadata([...new Set(problems)].join("; "));
+  const { response_types: answers, id_token_signed_response_alg: algorithm } = parsed.data;
   const usesCode = parsed.data.grant_types.includes("authorization_code");
-  return { ...parsed.data, response_types: usesCode ? ["code"] : [] };
+  return {
+    ...parsed.data,
+    response_types: answers ?? (usesCode ? ["code"] : []),
+    id_token_signed_response_alg: algorithm ?? preset.algorithms[0],
+  };
 }
 
 /** What is right by itself, with defaults, so that contradictions are found beside other problems. */

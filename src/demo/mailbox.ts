@@ -1,8 +1,9 @@
-import type { Router } from "@koa/router";
+import { Router } from "@koa/router";
 import ipaddr from "ipaddr.js";
 import type { Context, Middleware } from "koa";
 import type { Knex } from "knex";
 import { errors } from "../errors.ts";
+import { issuerFor } from "../http/host.ts";
 import type { Page } from "../http/page.ts";
 import { isUuid } from "../lib/uuid.ts";
 import { composeMail, type ComposeNeeds } from "../mail/compose.ts";
@@ -24,7 +25,8 @@ export interface MailboxNeeds {
  * The development mailbox: what the outbox holds, read back and written as it would be sent. Mount it in development
  * only; even there it answers nobody but a browser on this machine that asked for this machine.
  */
-export function mailboxRoutes(router: Router, needs: MailboxNeeds): void {
+export function mailboxRoutes(needs: MailboxNeeds): Router {
+  const router = new Router();
   const { knex, page } = needs;
 
   router.get("/dev/mail", localOnly, async (ctx) => {
@@ -35,7 +37,7 @@ export function mailboxRoutes(router: Router, needs: MailboxNeeds): void {
 
   router.post("/dev/mail/clear", localOnly, async (ctx) => {
     await OutboxMessage.query(knex).delete().whereIn("status", ["sent", "failed"]);
-    ctx.redirect("/dev/mail");
+    ctx.redirect(`${issuerFor(ctx)?.path ?? ""}/dev/mail`);
     ctx.status = 303;
   });
 
@@ -70,6 +72,8 @@ export function mailboxRoutes(router: Router, needs: MailboxNeeds): void {
     };
     return { entry, mail };
   }
+
+  return router;
 }
 
 /** By the connection, which nobody can forge, and by the name, which keeps other sites' names for this machine out. */

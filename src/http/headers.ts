@@ -1,7 +1,8 @@
 import type { Middleware } from "koa";
+import type { Issuer } from "../issuers.ts";
 
 /** Addresses whose forms end, after redirects, at a client: browsers hold `form-action` against the whole chain. */
-const PROTOCOL = /^\/(auth|interaction|session|device)(\/|$)/;
+const PROTOCOL = /^\/(auth|interaction|session|device|ciba)(\/|$)/;
 
 const CONTENT_SECURITY_POLICY = [
   "default-src 'none'",
@@ -27,10 +28,12 @@ const PERMISSIONS_POLICY = [
 ].join(", ");
 
 /** The headers that every answer has. They are set first, because the engine adds to the policy it finds. */
-export function securityHeaders(options: { issuer: string }): Middleware {
-  const isHttps = options.issuer.startsWith("https:");
+export function securityHeaders(issuers: readonly Issuer[]): Middleware {
+  const isHttps = issuers.every(({ url }) => url.startsWith("https:"));
   return async (ctx, next) => {
-    const isProtocol = PROTOCOL.test(ctx.path);
+    const isProtocol = issuers.some(
+      ({ path }) => ctx.path.startsWith(path) && PROTOCOL.test(ctx.path.slice(path.length)),
+    );
     ctx.set({
       "Content-Security-Policy": isProtocol
         ? CONTENT_SECURITY_POLICY

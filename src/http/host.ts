@@ -1,27 +1,63 @@
 import type { Context, Middleware } from "koa";
 import { errors } from "../errors.ts";
+import type { Issuer } from "../issuers.ts";
+
+/** A metadata document of an issuer with a path, whose address has the path behind the name (RFC 8414 §3.1). */
+const WELL_KNOWN = /^(\/\.well-known\/(?:oauth-authorization-server|openid-configuration))(\/.*)$/;
 
 /**
- * Answers for the issuer's host only, and takes every absolute address from the issuer: neither Host nor any
- * X-Forwarded header can put another server's name into a page, a mail or a discovery document. Probes ask by
- * address, so `/healthz` and `/readyz` answer anybody.
+ * Finds the issuer that a request is for, and takes every absolute address from it: neither Host nor any X-Forwarded
+ * header can put another server's name into a page, a mail or a discovery document. What comes after sees paths below
+ * the issuer's own. Probes ask by address, so `/healthz` and `/readyz` answer anybody.
  */
-export function issuerHost(options: { issuer: string }): Middleware {
-  const { host, hostname, origin, port, protocol } = new URL(options.issuer);
-  // The port that a scheme has anyway may be said or left out (RFC 9110 §4.2.3).
-  const names = new Set([host]);
-  if (port === "") names.add(`${hostname}:${protocol === "https:" ? 443 : 80}`);
+export function atIssuer(issuers: readonly Issuer[]): Middleware {
+  const places = issuers
+    .map((issuer) => ({ issuer, address: new URL(issuer.url), names: hostsOf(issuer) }))
+    // The longest path first: the issuer at `/a` is not asked for what is below the one at `/a/b`.
+    .sort((a, b) => b.issuer.path.length - a.issuer.path.length);
   return (ctx, next) => {
     const { headers, rawHeaders } = ctx.req;
     const hosts = rawHeaders.filter((name, index) => index % 2 === 0 && /^host$/i.test(name));
     if (hosts.length > 1) throw errors.badRequest("The request names more than one host.");
-    if (!names.has(headers.host?.toLowerCase() ?? "")) throw errors.misdirected();
-    takePath(ctx, origin);
+    const here = places.filter(({ names }) => names.has(headers.host?.toLowerCase() ?? ""));
+    const [first] = here;
+    if (first === undefined) throw errors.misdirected();
+    takePath(ctx, first.address.origin);
+    const path = pathOf(ctx.path, here);
+    const place = here.find(({ issuer }) => isBelow(path, issuer.path));
+    if (place === undefined) throw errors.notFound();
+    ctx.state["issuer"] = place.issuer;
+    ctx.path = path.slice(place.issuer.path.length) || "/";
+    Object.assign(ctx, { mountPath: place.issuer.path });
     delete headers["forwarded"];
-    headers["x-forwarded-host"] = host;
-    headers["x-forwarded-proto"] = protocol.slice(0, -1);
+    headers["x-forwarded-host"] = place.address.host;
+    headers["x-forwarded-proto"] = place.address.protocol.slice(0, -1);
     return next();
   };
+}
+
+/** The issuer that {@link atIssuer} found. */
+export function issuerFor(ctx: Context): Issuer | undefined {
+  return ctx.state["issuer"] as Issuer | undefined;
+}
+
+function hostsOf({ url }: Issuer): Set<string> {
+  const { host, hostname, port, protocol } = new URL(url);
+  // The port that a scheme has anyway may be said or left out (RFC 9110 §4.2.3).
+  const names = new Set([host]);
+  if (port === "") names.add(`${hostname}:${protocol === "https:" ? 443 : 80}`);
+  return names;
+}
+
+/** The path with the issuer's in front, where both OpenID and OAuth put it behind the well-known name. */
+function pathOf(path: string, here: readonly { issuer: Issuer }[]): string {
+  const [, document = "", rest = ""] = WELL_KNOWN.exec(path) ?? [];
+  const isOneOfOurs = here.some(({ issuer }) => issuer.path !== "" && issuer.path === rest);
+  return isOneOfOurs ? rest + document : path;
+}
+
+function isBelow(path: string, above: string): boolean {
+  return path === above || path.startsWith(`${above}/`);
 }
 
 /**

@@ -3,6 +3,7 @@ import type { Config } from "../config.ts";
 import { directionOf, nameOf, type Catalogues } from "../i18n/catalogue.ts";
 import type { LayoutView, Shell, Views } from "../views.ts";
 import type { Assets } from "./assets.ts";
+import { issuerFor } from "./host.ts";
 import { localeOf } from "./locale.ts";
 import type { Templates } from "./templates.ts";
 
@@ -15,7 +16,7 @@ export type Page = <Name extends keyof Views>(
 ) => Promise<void>;
 
 export interface PageNeeds {
-  config: Pick<Config, "productName" | "locales">;
+  config: Pick<Config, "productName" | "locales" | "issuers">;
   templates: Templates;
   catalogues: Catalogues;
   assets: Assets;
@@ -26,19 +27,21 @@ export function createPage({ config, templates, catalogues, assets }: PageNeeds)
   return async (ctx, name, view, status = 200) => {
     const locale = localeOf(ctx, config.locales);
     const t = catalogues.translator(locale);
+    const base = (issuerFor(ctx) ?? config.issuers[0]).path;
     const shell: Shell = {
       locale,
       direction: directionOf(locale),
       productName: config.productName,
+      base,
       correlationId: ctx.state["correlationId"] ?? "",
       languages: config.locales.map((tag) => ({
         tag,
         name: nameOf(tag),
         href: inLanguage(ctx, tag),
       })),
-      css: assets.href("app.css"),
-      js: assets.href("ui.js"),
-      icon: assets.href("favicon.svg"),
+      css: base + assets.href("app.css"),
+      js: base + assets.href("ui.js"),
+      icon: base + assets.href("favicon.svg"),
     };
     const content = templates.fill(name, { view: { ...view, shell }, t });
     const errors = "errors" in view && Array.isArray(view.errors) ? view.errors : [];

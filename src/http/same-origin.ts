@@ -1,5 +1,6 @@
 import type { Middleware } from "koa";
 import { errors } from "../errors.ts";
+import { issuerFor } from "./host.ts";
 import { isMachineEndpoint } from "./machines.ts";
 
 const SAFE = new Set(["GET", "HEAD", "OPTIONS"]);
@@ -9,12 +10,12 @@ const SAFE = new Set(["GET", "HEAD", "OPTIONS"]);
  * own pages, by Sec-Fetch-Site or else by Origin. What has neither header is not a browser's cross-site request and
  * is left to the cookie checks, which SameSite and the interaction's own path make hold.
  */
-export function sameOrigin(options: { issuer: string }): Middleware {
-  const { origin } = new URL(options.issuer);
+export function sameOrigin(): Middleware {
   return (ctx, next) => {
     if (SAFE.has(ctx.method) || isMachineEndpoint(ctx.path)) return next();
     const site = ctx.get("sec-fetch-site");
     const source = ctx.get("origin");
+    const { origin } = new URL(issuerFor(ctx)?.url ?? ctx.origin);
     // Where a browser says both, the first decides: an extension or a proxy that strips referrers makes the origin of
     // our own forms `null` (Fetch, "append a request Origin header").
     const isOurs =

@@ -37,6 +37,6 @@ export function nextStep(progress: Progress, demand: Demand): Step {
 }
 
 /** The address of a step, below the interaction's own, to which its cookie is bound. */
-export function stepPath(uid: string, step: Exclude<Step, "done">): string {
-  return step === "identifier" ? `/interaction/${uid}` : `/interaction/${uid}/${step}`;
+export function stepPath(here: string, step: Exclude<Step, "done">): string {
+  return step === "identifier" ? here : `${here}/${step}`;
 }

@@ -27,7 +27,7 @@ export function identifierRoutes(router: Router, tools: StepTools, needs: Identi
   const isCombined = needs.config.signInLayout === "combined";
 
   const show = (ctx: Context, username: string, errors: FieldError[], status = 200) => {
-    const { interaction, client, demand, user } = tools.visit(ctx);
+    const { interaction, here, client, demand, user } = tools.visit(ctx);
     const signedInAs = demand.sessionUserId === undefined ? undefined : user?.primaryEmail?.email;
     return needs.page(
       ctx,
@@ -37,7 +37,7 @@ export function identifierRoutes(router: Router, tools: StepTools, needs: Identi
         combined: isCombined,
         username,
         ...(signedInAs === undefined ? {} : { signedInAs }),
-        cancelAction: `/interaction/${interaction.uid}/cancel`,
+        cancelAction: `${here}/cancel`,
         errors,
       },
       status,

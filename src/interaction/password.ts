@@ -56,7 +56,7 @@ export function passwordRoutes(router: Router, tools: StepTools, needs: Password
 async function showPassword(
   { page }: PasswordNeeds,
   ctx: Context,
-  { interaction, client, demand }: Visit,
+  { interaction, here, client, demand }: Visit,
   errors: FieldError[],
   status = 200,
 ): Promise<void> {
@@ -67,8 +67,8 @@ async function showPassword(
       client: clientView(client, interaction.params["redirect_uri"]),
       identifier: identifierOf(ctx.state["visit"] as Visit),
       reauthenticate: demand.sessionUserId !== undefined,
-      changeHref: `/interaction/${interaction.uid}?change=1`,
-      cancelAction: `/interaction/${interaction.uid}/cancel`,
+      changeHref: `${here}?change=1`,
+      cancelAction: `${here}/cancel`,
       errors,
     },
     status,

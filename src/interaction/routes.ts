@@ -40,20 +40,20 @@ export function interactionRoutes(needs: InteractionNeeds): Router {
   const tools: StepTools = {
     visit: (ctx) => ctx.state["visit"] as Visit,
     at: (step) => async (ctx, next) => {
-      const { interaction, progress, demand } = tools.visit(ctx);
+      const { interaction, here, progress, demand } = tools.visit(ctx);
       if (hasEnded(interaction.result)) return see(ctx, interaction.returnTo);
       const due = nextStep(progress, demand);
       if (due === "done") return tools.proceed(ctx, progress);
       if (due === step || wantsAnotherAccount(ctx, step, due)) return next();
-      return see(ctx, stepPath(interaction.uid, due));
+      return see(ctx, stepPath(here, due));
     },
     proceed: async (ctx, claimed) => {
       const visit = await advance(knex, tools.visit(ctx), claimed);
-      const { interaction, demand, progress } = visit;
+      const { interaction, here, demand, progress } = visit;
       const step = nextStep(progress, demand);
       if (step === "done") return see(ctx, await finish(knex, visit, originOf(ctx), new Date()));
       await saveProgress(interaction, progress);
-      return see(ctx, stepPath(interaction.uid, step));
+      return see(ctx, stepPath(here, step));
     },
     cancel: async (ctx) => {
       const visit = tools.visit(ctx);

@@ -4,7 +4,8 @@ import type { Context } from "koa";
 import { reader } from "../database/transaction.ts";
 import type { User } from "../models/user.ts";
 import { findConsent, isAlwaysAsked, isFirstParty, undecidedScopes } from "../consents/consents.ts";
-import { findUserWithClaims } from "../users/claims.ts";
+import { issuerFor } from "../http/host.ts";
+import { findUserWithClaims, scopesAskedFor } from "../users/claims.ts";
 import type { Demand, Progress } from "./flow.ts";
 
 type Interaction = Awaited<ReturnType<Provider["interactionDetails"]>>;
@@ -12,6 +13,8 @@ type Interaction = Awaited<ReturnType<Provider["interactionDetails"]>>;
 /** One request to an interaction: what the engine asked for, how far the person has come, and who they are. */
 export interface Visit {
   readonly interaction: Interaction;
+  /** The address of this interaction, below which all its pages are. */
+  readonly here: string;
   readonly client: Client;
   readonly progress: Progress;
   readonly demand: Demand;
@@ -35,19 +38,20 @@ export async function loadVisit(provider: Provider, knex: Knex, ctx: Context): P
   }
   ctx.state["uiLocales"] = interaction.params["ui_locales"];
   const client = await provider.Client.find(String(interaction.params["client_id"]));
-  if (client === undefined) throw new Error("an interaction has a client");
-  return assess(knex, interaction, client, readProgress(interaction));
+  // One that was deleted meanwhile, or that another issuer's interaction is for.
+  if (client === undefined) throw new errors.SessionNotFound("the client is gone");
+  const here = `${issuerFor(ctx)?.path ?? ""}/interaction/${interaction.uid}`;
+  return assess(knex, { interaction, here, client }, readProgress(interaction));
 }
 
 /** The same visit after the person has come a step further. */
 export async function advance(knex: Knex, visit: Visit, progress: Progress): Promise<Visit> {
-  return assess(knex, visit.interaction, visit.client, progress);
+  return assess(knex, visit, progress);
 }
 
 async function assess(
   knex: Knex,
-  interaction: Interaction,
-  client: Client,
+  { interaction, here, client }: Pick<Visit, "interaction" | "here" | "client">,
   claimed: Progress,
 ): Promise<Visit> {
   const signIn = interaction.prompt.name === "login";
@@ -56,7 +60,7 @@ async function assess(
   const found = userId === undefined ? undefined : await findUserWithClaims(reader(knex), userId);
   const user = found?.isActive === true ? found : undefined;
   const progress = isStillGood(claimed, user) ? claimed : withoutSignIn(claimed);
-  const requestedScopes = words(interaction.params["scope"]);
+  const requestedScopes = scopesAskedFor(interaction.params);
   const knowsWho = progress.userId !== undefined || !signIn;
   const decided =
     user !== undefined && knowsWho && !isFirstParty(client)
@@ -66,6 +70,7 @@ async function assess(
   const redirectUri = interaction.params["redirect_uri"];
   return {
     interaction,
+    here,
     client,
     progress,
     user,

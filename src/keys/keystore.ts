@@ -6,10 +6,10 @@ import { SigningKey, type SigningKeyState } from "../models/signing-key.ts";
 import type { Seal } from "./seal.ts";
 
 /**
- * One key each, always: ES256 signs for new clients, RS256 is what OpenID requires of every provider (OIDC Core
- * §15.1) and what older clients assume.
+ * Unless the issuers' presets say otherwise: ES256 signs for new clients, RS256 is what OpenID requires of every
+ * provider (OIDC Core §15.1) and what older clients assume.
  */
-const ALGORITHMS = ["ES256", "RS256"] as const;
+const ALGORITHMS: readonly string[] = ["ES256", "RS256"];
 
 /** Active keys first: the engine signs with the first key that fits. Pending keys last: they must never sign. */
 const ORDER: readonly SigningKeyState[] = ["active", "retiring", "pending"];
@@ -30,11 +30,16 @@ export interface KeySet {
  *
  * @returns the ids of the keys made; empty at every start but the first, and on all nodes but one.
  */
-export async function ensureKeys(db: TransactionOrKnex, seal: Seal, now: Date): Promise<string[]> {
-  if ((await missingAlgorithms(db)).length === 0) return [];
+export async function ensureKeys(
+  db: TransactionOrKnex,
+  seal: Seal,
+  now: Date,
+  algorithms: readonly string[] = ALGORITHMS,
+): Promise<string[]> {
+  if ((await missingAlgorithms(db, algorithms)).length === 0) return [];
   return await underKeyLock(db, async (trx) => {
     const made: string[] = [];
-    for (const alg of await missingAlgorithms(trx))
+    for (const alg of await missingAlgorithms(trx, algorithms))
       made.push(await addKey(trx, seal, { alg, state: "active", createdAt: now, activateAt: now }));
     return made;
   });
@@ -70,7 +75,11 @@ export async function addKey(
   seal: Seal,
   key: { alg: string; state: "pending" | "active"; createdAt: Date; activateAt: Date },
 ): Promise<string> {
-  const pair = await generateKeyPair(key.alg, { extractable: true, modulusLength: 2048 });
+  const pair = await generateKeyPair(key.alg, {
+    extractable: true,
+    modulusLength: 2048,
+    ...(key.alg === "EdDSA" ? { crv: "Ed25519" } : {}),
+  });
   const publicJwk = await exportJWK(pair.publicKey);
   const kid = await calculateJwkThumbprint(publicJwk);
   await SigningKey.query(db).insert({
@@ -83,11 +92,14 @@ export async function addKey(
   return kid;
 }
 
-async function missingAlgorithms(db: TransactionOrKnex): Promise<string[]> {
+async function missingAlgorithms(
+  db: TransactionOrKnex,
+  algorithms: readonly string[],
+): Promise<string[]> {
   const active = await SigningKey.query(db)
     .select("alg")
     .where({ usage: "oidc_sig", state: "active" });
-  return ALGORITHMS.filter((alg) => !active.some((key) => key.alg === alg));
+  return algorithms.filter((alg) => !active.some((key) => key.alg === alg));
 }
 
 function openPrivateKey(seal: Seal, row: SigningKey): JWK {

@@ -5,6 +5,8 @@ export class OAuthClientSecret extends IdentifiedModel {
   static override tableName = "oauth_client_secrets";
   declare clientId: string;
   declare secretHash: Buffer;
+  /** The secret, sealed, where the client's algorithms need it (HMAC, symmetric encryption). */
+  declare secretEnc: Buffer | null;
   /** The last characters, so that people can tell secrets apart. */
   declare hint: string;
   declare createdAt: Date;

@@ -10,11 +10,16 @@ export class OAuthClient extends IdentifiedModel {
   declare name: string;
   declare status: "active" | "disabled";
   declare applicationType: "web" | "native";
+  /** The name of the issuer it belongs to; empty for the first one. */
+  declare issuer: string;
   declare tokenEndpointAuthMethod:
     | "none"
     | "client_secret_basic"
     | "client_secret_post"
-    | "private_key_jwt";
+    | "client_secret_jwt"
+    | "private_key_jwt"
+    | "tls_client_auth"
+    | "self_signed_tls_client_auth";
   declare redirectUris: string[];
   declare postLogoutRedirectUris: string[];
   declare grantTypes: string[];

@@ -1,6 +1,7 @@
 import type { Knex } from "knex";
 import type { AdapterPayload } from "oidc-provider";
 import { liveSecrets, toEngine } from "../clients/metadata.ts";
+import type { Seal } from "../keys/seal.ts";
 import { OAuthClient } from "../models/oauth-client.ts";
 
 /** Milliseconds after which an entry is read again even if no notification came. */
@@ -10,7 +11,13 @@ const MAX_ENTRIES = 5_000;
 interface Entry {
   /** The moment from which it is read again. */
   until: number;
-  readonly client: Promise<AdapterPayload | undefined>;
+  readonly client: Promise<CachedClient | undefined>;
+}
+
+interface CachedClient {
+  /** The name of the issuer that it belongs to. */
+  readonly issuer: string;
+  readonly payload: AdapterPayload;
 }
 
 /**
@@ -20,13 +27,21 @@ interface Entry {
  */
 export class ClientCache {
   readonly #knex: Knex;
+  readonly #seal: Seal;
   readonly #entries = new Map<string, Entry>();
 
-  constructor(knex: Knex) {
+  constructor(knex: Knex, seal: Seal) {
     this.#knex = knex;
+    this.#seal = seal;
   }
 
-  find(clientId: string): Promise<AdapterPayload | undefined> {
+  /** A client of the issuer named `issuer`; another issuer's is as unknown as one that is not there. */
+  async find(issuer: string, clientId: string): Promise<AdapterPayload | undefined> {
+    const client = await this.#find(clientId);
+    return client?.issuer === issuer ? client.payload : undefined;
+  }
+
+  #find(clientId: string): Promise<CachedClient | undefined> {
     const known = this.#entries.get(clientId);
     if (known !== undefined && Date.now() < known.until) return known.client;
     if (this.#entries.size >= MAX_ENTRIES) this.#entries.clear();
@@ -48,7 +63,7 @@ export class ClientCache {
   async #read(
     clientId: string,
     changesAt: (moment: number) => void,
-  ): Promise<AdapterPayload | undefined> {
+  ): Promise<CachedClient | undefined> {
     const row = await OAuthClient.query(this.#knex)
       .findOne({ clientId, status: "active" })
       .whereNull("deletedAt")
@@ -58,6 +73,6 @@ export class ClientCache {
     for (const { expiresAt } of liveSecrets(row.secrets ?? [], now)) {
       if (expiresAt !== null) changesAt(expiresAt.getTime());
     }
-    return toEngine(row, now);
+    return { issuer: row.issuer, payload: toEngine(row, this.#seal, now) };
   }
 }

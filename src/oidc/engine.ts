@@ -6,30 +6,36 @@ import { loadKeys } from "../keys/keystore.ts";
 import type { Seal } from "../keys/seal.ts";
 import type { Logger } from "../lib/log.ts";
 
+export interface EngineOptions {
+  readonly knex: Knex;
+  readonly seal: Seal;
+  /** Which of the keys it publishes and signs with. */
+  readonly algorithms: readonly string[];
+  readonly build: (jwks: JWKS) => Provider;
+}
+
 /**
- * The engine that runs now. It is built from keys and never changed: when the keys do, a new one takes its place,
+ * The engine of one issuer that runs now. It is built from keys and never changed: when the keys do, a new one takes its place,
  * also in the middle of a sign-in, because everything it knows is in the database.
  */
 export class Engine {
   readonly #knex: Knex;
   readonly #seal: Seal;
+  readonly #algorithms: readonly string[];
   readonly #build: (jwks: JWKS) => Provider;
   #version = "";
   #provider: Provider | undefined;
   #mounted: Middleware | undefined;
 
-  private constructor(knex: Knex, seal: Seal, build: (jwks: JWKS) => Provider) {
+  private constructor({ knex, seal, algorithms, build }: EngineOptions) {
     this.#knex = knex;
     this.#seal = seal;
+    this.#algorithms = algorithms;
     this.#build = build;
   }
 
-  static async open(needs: {
-    knex: Knex;
-    seal: Seal;
-    build: (jwks: JWKS) => Provider;
-  }): Promise<Engine> {
-    const engine = new Engine(needs.knex, needs.seal, needs.build);
+  static async open(options: EngineOptions): Promise<Engine> {
+    const engine = new Engine(options);
     await engine.refresh();
     return engine;
   }
@@ -59,7 +65,8 @@ export class Engine {
   async refresh(): Promise<void> {
     const keys = await loadKeys(this.#knex, this.#seal);
     if (keys.version === this.#version) return;
-    const provider = this.#build({ keys: [...keys.signing] as JWKS["keys"] });
+    const ours = keys.signing.filter(({ alg }) => this.#algorithms.includes(alg ?? ""));
+    const provider = this.#build({ keys: ours });
     this.#mounted = mount(provider);
     this.#provider = provider;
     this.#version = keys.version;

@@ -4,34 +4,43 @@ import { findConsent, isFirstParty, undecidedScopes } from "../consents/consents
 import { reader, writer } from "../database/transaction.ts";
 import { uuidv7 } from "../lib/uuid.ts";
 import { Session } from "../models/session.ts";
+import { CLAIMS_BY_SCOPE, claimsAskedFor, scopeOf, scopesAskedFor } from "../users/claims.ts";
 
 /*
  * Consent is a person's lasting decision about a client; a grant is what one sign-in may do. Signing out anywhere
  * ends grants, never consent, so each session gets a grant of its own, made here from the decision on file.
  */
 
-/** A grant for one sign-in: the scopes that were allowed, and those that were asked for and refused. */
+/** What a person decided about what one request asks for. */
+interface Decision {
+  readonly scopes: readonly string[];
+  /** Asked for and refused. */
+  readonly rejected: readonly string[];
+  /** Asked for one by one; each goes with its scope. */
+  readonly claims: readonly string[];
+}
+
+/** A grant for one sign-in. */
 async function createGrant(
   provider: Provider,
   userId: string,
   client: Client,
-  scopes: readonly string[],
-  rejectedScopes: readonly string[],
+  decision: Decision,
 ): Promise<Grant> {
   const grant = new provider.Grant({ accountId: userId, clientId: client.clientId });
   grant.jti = uuidv7();
-  extendGrant(grant, scopes, rejectedScopes);
+  extendGrant(grant, decision);
   await grant.save();
   return grant;
 }
 
-function extendGrant(
-  grant: Grant,
-  scopes: readonly string[],
-  rejectedScopes: readonly string[],
-): void {
+function extendGrant(grant: Grant, { scopes, rejected, claims }: Decision): void {
   if (scopes.length > 0) grant.addOIDCScope(scopes.join(" "));
-  if (rejectedScopes.length > 0) grant.rejectOIDCScope(rejectedScopes.join(" "));
+  if (rejected.length > 0) grant.rejectOIDCScope(rejected.join(" "));
+  const isAllowed = (claim: string) => scopes.includes(scopeOf(claim) ?? "openid");
+  const [allowed, refused] = [claims.filter(isAllowed), claims.filter((each) => !isAllowed(each))];
+  if (allowed.length > 0) grant.addOIDCClaims(allowed);
+  if (refused.length > 0) grant.rejectOIDCClaims(refused);
 }
 
 /**
@@ -45,20 +54,23 @@ export function loadExistingGrant(
   return async (ctx) => {
     const { provider, client, session, result, account } = ctx.oidc;
     if (client === undefined || account === undefined) return undefined;
-    const requested = [...ctx.oidc.requestParamOIDCScopes];
+    const params = ctx.oidc.params ?? {};
+    const requested = scopesAskedFor(params).filter(isOidcScope);
+    const claims = claimsAskedFor(params);
     const hasAnswered = result?.consent !== undefined;
     const sessionGrantId = hasAnswered ? undefined : session?.grantIdFor(client.clientId);
     let grant =
       sessionGrantId === undefined ? undefined : await provider.Grant.find(sessionGrantId);
-    if (grant !== undefined && covers(grant, requested)) return grant;
+    if (grant !== undefined && covers(grant, requested, claims)) return grant;
 
-    const decision = await decisionOnFile(knex, account.accountId, client, requested);
-    if (decision === undefined) return grant;
+    const decided = await decisionOnFile(knex, account.accountId, client, requested);
+    if (decided === undefined) return grant;
+    const decision = { ...decided, claims };
     if (!hasAnswered) grant = (await latestGrant(knex, ctx, account.accountId)) ?? grant;
     if (grant === undefined) {
-      return createGrant(provider, account.accountId, client, decision.scopes, decision.rejected);
+      return createGrant(provider, account.accountId, client, decision);
     }
-    extendGrant(grant, decision.scopes, decision.rejected);
+    extendGrant(grant, decision);
     await grant.save();
     return grant;
   };
@@ -83,9 +95,15 @@ async function latestGrant(
   return provider.Grant.find(latest.grantId);
 }
 
-function covers(grant: Grant, requested: readonly string[]): boolean {
-  const encountered = new Set(grant.getOIDCScopeEncountered().split(" "));
-  return requested.every((scope) => encountered.has(scope));
+function covers(grant: Grant, scopes: readonly string[], claims: readonly string[]): boolean {
+  const known = new Set(grant.getOIDCScopeEncountered().split(" "));
+  const knownClaims = new Set(grant.getOIDCClaimsEncountered());
+  return scopes.every((scope) => known.has(scope)) && claims.every((each) => knownClaims.has(each));
+}
+
+/** Whether the engine knows a scope as one of OpenID Connect's; what it does not know, it ignores. */
+function isOidcScope(scope: string): boolean {
+  return scope === "offline_access" || Object.hasOwn(CLAIMS_BY_SCOPE, scope);
 }
 
 async function decisionOnFile(
@@ -93,7 +111,7 @@ async function decisionOnFile(
   userId: string,
   client: Client,
   requested: readonly string[],
-): Promise<{ scopes: string[]; rejected: string[] } | undefined> {
+): Promise<Omit<Decision, "claims"> | undefined> {
   if (isFirstParty(client)) return { scopes: [...requested], rejected: [] };
   const consent = await findConsent(reader(knex), userId, client);
   if (consent === undefined || undecidedScopes(requested, client, consent).length > 0)

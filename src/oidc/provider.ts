@@ -1,3 +1,4 @@
+import { createHmac } from "node:crypto";
 import type { Knex } from "knex";
 import {
   Provider,
@@ -12,10 +13,12 @@ import { secretMatches } from "../clients/metadata.ts";
 import type { Config } from "../config.ts";
 import { runInUnitOfWork, writer } from "../database/transaction.ts";
 import { overlong, tooLong } from "../http/request-limits.ts";
+import type { Issuer, Preset } from "../issuers.ts";
 import type { Seal } from "../keys/seal.ts";
 import { sha256 } from "../lib/secret.ts";
 import { ReplayGuard } from "../models/replay-guard.ts";
-import { CLAIMS_BY_SCOPE, findAccount } from "./account.ts";
+import { CLAIMS_BY_SCOPE } from "../users/claims.ts";
+import { findAccount } from "./account.ts";
 import { adapterFactory, type Storage } from "./adapter/index.ts";
 import { loadExistingGrant } from "./grants.ts";
 import { LIFETIMES } from "./lifetimes.ts";
@@ -24,7 +27,8 @@ import type { RefreshTokenFormat } from "./refresh-token-format.ts";
 
 /** What the engine is made from. */
 export interface EngineNeeds extends Storage {
-  config: Pick<Config, "issuer" | "locales">;
+  config: Pick<Config, "locales">;
+  issuer: Issuer;
   fetch: Configuration["fetch"];
   pages: Pick<Configuration, "renderError"> & {
     logoutSource: (ctx: KoaContextWithOIDC, form: string) => Promise<void>;
@@ -38,9 +42,10 @@ export interface EngineNeeds extends Storage {
  * engine is told is on this page, and what is not named here is the engine's default.
  */
 export function createProvider(needs: EngineNeeds, jwks: JWKS): Provider {
-  const { config, knex, seal } = needs;
-  const secure = config.issuer.startsWith("https:");
-  const provider = new Provider(config.issuer, {
+  const { config, knex, seal, issuer } = needs;
+  const { preset } = issuer;
+  const secure = issuer.url.startsWith("https:");
+  const provider = new Provider(issuer.url, {
     adapter: adapterFactory(needs),
     jwks,
     ttl: LIFETIMES,
@@ -48,39 +53,56 @@ export function createProvider(needs: EngineNeeds, jwks: JWKS): Provider {
     loadExistingGrant: loadExistingGrant(knex),
     interactions: {
       policy: policy(),
-      url: (_ctx, interaction) => `/interaction/${interaction.uid}`,
+      url: (_ctx, interaction) => `${issuer.path}/interaction/${interaction.uid}`,
     },
 
-    responseTypes: ["code"],
-    pkce: { required: () => true },
+    responseTypes: [...preset.responseTypes],
+    // A client without a secret has nothing else that ties a code to it (RFC 9700 §2.1.1).
+    pkce: { required: (_ctx, client) => preset.requiresPkce || isPublic(client) },
     allowOmittingSingleRegisteredRedirectUri: false,
-    clientAuthMethods: ["client_secret_basic", "client_secret_post", "private_key_jwt", "none"],
-    assertJwtClientAuthClaimsAndHeader: assertClientAssertion,
+    clientAuthMethods: [...preset.authMethods],
+    enabledJWA: algorithms(preset),
+    assertJwtClientAuthClaimsAndHeader: assertClientAssertion(preset),
     clientBasedCORS: (_ctx, origin, client) => corsOrigins(client).includes(origin),
     // A client that registered the refresh token grant gets refresh tokens. Without offline_access they end with
     // the session; the engine's rule, `expiresWithSession`, sees to that.
     issueRefreshToken: async (_ctx, client) => client.grantTypeAllowed("refresh_token"),
-    rotateRefreshToken: true,
+    rotateRefreshToken: preset.rotatesRefreshTokens,
 
     scopes: ["openid", "offline_access"],
     claims: { ...CLAIMS_BY_SCOPE, acr: null, sid: null, auth_time: null, iss: null },
     acrValues: [SINGLE_FACTOR],
     // The engine has one hook that sees every parameter of an authorization request, however it was sent.
     extraParams: { login_hint: assertShort },
-    extraClientMetadata: {
-      properties: ["first_party", "refresh_reuse_interval", "cors_origins", "internal_id"],
-    },
+    extraClientMetadata: { properties: [...OWN_METADATA] },
+    subjectTypes: [...preset.subjectTypes],
+    pairwiseIdentifier: async (_ctx, accountId, client) =>
+      pairwiseSubject(seal, sectorOf(client), accountId),
+    // What is stored was checked when it was registered; asking again would depend on another server.
+    sectorIdentifierUriValidate: () => false,
     discovery: { ui_locales_supported: [...config.locales] },
 
     features: {
       devInteractions: { enabled: false },
+      claimsParameter: { enabled: true, assertClaimsParameter: async () => {} },
       clientCredentials: { enabled: true },
-      dPoP: { enabled: true, nonceSecret: seal.derive("dpop-nonce") },
-      introspection: {
+      dPoP: { enabled: true, nonceSecret: seal.derive("dpop-nonce"), requireNonce: () => false },
+      encryption: { enabled: true },
+      fapi:
+        preset.fapi === undefined ? { enabled: false } : { enabled: true, profile: preset.fapi },
+      introspection: { enabled: true, allowedPolicy: isItsOwn },
+      jwtIntrospection: { enabled: true },
+      jwtResponseModes: { enabled: true },
+      jwtUserinfo: { enabled: true },
+      pushedAuthorizationRequests: {
         enabled: true,
-        allowedPolicy: isItsOwn,
+        requirePushedAuthorizationRequests: preset.requiresPushedRequests,
       },
-      pushedAuthorizationRequests: { enabled: true },
+      requestObjects: {
+        enabled: true,
+        requireSignedRequestObject: preset.requiresSignedRequests,
+        assertJwtClaimsAndHeader: async () => {},
+      },
       resourceIndicators: { enabled: false },
       revocation: {
         enabled: true,
@@ -98,7 +120,7 @@ export function createProvider(needs: EngineNeeds, jwks: JWKS): Provider {
     cookies: {
       keys: cookieKeys(seal),
       names: {
-        session: secure ? "__Host-lintel_session" : "lintel_session",
+        session: `${secure ? "__Host-" : ""}lintel_session${suffix(issuer)}`,
         // These two are bound to a path, which the __Host- prefix does not allow.
         interaction: secure ? "__Secure-lintel_interaction" : "lintel_interaction",
         resume: secure ? "__Secure-lintel_resume" : "lintel_resume",
@@ -110,7 +132,7 @@ export function createProvider(needs: EngineNeeds, jwks: JWKS): Provider {
     fetchResponseBodyLimits: { jwks_uri: 262_144, sector_identifier_uri: 262_144 },
   });
 
-  limitResponseModes(provider);
+  if (preset.responseTypes.every((type) => type === "code")) keepCodesOutOfFragments(provider);
   compareSecretsByHash(provider);
   mintRefreshTokens(provider, needs.refreshTokenFormat);
   detectReplaysAtomically(provider, knex);
@@ -124,13 +146,92 @@ export function cookieKeys(seal: Seal): string[] {
   return [seal.derive("cookies").toString("base64url")];
 }
 
-/** How a code may travel: never in a fragment, where scripts and histories find it (ASVS 10.4.12). */
-const RESPONSE_MODES = ["query", "form_post"];
+/** What of a client the engine carries for us. */
+const OWN_METADATA = [
+  "first_party",
+  "refresh_reuse_interval",
+  "cors_origins",
+  "internal_id",
+  "secret_hashes",
+  "software_id",
+  "software_version",
+] as const;
 
-function limitResponseModes(provider: Provider): void {
+/** Issuers on one host share its cookies, and each has sessions of its own. */
+function suffix({ name }: Issuer): string {
+  return name === "" ? "" : `_${name}`;
+}
+
+function isPublic(client: Client): boolean {
+  return client.clientAuthMethod === "none";
+}
+
+/** Every algorithm that the engine may use or advertise, instead of its own list. */
+function algorithms({
+  algorithms: ours,
+  clientAlgorithms,
+  authMethods,
+}: Preset): Configuration["enabledJWA"] {
+  const signing = [...ours];
+  // RFC 9864 renamed EdDSA with Curve25519; clients use either name.
+  const byClients = clientAlgorithms.flatMap((alg) =>
+    alg === "EdDSA" ? (["EdDSA", "Ed25519"] as const) : [alg],
+  );
+  const secrets = authMethods.includes("client_secret_jwt") ? (["HS256"] as const) : [];
+  const management = [
+    "RSA-OAEP",
+    "RSA-OAEP-256",
+    "ECDH-ES",
+    "ECDH-ES+A128KW",
+    "ECDH-ES+A256KW",
+  ] as const;
+  const symmetric = ["A128KW", "A256KW", "dir"] as const;
+  const content = ["A128CBC-HS256", "A256CBC-HS512", "A128GCM", "A256GCM"] as const;
+  return {
+    clientAuthSigningAlgValues: [...byClients, ...secrets],
+    requestObjectSigningAlgValues: [...byClients, ...secrets],
+    idTokenSigningAlgValues: signing,
+    userinfoSigningAlgValues: signing,
+    introspectionSigningAlgValues: signing,
+    authorizationSigningAlgValues: signing,
+    dPoPSigningAlgValues: byClients,
+    idTokenEncryptionAlgValues: [...management, ...symmetric],
+    userinfoEncryptionAlgValues: [...management, ...symmetric],
+    introspectionEncryptionAlgValues: [...management, ...symmetric],
+    authorizationEncryptionAlgValues: [...management, ...symmetric],
+    requestObjectEncryptionAlgValues: [...symmetric],
+    idTokenEncryptionEncValues: [...content],
+    userinfoEncryptionEncValues: [...content],
+    introspectionEncryptionEncValues: [...content],
+    authorizationEncryptionEncValues: [...content],
+    requestObjectEncryptionEncValues: [...content],
+  };
+}
+
+function sectorOf(client: Client): string {
+  const { sectorIdentifier: sector } = client as { sectorIdentifier?: unknown };
+  return typeof sector === "string" ? sector : client.clientId;
+}
+
+/** A user as clients of one sector know them: nobody can match it with another sector's (OIDC Core §8.1). */
+function pairwiseSubject(seal: Seal, sector: string, userId: string): string {
+  return createHmac("sha256", seal.derive("pairwise"))
+    .update(`${sector}\0${userId}`)
+    .digest("base64url");
+}
+
+/** How a code may travel: never in a fragment, where scripts and histories find it (ASVS 10.4.12). */
+const RESPONSE_MODES = ["query", "form_post", "jwt", "query.jwt", "form_post.jwt"];
+
+function keepCodesOutOfFragments(provider: Provider): void {
+  const { responseModeAllowed } = provider.Client.prototype as unknown as {
+    responseModeAllowed: (mode: string, type: string, fapi: unknown) => boolean;
+  };
   Object.assign(provider.Client.prototype, {
-    responseModeAllowed: (mode: string, type: string) =>
-      type !== "code" || RESPONSE_MODES.includes(mode),
+    responseModeAllowed(this: Client, mode: string, type: string, fapi: unknown) {
+      const isSafe = type !== "code" || RESPONSE_MODES.includes(mode);
+      return isSafe && responseModeAllowed.call(this, mode, type, fapi);
+    },
   });
   // The engine advertises a list of its own, which no option changes.
   provider.use(async (ctx: KoaContextWithOIDC, next) => {
@@ -147,7 +248,8 @@ function compareSecretsByHash(provider: Provider): void {
 }
 
 function isOneOfItsSecrets(this: Client, actual: string): boolean {
-  return this.clientSecret !== undefined && secretMatches(this.clientSecret, actual);
+  const hashes = this["secret_hashes"];
+  return typeof hashes === "string" && secretMatches(hashes, actual);
 }
 
 /** A token that replaces another is its successor in the family; any other starts one. */
@@ -175,23 +277,23 @@ function detectReplaysAtomically(provider: Provider, knex: Knex): void {
 
 /**
  * What a client assertion must say beyond RFC 7523 §3: it is for this server alone, and not good for long. One that
- * other servers accept as well, or that never ends, is worth stealing.
+ * other servers accept as well, or that never ends, is worth stealing. Older profiles name the endpoint instead.
  */
-async function assertClientAssertion(
-  ctx: KoaContextWithOIDC,
-  claims: Record<string, unknown>,
-  header: Record<string, unknown>,
-): Promise<void> {
+function assertClientAssertion(
+  preset: Preset,
+): NonNullable<Configuration["assertJwtClientAuthClaimsAndHeader"]> {
   const longest = 300;
   const skew = 15;
-  const { aud, exp } = claims;
-  if (aud !== ctx.oidc.issuer) {
-    throw new errors.InvalidClientAuth("aud must be the issuer identifier, as a string");
-  }
-  if (typeof exp !== "number" || exp - Date.now() / 1000 > longest + skew) {
-    throw new errors.InvalidClientAuth(`exp must be at most ${longest} seconds ahead`);
-  }
-  if ("crit" in header) throw new errors.InvalidClientAuth("crit is not supported");
+  return async (ctx, claims, header) => {
+    const { aud, exp } = claims;
+    if (preset.strictAssertionAudience && aud !== ctx.oidc.issuer) {
+      throw new errors.InvalidClientAuth("aud must be the issuer identifier, as a string");
+    }
+    if (typeof exp !== "number" || exp - Date.now() / 1000 > longest + skew) {
+      throw new errors.InvalidClientAuth(`exp must be at most ${longest} seconds ahead`);
+    }
+    if ("crit" in header) throw new errors.InvalidClientAuth("crit is not supported");
+  };
 }
 
 /** A client learns about, and ends, the tokens that were issued to it, and no others. */

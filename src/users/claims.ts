@@ -3,6 +3,58 @@ import type { AccountClaims } from "oidc-provider";
 import { isUuid } from "../lib/uuid.ts";
 import { User } from "../models/user.ts";
 
+/** The scopes of OIDC Core §5.4, each with the claims it asks for. `openid` carries how the sign-in was done. */
+export const CLAIMS_BY_SCOPE = {
+  openid: ["sub", "acr", "amr", "auth_time"],
+  profile: [
+    "name",
+    "given_name",
+    "middle_name",
+    "family_name",
+    "nickname",
+    "preferred_username",
+    "profile",
+    "picture",
+    "website",
+    "gender",
+    "birthdate",
+    "zoneinfo",
+    "locale",
+    "updated_at",
+  ],
+  email: ["email", "email_verified"],
+  phone: ["phone_number", "phone_number_verified"],
+  address: ["address"],
+} as const;
+
+/**
+ * The scopes that a person is asked about: those of the `scope` parameter, and those that stand for what the `claims`
+ * parameter asks for one by one (OIDC Core §5.4, §5.5). Consent is given by scope, however it was asked for.
+ */
+export function scopesAskedFor(params: Readonly<Record<string, unknown>>): string[] {
+  const { scope } = params;
+  const named = typeof scope === "string" ? scope.split(" ").filter((word) => word !== "") : [];
+  return [
+    ...new Set([...named, ...claimsAskedFor(params).flatMap((claim) => scopeOf(claim) ?? [])]),
+  ];
+}
+
+/** The claims that the `claims` parameter names, for the ID token or for userinfo. */
+export function claimsAskedFor({ claims }: Readonly<Record<string, unknown>>): string[] {
+  if (typeof claims !== "string") return [];
+  // The engine has checked its form and refused anything else.
+  const { userinfo, id_token: idToken } = JSON.parse(claims) as Record<string, object | undefined>;
+  return [...new Set([...Object.keys(userinfo ?? {}), ...Object.keys(idToken ?? {})])];
+}
+
+/** The scope that stands for a claim; none for those that say how somebody signed in. */
+export function scopeOf(claim: string): string | undefined {
+  const found = Object.entries(CLAIMS_BY_SCOPE).find(([, claims]) =>
+    (claims as readonly string[]).includes(claim),
+  );
+  return found?.[0] === "openid" ? undefined : found?.[0];
+}
+
 /** The user of a subject identifier with everything claims are made of. */
 export async function findUserWithClaims(
   db: TransactionOrKnex,

@@ -10,7 +10,7 @@ import { createPasswords } from "../../src/authn/password.ts";
 import { runCommand } from "../../src/cli/run.ts";
 import { allVerbs } from "../../src/cli/verbs.ts";
 import { getClient } from "../../src/clients/clients.ts";
-import { secretMatches, toEngine } from "../../src/clients/metadata.ts";
+import { liveSecrets, secretMatches } from "../../src/clients/metadata.ts";
 import { AuditEvent } from "../../src/models/audit-event.ts";
 import { findUser } from "../../src/users/users.ts";
 import { runCli, type CliResult } from "../support/cli.ts";
@@ -55,7 +55,10 @@ describe("lintel, the command line", () => {
   const liveSecretMatches = async (clientId: unknown, secret: unknown) => {
     const client = await getClient(db.knex, String(clientId));
     await client.$fetchGraph("secrets", { transaction: db.knex });
-    return secretMatches(toEngine(client).client_secret ?? "", String(secret));
+    const hashes = liveSecrets(client.secrets ?? [], new Date()).map(({ secretHash }) =>
+      secretHash.toString("hex"),
+    );
+    return secretMatches(hashes.join(","), String(secret));
   };
   const lintel = (args: string[], input?: string, settings: Record<string, string> = {}) =>
     runCli(args, { ...environment(), ...settings }, input);
@@ -234,7 +237,7 @@ describe("lintel, the command line", () => {
       failsWith(
         await lintel(args),
         1,
-        /client_name is missing; redirect_uris\[0\] must.*; grant_types\[0\] must/,
+        /client_name is missing; redirect_uris\[0\] must.*; grant_types must/,
       );
     });
 
@@ -311,6 +314,7 @@ describe("lintel, the command line", () => {
         contacts: ["ann@example.com"],
         dpop_bound_access_tokens: true,
         require_pushed_authorization_requests: true,
+        require_signed_request_object: false,
         first_party: true,
         refresh_reuse_interval: 0,
         cors_origins: ["https://app.example.com"],

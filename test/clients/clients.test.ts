@@ -1,4 +1,5 @@
 import assert from "node:assert/strict";
+import { randomBytes } from "node:crypto";
 import { after, before, describe, it } from "mocha";
 import {
   createClient,
@@ -9,6 +10,7 @@ import {
   updateClient,
 } from "../../src/clients/clients.ts";
 import { secretMatches, toEngine, toMetadata } from "../../src/clients/metadata.ts";
+import { openSeal, type Seal } from "../../src/keys/seal.ts";
 import { uuidv7 } from "../../src/lib/uuid.ts";
 import { AuditEvent } from "../../src/models/audit-event.ts";
 import { OAuthClient } from "../../src/models/oauth-client.ts";
@@ -28,8 +30,10 @@ const METADATA = {
 
 describe("clients", () => {
   let db: TestDatabase;
+  let seal: Seal;
   before(async () => {
     db = await testDatabase();
+    seal = await openSeal(db.knex, { encryptionKey: randomBytes(32) });
   });
   after(() => db.drop());
 
@@ -40,7 +44,7 @@ describe("clients", () => {
   const authenticates = async (clientId: string, secret: string | undefined, at: Date) => {
     const row = await getClient(db.knex, clientId);
     await row.$fetchGraph("secrets", { transaction: db.knex });
-    return secretMatches(toEngine(row, at).client_secret ?? "", secret ?? "");
+    return secretMatches(toEngine(row, seal, at).secret_hashes ?? "", secret ?? "");
   };
   const eventsOf = async (id: string) => {
     const events = await AuditEvent.query(db.knex).where({ clientId: id }).orderBy("id");
@@ -63,18 +67,18 @@ describe("clients", () => {
     const { client } = await add();
     const row = await getClient(db.knex, client.clientId);
     await row.$fetchGraph("secrets", { transaction: db.knex });
-    const stored = toEngine(row, now).client_secret ?? "";
-    assert.match(stored, /^sha256:[0-9a-f]{64}$/);
+    const { secret_hashes: stored = "", client_secret: shown } = toEngine(row, seal, now);
+    assert.match(stored, /^[0-9a-f]{64}$/);
     assert.equal(secretMatches(stored, stored), false);
-    assert.equal(secretMatches(stored, stored.slice(7)), false);
-    assert.equal(secretMatches("sha256:", ""), false);
+    assert.equal(secretMatches(stored, shown ?? ""), false);
+    assert.equal(secretMatches("", ""), false);
     assert.equal(secretMatches("plain", "plain"), false);
   });
 
   it("gives public clients no secret", async () => {
     const { client, secret } = await add({ ...METADATA, token_endpoint_auth_method: "none" });
     assert.equal(secret, undefined);
-    assert.equal("client_secret" in toEngine(client), false);
+    assert.equal("client_secret" in toEngine(client, seal), false);
   });
 
   it("gives back the metadata it was given", async () => {
@@ -96,7 +100,7 @@ describe("clients", () => {
     const read = toMetadata(await getClient(db.knex, client.clientId));
     for (const [field, value] of Object.entries(given))
       assert.deepEqual(read[field as keyof typeof read], value, field);
-    const engine = toEngine(client);
+    const engine = toEngine(client, seal);
     assert.equal(engine.internal_id, client.id);
     assert.equal(engine.first_party, true);
     assert.equal(engine.refresh_reuse_interval, 0);

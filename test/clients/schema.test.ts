@@ -3,17 +3,20 @@ import { generateKeyPairSync, type KeyObject } from "node:crypto";
 import { describe, it } from "mocha";
 import { parseClientMetadata, type ClientMetadata } from "../../src/clients/schema.ts";
 import { AppError } from "../../src/errors.ts";
+import { presetOf } from "../../src/issuers.ts";
+
+const PRODUCTION = presetOf("production");
 
 const MINIMAL = { client_name: "An app", redirect_uris: ["https://app.example.com/cb"] };
 const RLO = "\u202e";
 
 function accept(metadata: object): ClientMetadata {
-  return parseClientMetadata({ ...MINIMAL, ...metadata });
+  return parseClientMetadata({ ...MINIMAL, ...metadata }, PRODUCTION);
 }
 
 function refusal(metadata: unknown): string {
   try {
-    parseClientMetadata(metadata);
+    parseClientMetadata(metadata, PRODUCTION);
   } catch (error) {
     assert(error instanceof AppError);
     assert.equal(error.code, "invalid_client_metadata");
@@ -39,7 +42,7 @@ const jwk = ({ publicKey }: { publicKey: KeyObject }) => publicKey.export({ form
 
 describe("client metadata", () => {
   it("is complete with the defaults of RFC 7591 §2 and ours", () => {
-    assert.deepEqual(parseClientMetadata(MINIMAL), {
+    assert.deepEqual(parseClientMetadata(MINIMAL, PRODUCTION), {
       client_name: "An app",
       application_type: "web",
       redirect_uris: ["https://app.example.com/cb"],
@@ -52,6 +55,7 @@ describe("client metadata", () => {
       require_auth_time: false,
       dpop_bound_access_tokens: false,
       require_pushed_authorization_requests: false,
+      require_signed_request_object: false,
       first_party: false,
       refresh_reuse_interval: 10,
       cors_origins: [],
@@ -215,10 +219,11 @@ describe("client metadata", () => {
       "client_name must say what people know the application as",
       "contacts[0] must be an e-mail address",
       "default_max_age must be at least 0",
-      "grant_types[0] must be authorization_code or refresh_token or client_credentials",
+      "grant_types must not have implicit for these response_types",
       "jwks.keys must hold at least one key",
       "redirect_uri is not known, so remove or rename",
-      "token_endpoint_auth_signing_alg is for private_key_jwt only, so remove it",
+      "redirect_uris must have at least one address, because grant_types has authorization_code",
+      "token_endpoint_auth_signing_alg is for private_key_jwt and client_secret_jwt only, so remove it",
     ]);
     assert.match(refusal({}), /client_name is missing.*redirect_uris must have at least one/);
     assert.match(refusal("text"), /^metadata must be an object/);
@@ -230,7 +235,7 @@ describe("client metadata", () => {
     assert.deepEqual(accept({ response_types: ["code"] }).response_types, ["code"]);
     refuse(
       { ...machine, response_types: ["code"] },
-      /^response_types must be \[\] for these grant_types/,
+      /^response_types must not have code for these grant_types/,
     );
   });
 

@@ -4,7 +4,6 @@ import { once } from "node:events";
 import { createServer, request, type Server } from "node:http";
 import type { AddressInfo } from "node:net";
 import { text } from "node:stream/consumers";
-import { Router } from "@koa/router";
 import Koa from "koa";
 import { mailboxRoutes } from "../../src/demo/mailbox.ts";
 import { AppError } from "../../src/errors.ts";
@@ -28,8 +27,7 @@ describe("development mailbox", () => {
     await migrateJobs(database.url, testLog);
     seal = await openSeal(database.knex, { encryptionKey: randomBytes(32) });
 
-    const router = new Router();
-    mailboxRoutes(router, {
+    const router = mailboxRoutes({
       knex: database.knex,
       mail: {
         seal,

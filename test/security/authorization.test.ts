@@ -1,3 +1,4 @@
+import { decodeJwt } from "jose";
 import assert from "node:assert/strict";
 import { aClient, aServer, aUser, type TestServer } from "../support/server.ts";
 import {
@@ -433,18 +434,13 @@ describe("authorization requests", () => {
   });
 
   describe("T-09: response modes", () => {
-    for (const mode of [
-      "fragment",
-      "web_message",
-      "jwt",
-      "query.jwt",
-      "form_post.jwt",
-      "x",
-      "QUERY",
-    ]) {
+    for (const mode of ["fragment", "fragment.jwt", "web_message", "x", "QUERY"]) {
       it(`${mode} brings no code`, async () => {
         const answer = await ask({ response_mode: mode });
-        assert.match(`${answer.location} ${answer.text}`, /error=|error-code/);
+        const [, signed] = /[#&]response=([^&]+)/.exec(answer.location ?? "") ?? [];
+        const said = signed === undefined ? "" : JSON.stringify(decodeJwt(signed));
+        assert.match(`${answer.location} ${answer.text} ${said}`, /error=|error-code|"error":/);
+        assert.doesNotMatch(said, /"code":/);
         assert.doesNotMatch(answer.location ?? "", /[?#&]code=/);
       });
     }

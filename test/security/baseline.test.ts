@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { createHash, randomUUID } from "node:crypto";
-import { readFileSync } from "node:fs";
+import { readFileSync, writeFileSync } from "node:fs";
 import { connect } from "node:net";
 import { once } from "node:events";
 import { decodeJwt, exportJWK, generateKeyPair, SignJWT, type CryptoKey, type JWK } from "jose";
@@ -157,13 +157,13 @@ describe("security baseline of production", () => {
       }
     });
 
-    it("features.requestObjects: neither request nor a foreign request_uri is read", async () => {
+    it("features.requestObjects: an unsigned request is refused, and a foreign request_uri is not read", async () => {
       const request = `${btoa('{"alg":"none"}')}.${btoa('{"scope":"openid email"}')}.`.replaceAll(
         "=",
         "",
       );
       const byValue = await authorize(web, { request });
-      assert.equal(errorOf(byValue), "request_not_supported");
+      assert.equal(errorOf(byValue), "invalid_request_object");
       const byReference = await authorize(web, { request_uri: "https://rp.example/request.jwt" });
       assert.match(errorOf(byReference) ?? "", /request_uri/);
       for (const { location = "" } of [byValue, byReference])
@@ -171,15 +171,24 @@ describe("security baseline of production", () => {
       assert.doesNotMatch(server.logged(), /rp\.example/, "nothing was fetched, nor tried");
     });
 
-    it("features.claimsParameter: claims asks for nothing and gets nothing", async () => {
+    it("features.claimsParameter: claims brings what was consented to, and no more", async () => {
       const claims = JSON.stringify({
         id_token: { email: { essential: true } },
         userinfo: { email: null },
       });
-      const answer = await web.redeem(response(await authorize(web, { claims }))["code"] ?? "");
+      // Of the operator's own client nobody is asked; another one is stopped by the consent page.
+      const own = await register({ first_party: true });
+      const answer = await own.redeem(response(await authorize(own, { claims }))["code"] ?? "");
       const { id_token: idToken, access_token: accessToken } = json(answer);
-      assert.equal(decodeJwt(String(idToken))["email"], undefined);
-      assert.equal(json(await web.userinfo(String(accessToken)))["email"], undefined);
+      assert.match(String(decodeJwt(String(idToken))["email"]), /@/);
+      assert.match(String(json(await own.userinfo(String(accessToken)))["email"]), /@/);
+      const stranger = await register();
+      assert.equal(
+        errorOf(await authorize(stranger, { claims, prompt: "none" })),
+        "consent_required",
+      );
+      const plain = await own.redeem(response(await authorize(own))["code"] ?? "");
+      assert.equal(decodeJwt(String(json(plain)["id_token"]))["email"], undefined);
     });
 
     it("features.pushedAuthorizationRequests: a pushed redirect URI must be registered", async () => {
@@ -435,6 +444,8 @@ describe("security baseline of production", () => {
     it("discovery: says exactly what it said when somebody last looked at it", async () => {
       const golden = new URL("./discovery.golden.json", import.meta.url);
       const answer = await send(server, { path: "/.well-known/openid-configuration" });
+      if (process.env["UPDATE_GOLDEN"] !== undefined)
+        writeFileSync(golden, `${JSON.stringify(json(answer), undefined, 2)}\n`);
       assert.deepEqual(json(answer), JSON.parse(readFileSync(golden, "utf8")));
     });
 

@@ -177,15 +177,18 @@ export const challengeOf = (verifier: string): string =>
 export class RelyingParty {
   readonly credentials: Credentials;
   readonly #target: Target;
+  /** The issuer's path, below which its endpoints are. */
+  readonly #base: string;
 
   constructor(target: Target, credentials: Credentials) {
     this.#target = target;
+    this.#base = new URL(target.issuer).pathname.replace(/\/$/, "");
     this.credentials = credentials;
   }
 
   /** The path of an authorization request that is right except for `changes`. */
   authorization(changes: Fields = {}): string {
-    return `/auth?${encode(this.parameters(changes))}`;
+    return `${this.#base}/auth?${encode(this.parameters(changes))}`;
   }
 
   parameters(changes: Fields = {}): Fields {
@@ -229,14 +232,17 @@ export class RelyingParty {
     const { clientId, clientSecret } = this.credentials;
     const isPublic = clientSecret === "";
     return send(this.#target, {
-      path,
+      path: this.#base + path,
       fields: isPublic && headers === undefined ? { client_id: clientId, ...fields } : fields,
       headers: headers ?? (isPublic ? {} : { authorization: basic(clientId, clientSecret) }),
     });
   }
 
   async userinfo(accessToken: string): Promise<Answer> {
-    return send(this.#target, { path: "/me", headers: { authorization: `Bearer ${accessToken}` } });
+    return send(this.#target, {
+      path: `${this.#base}/me`,
+      headers: { authorization: `Bearer ${accessToken}` },
+    });
   }
 }
 

@@ -122,8 +122,9 @@ export async function aUser(
 
 /** A registered client; `metadata` is on top of a confidential web client with refresh tokens. */
 export async function aClient(
-  { database }: Pick<TestServer, "database">,
+  { database, deps }: Pick<TestServer, "database"> & Partial<Pick<TestServer, "deps">>,
   metadata: Record<string, unknown> = {},
+  issuer?: string,
 ): Promise<{ clientId: string; clientSecret: string; redirectUri: string }> {
   const redirectUri = "https://rp.example/callback";
   const { client, secret } = await database.knex.transaction((trx) =>
@@ -137,8 +138,12 @@ export async function aClient(
           grant_types: ["authorization_code", "refresh_token"],
           ...metadata,
         },
+        issuer,
       },
       new Date(),
+      ...(deps === undefined
+        ? []
+        : [{ issuers: deps.config.issuers, seal: async () => deps.seal }]),
     ),
   );
   return {

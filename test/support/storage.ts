@@ -1,4 +1,5 @@
 import { randomBytes } from "node:crypto";
+import { issuerOf, type Issuer } from "../../src/issuers.ts";
 import { openSeal } from "../../src/keys/seal.ts";
 import { uuidv7 } from "../../src/lib/uuid.ts";
 import { OAuthClient } from "../../src/models/oauth-client.ts";
@@ -10,6 +11,7 @@ import { RefreshTokenFormat } from "../../src/oidc/refresh-token-format.ts";
 import { testDatabase } from "./database.ts";
 
 export interface TestStorage extends Storage {
+  issuer: Issuer;
   close(): Promise<void>;
 }
 
@@ -20,7 +22,8 @@ export async function aStorage(): Promise<TestStorage> {
   return {
     knex: database.knex,
     seal,
-    clientCache: new ClientCache(database.knex),
+    clientCache: new ClientCache(database.knex, seal),
+    issuer: issuerOf("", "https://id.example.com", "production"),
     refreshTokenFormat: new RefreshTokenFormat(seal.derive("refresh-token")),
     close: () => database.drop(),
   };

@@ -5,14 +5,16 @@ import { ModelAdapter } from "./model-adapter.ts";
 /** Client: rows of `oauth_clients`, read through a cache. Clients are written by `clients/`, never by the engine. */
 export class ClientAdapter extends ModelAdapter {
   readonly #cache: ClientCache;
+  readonly #issuer: string;
 
-  constructor(cache: ClientCache) {
+  constructor(cache: ClientCache, issuer: string) {
     super();
     this.#cache = cache;
+    this.#issuer = issuer;
   }
 
   find(id: string): Promise<AdapterPayload | undefined> {
-    return this.#cache.find(id);
+    return this.#cache.find(this.#issuer, id);
   }
 
   async upsert(): Promise<void> {

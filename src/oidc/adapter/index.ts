@@ -1,5 +1,6 @@
 import type { Knex } from "knex";
 import type { Adapter } from "oidc-provider";
+import type { Issuer } from "../../issuers.ts";
 import type { Seal } from "../../keys/seal.ts";
 import type { ClientCache } from "../client-cache.ts";
 import type { RefreshTokenFormat } from "../refresh-token-format.ts";
@@ -20,11 +21,13 @@ export interface Storage {
   seal: Seal;
   clientCache: ClientCache;
   refreshTokenFormat: RefreshTokenFormat;
+  /** Whose clients there are. */
+  issuer: Pick<Issuer, "name">;
 }
 
 /** Says which adapter keeps which of the engine's models. */
 export function adapterFactory(storage: Storage): (model: string) => Adapter {
-  const { knex, seal, clientCache, refreshTokenFormat } = storage;
+  const { knex, seal, clientCache, refreshTokenFormat, issuer } = storage;
   const prefetch = new Prefetch();
   const revocation = new GrantRevocation(knex);
   return (model) => {
@@ -46,7 +49,7 @@ export function adapterFactory(storage: Storage): (model: string) => Adapter {
       case "ReplayDetection":
         return new ReplayAdapter(knex);
       case "Client":
-        return new ClientAdapter(clientCache);
+        return new ClientAdapter(clientCache, issuer.name);
       default:
         throw new Error(`${model} belongs to a feature that is off`);
     }

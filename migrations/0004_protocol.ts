@@ -1,0 +1,28 @@
+import type { Knex } from "knex";
+
+/** The rest of the protocol: several issuers, every way to authenticate a client. */
+export async function up(knex: Knex): Promise<void> {
+  await knex.raw(`
+    ALTER TABLE oauth_clients
+      -- The name of the issuer that the client belongs to, as in MORE_ISSUERS; empty for the first one.
+      ADD COLUMN issuer text NOT NULL DEFAULT '' CHECK (issuer ~ '^[a-z0-9]{0,20}$'),
+      DROP CONSTRAINT oauth_clients_token_endpoint_auth_method_check,
+      ADD CONSTRAINT oauth_clients_token_endpoint_auth_method_check CHECK (token_endpoint_auth_method IN (
+        'none','client_secret_basic','client_secret_post','client_secret_jwt','private_key_jwt',
+        'tls_client_auth','self_signed_tls_client_auth'));
+
+    -- Only for clients whose registered algorithms need the secret itself.
+    ALTER TABLE oauth_client_secrets ADD COLUMN secret_enc bytea;
+  `);
+}
+
+export async function down(knex: Knex): Promise<void> {
+  await knex.raw(`
+    ALTER TABLE oauth_client_secrets DROP COLUMN secret_enc;
+    ALTER TABLE oauth_clients
+      DROP COLUMN issuer,
+      DROP CONSTRAINT oauth_clients_token_endpoint_auth_method_check,
+      ADD CONSTRAINT oauth_clients_token_endpoint_auth_method_check CHECK (token_endpoint_auth_method IN (
+        'none','client_secret_basic','client_secret_post','private_key_jwt'));
+  `);
+}

@@ -1,0 +1,159 @@
+/**
+ * Which parts of the specifications an issuer offers. A preset is chosen as a whole, because the security of a
+ * profile is in the combination: `production` is the safe list of today (RFC 9700), `fapi2` and `fapi1` are what the
+ * FAPI profiles allow and nothing besides, and `conformance` switches on everything the OpenID plans exercise,
+ * including what nobody should deploy.
+ */
+export const PRESET_NAMES = ["production", "conformance", "fapi2", "fapi1"] as const;
+export type PresetName = (typeof PRESET_NAMES)[number];
+
+/** Response types (OAuth 2.0 Multiple Response Type Encoding Practices §3). */
+export const RESPONSE_TYPES = [
+  "code",
+  "id_token",
+  "id_token token",
+  "code id_token",
+  "code token",
+  "code id_token token",
+  "none",
+] as const;
+export type ResponseType = (typeof RESPONSE_TYPES)[number];
+
+/** How a client proves who it is at the token endpoint (OIDC Core §9, RFC 8705 §2). */
+export const AUTH_METHODS = [
+  "none",
+  "client_secret_basic",
+  "client_secret_post",
+  "client_secret_jwt",
+  "private_key_jwt",
+  "tls_client_auth",
+  "self_signed_tls_client_auth",
+] as const;
+type AuthMethod = (typeof AUTH_METHODS)[number];
+
+/** Algorithms we have signing keys for, where an issuer's preset asks for them (RFC 7518 §3.1, RFC 8037 §3.1). */
+export const SIGNING_ALGORITHMS = ["ES256", "RS256", "PS256", "EdDSA"] as const;
+export type SigningAlgorithm = (typeof SIGNING_ALGORITHMS)[number];
+
+/** Everything a preset decides. */
+export interface Preset {
+  readonly responseTypes: readonly ResponseType[];
+  readonly authMethods: readonly AuthMethod[];
+  /** What tokens and other answers may be signed with; the first is what a client gets that asks for none. */
+  readonly algorithms: readonly [SigningAlgorithm, ...SigningAlgorithm[]];
+  /** What clients may sign with. */
+  readonly clientAlgorithms: readonly SigningAlgorithm[];
+  readonly subjectTypes: readonly ("public" | "pairwise")[];
+  /** Whether every authorization request carries a code challenge (RFC 7636, RFC 9700 §2.1.1). */
+  readonly requiresPkce: boolean;
+  /** Whether every authorization request is pushed first (RFC 9126 §5). */
+  readonly requiresPushedRequests: boolean;
+  /** Whether access tokens are bound to a key of the client (RFC 9449, RFC 8705 §3). */
+  readonly requiresBoundTokens: boolean;
+  /** Whether authorization requests are signed (RFC 9101). */
+  readonly requiresSignedRequests: boolean;
+  /** Whether a refresh token is replaced whenever it is used (RFC 9700 §4.14.2); FAPI 2.0 §5.3.2.1 says not to. */
+  readonly rotatesRefreshTokens: boolean;
+  /** Whether a client assertion must name this issuer, as a string, as its only audience (FAPI 2.0 §5.3.2.1). */
+  readonly strictAssertionAudience: boolean;
+  /** The profile whose further rules the engine keeps. */
+  readonly fapi: "2.0" | "1.0 Final" | undefined;
+}
+
+const PRESETS: Readonly<Record<PresetName, Preset>> = {
+  production: {
+    responseTypes: ["code"],
+    authMethods: ["none", "client_secret_basic", "client_secret_post", "private_key_jwt"],
+    algorithms: ["ES256", "RS256"],
+    clientAlgorithms: SIGNING_ALGORITHMS,
+    subjectTypes: ["public", "pairwise"],
+    requiresPkce: true,
+    requiresPushedRequests: false,
+    requiresBoundTokens: false,
+    requiresSignedRequests: false,
+    rotatesRefreshTokens: true,
+    strictAssertionAudience: true,
+    fapi: undefined,
+  },
+  conformance: {
+    responseTypes: RESPONSE_TYPES,
+    authMethods: [
+      "none",
+      "client_secret_basic",
+      "client_secret_post",
+      "client_secret_jwt",
+      "private_key_jwt",
+    ],
+    // RS256 first: what OIDC Dynamic Client Registration §2 says a client gets that registers none.
+    algorithms: ["RS256", "ES256", "PS256", "EdDSA"],
+    clientAlgorithms: SIGNING_ALGORITHMS,
+    subjectTypes: ["public", "pairwise"],
+    requiresPkce: false,
+    requiresPushedRequests: false,
+    requiresBoundTokens: false,
+    requiresSignedRequests: false,
+    rotatesRefreshTokens: true,
+    strictAssertionAudience: false,
+    fapi: undefined,
+  },
+  fapi2: {
+    responseTypes: ["code"],
+    authMethods: ["private_key_jwt"],
+    algorithms: ["PS256", "ES256"],
+    clientAlgorithms: ["PS256", "ES256", "EdDSA"],
+    subjectTypes: ["public", "pairwise"],
+    requiresPkce: true,
+    requiresPushedRequests: true,
+    requiresBoundTokens: true,
+    requiresSignedRequests: false,
+    rotatesRefreshTokens: false,
+    strictAssertionAudience: true,
+    fapi: "2.0",
+  },
+  fapi1: {
+    responseTypes: ["code", "code id_token"],
+    authMethods: ["private_key_jwt"],
+    algorithms: ["PS256", "ES256"],
+    clientAlgorithms: ["PS256", "ES256", "EdDSA"],
+    subjectTypes: ["public", "pairwise"],
+    requiresPkce: false,
+    requiresPushedRequests: false,
+    requiresBoundTokens: true,
+    requiresSignedRequests: true,
+    rotatesRefreshTokens: false,
+    strictAssertionAudience: false,
+    fapi: "1.0 Final",
+  },
+};
+
+/**
+ * One `iss`. A process may serve several, each with its preset; they share the users, and every client belongs to
+ * exactly one of them, and with it its codes, tokens and grants.
+ */
+export interface Issuer {
+  /** What rows of the database call it; empty for the one of `ISSUER`. */
+  readonly name: string;
+  /** The issuer identifier (RFC 8414 §2), without a slash at the end. */
+  readonly url: string;
+  /** The part of the address after the host; empty or beginning with a slash. */
+  readonly path: string;
+  readonly presetName: PresetName;
+  readonly preset: Preset;
+}
+
+/** What a preset decides. */
+export function presetOf(name: PresetName): Preset {
+  return PRESETS[name];
+}
+
+/** An issuer from what the settings say. */
+export function issuerOf(name: string, url: string, presetName: PresetName): Issuer {
+  const path = new URL(url).pathname.replace(/\/$/, "");
+  return { name, url, path, presetName, preset: PRESETS[presetName] };
+}
+
+/** The algorithms that any of the issuers signs with. */
+export function algorithmsOf(issuers: readonly Issuer[]): SigningAlgorithm[] {
+  const used = new Set(issuers.flatMap(({ preset }) => preset.algorithms));
+  return SIGNING_ALGORITHMS.filter((algorithm) => used.has(algorithm));
+}
