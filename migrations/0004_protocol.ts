@@ -11,6 +11,10 @@ export async function up(knex: Knex): Promise<void> {
         'none','client_secret_basic','client_secret_post','client_secret_jwt','private_key_jwt',
         'tls_client_auth','self_signed_tls_client_auth'));
 
+    -- Which browser began it, by the hash of a cookie; nobody else goes on with it.
+    ALTER TABLE oauth_interactions ADD COLUMN browser_hash bytea CHECK (octet_length(browser_hash) = 32);
+    CREATE INDEX oauth_interactions_browser_idx ON oauth_interactions (browser_hash) WHERE browser_hash IS NOT NULL;
+
     -- Only for clients whose registered algorithms need the secret itself.
     ALTER TABLE oauth_client_secrets ADD COLUMN secret_enc bytea;
   `);
@@ -19,6 +23,7 @@ export async function up(knex: Knex): Promise<void> {
 export async function down(knex: Knex): Promise<void> {
   await knex.raw(`
     ALTER TABLE oauth_client_secrets DROP COLUMN secret_enc;
+    ALTER TABLE oauth_interactions DROP COLUMN browser_hash;
     ALTER TABLE oauth_clients
       DROP COLUMN issuer,
       DROP CONSTRAINT oauth_clients_token_endpoint_auth_method_check,

@@ -4,6 +4,7 @@ import { mailboxRoutes } from "./demo/mailbox.ts";
 import type { Deps } from "./deps.ts";
 import { homeRoutes } from "./home/routes.ts";
 import { Assets } from "./http/assets.ts";
+import { browserBinding } from "./http/browser.ts";
 import { clientIp } from "./http/client-ip.ts";
 import { errorResponses } from "./http/errors.ts";
 import { securityHeaders } from "./http/headers.ts";
@@ -85,6 +86,7 @@ export async function createApp(deps: Deps): Promise<App> {
   app.use(requestLimits());
   app.use(clientIp(config.trustedProxies));
   app.use(sameOrigin());
+  app.use(browserBinding());
   app.use(assets.middleware);
 
   const mail = {

@@ -55,7 +55,8 @@ export async function throttleAttempt(
   seal: Seal,
   { identifier, ipPrefix, now }: { identifier: string; ipPrefix: string; now: Date },
 ): Promise<Throttled> {
-  const keys = throttleKeys(seal, await accountName(db, identifier), ipPrefix);
+  const typed = spelling(identifier);
+  const keys = throttleKeys(seal, { account: await accountName(db, typed), typed, ipPrefix });
   // The order is the same for everybody, so that not even callers inside transactions can wait for each other.
   for (const scope of ["account_ip", "ip"] as const)
     if ((await count(db, scope, keys[scope], now)) === undefined)
@@ -87,27 +88,35 @@ export async function clearThrottle(
   seal: Seal,
   userId: string,
 ): Promise<void> {
-  await LoginThrottle.query(db).deleteById(throttleKeys(seal, userKey(userId), "").account);
+  const { account } = throttleKeys(seal, { account: userKey(userId), typed: "", ipPrefix: "" });
+  await LoginThrottle.query(db).deleteById(account);
 }
 
 /** One name for an account, whichever of its identifiers was typed, and one for each that nobody has. */
 async function accountName(db: TransactionOrKnex, typed: string): Promise<string> {
-  const identifier = readIdentifier(typed);
-  const found = await findByIdentifier(db, identifier);
-  if (found !== undefined) return userKey(found.user.id);
-  return `unknown\0${identifier?.value ?? typed.normalize("NFKC").trim().toLowerCase()}`;
+  const found = await findByIdentifier(db, readIdentifier(typed));
+  return found === undefined ? `unknown\0${typed}` : userKey(found.user.id);
+}
+
+/** What was typed, spelled the one way. */
+function spelling(typed: string): string {
+  return readIdentifier(typed)?.value ?? typed.normalize("NFKC").trim().toLowerCase();
 }
 
 function userKey(userId: string): string {
   return `user\0${userId}`;
 }
 
-function throttleKeys(seal: Seal, account: string, ipPrefix: string): CountedTry["keys"] {
+/** By account and place it counts what was typed, so that a block does not tell which names are of one account. */
+function throttleKeys(
+  seal: Seal,
+  { account, typed, ipPrefix }: { account: string; typed: string; ipPrefix: string },
+): CountedTry["keys"] {
   const secret = seal.derive("throttle");
   const key = (...parts: string[]): Buffer =>
     createHmac("sha256", secret).update(JSON.stringify(parts)).digest();
   return {
-    account_ip: key("account_ip", account, ipPrefix),
+    account_ip: key("account_ip", typed, ipPrefix),
     ip: key("ip", ipPrefix),
     account: key("account", account),
   };

@@ -30,7 +30,8 @@ export function undecidedScopes(
 
 /**
  * Whether a person is asked although everything was decided before: the client asked for it (`prompt=consent`), or
- * it runs on the person's device under an address that any other program could claim too (RFC 8252 §8.6).
+ * it cannot prove who it is and lives on the person's device, under an address that any other program could claim too
+ * (RFC 8252 §8.6).
  */
 export function isAlwaysAsked(
   client: Client,
@@ -38,11 +39,8 @@ export function isAlwaysAsked(
   redirectUri: string | undefined,
 ): boolean {
   if (prompts.has("consent")) return true;
-  return (
-    client.applicationType === "native" &&
-    !isFirstParty(client) &&
-    redirectUri?.startsWith("https:") !== true
-  );
+  const provesNothing = client.applicationType === "native" || client.clientAuthMethod === "none";
+  return provesNothing && !isFirstParty(client) && redirectUri?.startsWith("https:") !== true;
 }
 
 /** Writes a decision down, adding to what was decided before. Two tabs may answer at once; both answers count. */

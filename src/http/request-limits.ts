@@ -25,23 +25,21 @@ export function requestLimits(): Middleware {
     if (ctx.method === "POST" && ctx.querystring !== "" && PROTOCOL.test(ctx.path)) {
       throw errors.badRequest("Send the parameters of a POST in its body, not in its address.");
     }
-    const long = overlong(new URLSearchParams(ctx.querystring));
-    if (long !== undefined) throw errors.badRequest(tooLong(long));
+    const problem = problemWith(new URLSearchParams(ctx.querystring));
+    if (problem !== undefined) throw errors.badRequest(problem);
     return next();
   };
 }
 
-/** The name of the first parameter whose value is longer than it may be. */
-export function overlong(parameters: Iterable<readonly [string, unknown]>): string | undefined {
+/** What is wrong with the first parameter that is too long, or that has a character no text can be stored with. */
+export function problemWith(parameters: Iterable<readonly [string, unknown]>): string | undefined {
   for (const [name, value] of parameters) {
     const most = name === "login_hint" ? LONGEST_HINT : LONGEST_VALUE;
-    if (name.length > LONGEST_HINT) return name.slice(0, LONGEST_HINT);
-    if (typeof value === "string" && value.length > most) return name;
+    const isLong = typeof value === "string" && value.length > most && name !== "request";
+    if (name.length > LONGEST_HINT) return "The name of a parameter is too long.";
+    if (isLong) return `The parameter ${name} is too long.`;
+    if (`${name}${typeof value === "string" ? value : ""}`.includes("\0"))
+      return "A parameter has a NUL character.";
   }
   return undefined;
-}
-
-/** What is said about it. */
-export function tooLong(name: string): string {
-  return `The parameter ${name} is too long.`;
 }

@@ -60,6 +60,7 @@ export async function purge(
 ): Promise<PurgeResult> {
   const deleted: Record<string, number> = {};
   let more = false;
+  await forgetUnfinished(db, now);
   for (const expiry of EXPIRIES) {
     // Grants wait until their refresh tokens are gone; otherwise one batch would cascade into many rows.
     if (expiry.table === "oauth_grants" && deleted["refresh_tokens"] === BATCH * BATCHES_PER_RUN) {
@@ -81,6 +82,19 @@ export async function purge(
     more ||= rows === BATCH;
   }
   return { deleted, more };
+}
+
+/**
+ * What somebody typed and then walked away from goes when the interaction has run out; the row that explains its
+ * address stays. It looks back one day, by the index of `gc_at`, which lies 30 days after the end.
+ */
+async function forgetUnfinished(db: Knex, now: Date): Promise<void> {
+  await db.raw(
+    `UPDATE oauth_interactions SET payload_enc = NULL
+      WHERE gc_at BETWEEN CAST(:now AS timestamptz) + interval '29 days' AND CAST(:now AS timestamptz) + interval '30 days'
+        AND payload_enc IS NOT NULL`,
+    { now: instant(now) },
+  );
 }
 
 /** The order makes PostgreSQL walk the index, whose dead entries it learns to skip, instead of the emptied heap. */

@@ -12,6 +12,8 @@ export class OAuthInteraction extends BaseModel {
   /** The client's public identifier. */
   declare clientId: string | null;
   declare userId: string | null;
+  /** Of the cookie by which its browser is known again. */
+  declare browserHash: Buffer | null;
   declare payloadEnc: Buffer | null;
   declare createdAt: Date;
   declare expiresAt: Date;
@@ -24,14 +26,15 @@ export class OAuthInteraction extends BaseModel {
       uidHash: Buffer;
       clientId: string | null;
       userId: string | null;
+      browserHash: Buffer | null;
       payloadEnc: Buffer;
       expiresAt: Date;
     },
   ): Promise<void> {
     await OAuthInteraction.statement(
       db,
-      `INSERT INTO oauth_interactions AS i (uid_hash, client_id, user_id, payload_enc, expires_at, gc_at)
-       VALUES (:uidHash, :clientId, :userId, :payloadEnc, :expiresAt, CAST(:expiresAt AS timestamptz) + interval '30 days')
+      `INSERT INTO oauth_interactions AS i (uid_hash, client_id, user_id, browser_hash, payload_enc, expires_at, gc_at)
+       VALUES (:uidHash, :clientId, :userId, :browserHash, :payloadEnc, :expiresAt, CAST(:expiresAt AS timestamptz) + interval '30 days')
        ON CONFLICT (uid_hash) DO UPDATE SET payload_enc = EXCLUDED.payload_enc, user_id = EXCLUDED.user_id,
          expires_at = EXCLUDED.expires_at, gc_at = EXCLUDED.gc_at
        WHERE i.finished_at IS NULL`,
@@ -39,12 +42,32 @@ export class OAuthInteraction extends BaseModel {
     );
   }
 
-  static async finish(db: TransactionOrKnex, uidHash: Buffer, now: Date): Promise<void> {
+  /** Ends an interaction. Of any number of callers exactly one gets `true`. */
+  static async finish(db: TransactionOrKnex, uidHash: Buffer, now: Date): Promise<boolean> {
+    const rows = await OAuthInteraction.statement(
+      db,
+      `UPDATE oauth_interactions SET finished_at = :now, payload_enc = NULL
+       WHERE uid_hash = :uidHash AND finished_at IS NULL RETURNING 1`,
+      { uidHash, now },
+    );
+    return rows.length === 1;
+  }
+
+  /**
+   * Ends everything that a browser has begun and not finished, except one interaction: whoever signs out leaves
+   * nothing half done behind.
+   */
+  static async finishOfBrowser(
+    db: TransactionOrKnex,
+    browserHash: Buffer,
+    except: Buffer,
+    now: Date,
+  ): Promise<void> {
     await OAuthInteraction.statement(
       db,
       `UPDATE oauth_interactions SET finished_at = :now, payload_enc = NULL
-       WHERE uid_hash = :uidHash AND finished_at IS NULL`,
-      { uidHash, now },
+       WHERE browser_hash = :browserHash AND uid_hash <> :except AND finished_at IS NULL`,
+      { browserHash, except, now },
     );
   }
 }

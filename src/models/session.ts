@@ -136,10 +136,10 @@ export class Session extends BaseModel {
     );
   }
 
-  /** Ends the session of a cookie for good; returns whether there was one to end. */
-  static async endByCookie(
+  /** Ends a session for good, whatever its cookie is by now; returns whether there was one to end. */
+  static async end(
     db: TransactionOrKnex,
-    cookieHash: Buffer,
+    session: { readonly uid: string } | { readonly cookieHash: Buffer },
     now: Date,
     reason: NonNullable<Session["endReason"]>,
   ): Promise<boolean> {
@@ -151,7 +151,7 @@ export class Session extends BaseModel {
         cookieEnc: null,
         previousCookieHash: null,
       })
-      .where({ cookieHash })
+      .where(session)
       .whereNull("endedAt");
     return ended === 1;
   }

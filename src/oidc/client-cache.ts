@@ -37,6 +37,8 @@ export class ClientCache {
 
   /** A client of the issuer named `issuer`; another issuer's is as unknown as one that is not there. */
   async find(issuer: string, clientId: string): Promise<AdapterPayload | undefined> {
+    // Nothing else can be an identifier, and the database refuses to be asked for some of it.
+    if (!/^[!-~]{1,512}$/.test(clientId)) return undefined;
     const client = await this.#find(clientId);
     return client?.issuer === issuer ? client.payload : undefined;
   }

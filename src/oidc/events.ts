@@ -3,8 +3,11 @@ import type { KoaContextWithOIDC, Provider } from "oidc-provider";
 import { record } from "../audit/record.ts";
 import { internalId } from "../consents/consents.ts";
 import { writer } from "../database/transaction.ts";
+import { currentBrowser } from "../http/browser.ts";
 import type { Logger } from "../lib/log.ts";
+import { sha256 } from "../lib/secret.ts";
 import type { Mailer } from "../mail/mailer.ts";
+import { OAuthInteraction } from "../models/oauth-interaction.ts";
 
 export interface EventNeeds {
   knex: Knex;
@@ -65,7 +68,14 @@ async function recordOutcome(needs: EventNeeds, ctx: KoaContextWithOIDC): Promis
     const hasEnded = "destroyed" in oidc.session && oidc.session.destroyed === true;
     const { accountId: userId, uid: sessionUid } = oidc.session;
     if (!hasEnded || userId === undefined) return;
-    await record(await writer(needs.knex), {
+    const browser = currentBrowser();
+    const db = await writer(needs.knex);
+    if (browser !== undefined) {
+      // Somebody else who signs in ends the session of whoever was there, and then goes on.
+      const goesOn = /\/auth\/([\w-]+)$/.exec(ctx.response.get("location"))?.[1] ?? "";
+      await OAuthInteraction.finishOfBrowser(db, browser, sha256(goesOn), new Date());
+    }
+    await record(db, {
       ...about,
       type: client === undefined ? "logout.user" : "logout.rp",
       actor: { type: "user", id: userId },

@@ -12,7 +12,7 @@ import { SINGLE_FACTOR } from "../authn/levels.ts";
 import { secretMatches } from "../clients/metadata.ts";
 import type { Config } from "../config.ts";
 import { runInUnitOfWork, writer } from "../database/transaction.ts";
-import { overlong, tooLong } from "../http/request-limits.ts";
+import { problemWith } from "../http/request-limits.ts";
 import type { Issuer, Preset } from "../issuers.ts";
 import type { Seal } from "../keys/seal.ts";
 import { sha256 } from "../lib/secret.ts";
@@ -307,8 +307,8 @@ async function isItsOwn(
 
 /** What was said in a body is bounded like what is said in an address (T-08). */
 async function assertShort(ctx: KoaContextWithOIDC): Promise<void> {
-  const long = overlong(Object.entries(ctx.oidc.params ?? {}));
-  if (long !== undefined) throw new errors.InvalidRequest(tooLong(long));
+  const problem = problemWith(Object.entries(ctx.oidc.params ?? {}));
+  if (problem !== undefined) throw new errors.InvalidRequest(problem);
 }
 
 function corsOrigins(client: object): readonly string[] {

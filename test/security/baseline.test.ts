@@ -291,6 +291,7 @@ describe("security baseline of production", () => {
     it("cookies: prefixed, Secure, HttpOnly, SameSite=Lax and signed", () => {
       const names = new Set(cookiesSeen.map((line) => line.split("=")[0]));
       assert.deepEqual([...names].sort(), [
+        "__Host-lintel_browser",
         "__Host-lintel_session",
         "__Host-lintel_session.sig",
         "__Secure-lintel_interaction",

@@ -206,6 +206,8 @@ describe("sessions", () => {
         [SESSION]: /^\/$/,
         "__Secure-lintel_interaction": /^\/interaction\/[\w-]+$/,
         "__Secure-lintel_resume": /^\/auth\/[\w-]+$/,
+        // By which a browser is known again; its value stands for nobody.
+        "__Host-lintel_browser": /^\/$/,
         // A language: nobody gains by setting it.
         lintel_lang: /^\/$/,
         lintel_lang_here: /^\/interaction\/[\w-]+$/,

@@ -1,6 +1,7 @@
 import type { Knex } from "knex";
-import type { AdapterPayload } from "oidc-provider";
+import { errors, type AdapterPayload } from "oidc-provider";
 import { reader, writer } from "../../database/transaction.ts";
+import { currentBrowser } from "../../http/browser.ts";
 import type { Seal } from "../../keys/seal.ts";
 import { sha256 } from "../../lib/secret.ts";
 import { OAuthInteraction } from "../../models/oauth-interaction.ts";
@@ -27,6 +28,7 @@ export class InteractionAdapter extends ModelAdapter {
       uidHash,
       clientId: typeof clientId === "string" ? clientId : null,
       userId: payload.session?.accountId ?? null,
+      browserHash: currentBrowser() ?? null,
       payloadEnc: this.#seal.encrypt(JSON.stringify(payload), {
         ...PAYLOAD_COLUMN,
         id: uidHash.toString("hex"),
@@ -38,7 +40,7 @@ export class InteractionAdapter extends ModelAdapter {
   async find(id: string): Promise<AdapterPayload | undefined> {
     const uidHash = sha256(id);
     const row = await OAuthInteraction.query(reader(this.#knex)).findById(uidHash);
-    if (row === undefined || row.payloadEnc === null) return undefined;
+    if (row === undefined || row.payloadEnc === null || !isOfThisBrowser(row)) return undefined;
     const opened = this.#seal.decrypt(row.payloadEnc, {
       ...PAYLOAD_COLUMN,
       id: uidHash.toString("hex"),
@@ -47,6 +49,12 @@ export class InteractionAdapter extends ModelAdapter {
   }
 
   async destroy(id: string): Promise<void> {
-    await OAuthInteraction.finish(await writer(this.#knex), sha256(id), new Date());
+    // What a sign-in leads to happens once, though the browser may ask twice at the same time.
+    if (await OAuthInteraction.finish(await writer(this.#knex), sha256(id), new Date())) return;
+    throw new errors.SessionNotFound("the interaction has ended");
   }
+}
+
+function isOfThisBrowser({ browserHash }: OAuthInteraction): boolean {
+  return browserHash === null || currentBrowser()?.equals(browserHash) === true;
 }

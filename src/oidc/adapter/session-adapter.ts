@@ -102,7 +102,9 @@ export class SessionAdapter extends ModelAdapter {
   async destroy(id: string): Promise<void> {
     const session = Provider.ctx?.oidc.session;
     if (session !== undefined && "oldId" in session && session.oldId === id) return;
-    await Session.endByCookie(await writer(this.#knex), sha256(id), new Date(), "logout");
+    // By its uid: another tab may have changed the cookie since this request read it.
+    const which = session?.jti === id ? { uid: session.uid } : { cookieHash: sha256(id) };
+    await Session.end(await writer(this.#knex), which, new Date(), "logout");
   }
 
   #currentCookie(session: Session): string {
