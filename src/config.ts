@@ -1,7 +1,7 @@
 import { readFileSync } from "node:fs";
 import { resolve } from "node:path";
 import { z } from "zod";
-import { issuerOf, PRESET_NAMES, type Issuer, type PresetName } from "./issuers.ts";
+import { issuerOf, PRESET_NAMES, REGISTRATION, type Issuer, type PresetName } from "./issuers.ts";
 
 /** Settings that hold a secret, or point at one; each may also be given as a file, `NAME_FILE`. */
 export const SECRETS = [
@@ -56,6 +56,12 @@ export const SETTINGS = {
     )
     .describe(
       "Further issuers of this process, each as `name=preset@address`, separated by commas",
+    ),
+  REGISTRATION: z
+    .enum(REGISTRATION)
+    .default("off")
+    .describe(
+      "Who may register clients over HTTP: `off`, `token` (with an initial access token), `open`",
     ),
   HOST: z.string().optional().describe("Address to listen on; loopback only in development"),
   PORT: port.default(3000).describe("Port to listen on"),
@@ -211,7 +217,9 @@ export function readConfig(environment: Environment): Config {
     problems.push("LOCALES has a pseudo-locale, which only tests layouts");
   if (settings === undefined || problems.length > 0) throw new ConfigError(problems);
 
-  const [first, ...others] = named.map(({ name, url, preset }) => issuerOf(name, url, preset));
+  const [first, ...others] = named.map(({ name, url, preset }) =>
+    issuerOf(name, url, preset, settings.REGISTRATION),
+  );
   if (first === undefined) throw new TypeError("there is at least one issuer");
   return Object.freeze({
     mode: settings.NODE_ENV,

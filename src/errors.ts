@@ -94,6 +94,12 @@ export const errors = {
       404,
       `There is no client with the id ${clientId}. Run \`lintel client list\`.`,
     ),
+  unknownRegistrationToken: (id: string) =>
+    new AppError(
+      "unknown_registration_token",
+      404,
+      `There is no initial access token ${id}. Run \`lintel registration-token list\`.`,
+    ),
   unknownUser: (who: string) =>
     new AppError("unknown_user", 404, `There is no user ${who}. Run \`lintel user list\`.`),
   emailTaken: () =>

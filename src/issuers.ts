@@ -35,6 +35,10 @@ type AuthMethod = (typeof AUTH_METHODS)[number];
 export const SIGNING_ALGORITHMS = ["ES256", "RS256", "PS256", "EdDSA"] as const;
 export type SigningAlgorithm = (typeof SIGNING_ALGORITHMS)[number];
 
+/** Who may register clients over HTTP (RFC 7591): nobody, whoever has an initial access token, or anybody. */
+export const REGISTRATION = ["off", "token", "open"] as const;
+type Registration = (typeof REGISTRATION)[number];
+
 /** Everything a preset decides. */
 export interface Preset {
   readonly responseTypes: readonly ResponseType[];
@@ -139,6 +143,7 @@ export interface Issuer {
   readonly path: string;
   readonly presetName: PresetName;
   readonly preset: Preset;
+  readonly registration: Registration;
 }
 
 /** What a preset decides. */
@@ -147,9 +152,21 @@ export function presetOf(name: PresetName): Preset {
 }
 
 /** An issuer from what the settings say. */
-export function issuerOf(name: string, url: string, presetName: PresetName): Issuer {
-  const path = new URL(url).pathname.replace(/\/$/, "");
-  return { name, url, path, presetName, preset: PRESETS[presetName] };
+export function issuerOf(
+  name: string,
+  url: string,
+  presetName: PresetName,
+  registration: Registration = "off",
+): Issuer {
+  return {
+    name,
+    url,
+    path: new URL(url).pathname.replace(/\/$/, ""),
+    presetName,
+    preset: PRESETS[presetName],
+    // The suites register a client for every test.
+    registration: presetName === "conformance" ? "open" : registration,
+  };
 }
 
 /** The algorithms that any of the issuers signs with. */

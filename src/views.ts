@@ -65,6 +65,8 @@ export interface Views {
     scopes: readonly ConsentScope[];
     /** Whether the app runs on the person's device, so that nobody can say who made it. */
     runsOnDevice: boolean;
+    /** Nobody has looked at what it says of itself. */
+    registeredItself: boolean;
   };
   logout: {
     action: string;

@@ -33,6 +33,21 @@ CREATE TABLE data_keys
   CONSTRAINT data_keys_purpose_check CHECK ((purpose = 'app'::text))
   CREATE UNIQUE INDEX data_keys_app_uq ON data_keys USING btree (purpose) WHERE (retired_at IS NULL)
 
+CREATE TABLE initial_access_tokens
+  id uuid NOT NULL
+  name text NOT NULL
+  token_hash bytea NOT NULL
+  max_uses integer
+  uses integer NOT NULL DEFAULT 0
+  created_at timestamp with time zone NOT NULL DEFAULT now()
+  expires_at timestamp with time zone
+  revoked_at timestamp with time zone
+  CONSTRAINT initial_access_tokens_max_uses_check CHECK ((max_uses > 0))
+  CONSTRAINT initial_access_tokens_name_check CHECK (((char_length(name) >= 1) AND (char_length(name) <= 100)))
+  CONSTRAINT initial_access_tokens_pkey PRIMARY KEY (id)
+  CONSTRAINT initial_access_tokens_token_hash_check CHECK ((octet_length(token_hash) = 32))
+  CONSTRAINT initial_access_tokens_token_hash_key UNIQUE (token_hash)
+
 CREATE TABLE login_throttles WITH (fillfactor=70)
   key_hash bytea NOT NULL
   scope text NOT NULL
@@ -98,6 +113,7 @@ CREATE TABLE oauth_clients
   created_at timestamp with time zone NOT NULL DEFAULT now()
   updated_at timestamp with time zone NOT NULL DEFAULT now()
   deleted_at timestamp with time zone
+  is_dynamic boolean NOT NULL DEFAULT false
   issuer text NOT NULL DEFAULT ''::text
   CONSTRAINT oauth_clients_application_type_check CHECK ((application_type = ANY (ARRAY['web'::text, 'native'::text])))
   CONSTRAINT oauth_clients_check CHECK (((jwks IS NULL) OR (jwks_uri IS NULL)))
@@ -162,8 +178,11 @@ CREATE TABLE oauth_interactions WITH (fillfactor=70, autovacuum_vacuum_scale_fac
   expires_at timestamp with time zone NOT NULL
   finished_at timestamp with time zone
   gc_at timestamp with time zone NOT NULL
+  browser_hash bytea
+  CONSTRAINT oauth_interactions_browser_hash_check CHECK ((octet_length(browser_hash) = 32))
   CONSTRAINT oauth_interactions_pkey PRIMARY KEY (uid_hash)
   CONSTRAINT oauth_interactions_uid_hash_check CHECK ((octet_length(uid_hash) = 32))
+  CREATE INDEX oauth_interactions_browser_idx ON oauth_interactions USING btree (browser_hash) WHERE (browser_hash IS NOT NULL)
   CREATE INDEX oauth_interactions_gc_idx ON oauth_interactions USING btree (gc_at)
 
 CREATE TABLE oidc_artifacts PARTITION BY RANGE (expires_at)
@@ -232,6 +251,15 @@ CREATE TABLE refresh_tokens WITH (fillfactor=75, autovacuum_vacuum_scale_factor=
   CONSTRAINT refresh_tokens_pkey PRIMARY KEY (id)
   CREATE INDEX refresh_tokens_gc_idx ON refresh_tokens USING btree (gc_on)
   CREATE INDEX refresh_tokens_grant_idx ON refresh_tokens USING btree (grant_id)
+
+CREATE TABLE registration_access_tokens
+  client_id uuid NOT NULL
+  token_hash bytea NOT NULL
+  created_at timestamp with time zone NOT NULL DEFAULT now()
+  CONSTRAINT registration_access_tokens_client_id_fkey FOREIGN KEY (client_id) REFERENCES oauth_clients(id) ON DELETE CASCADE
+  CONSTRAINT registration_access_tokens_pkey PRIMARY KEY (client_id)
+  CONSTRAINT registration_access_tokens_token_hash_check CHECK ((octet_length(token_hash) = 32))
+  CONSTRAINT registration_access_tokens_token_hash_key UNIQUE (token_hash)
 
 CREATE TABLE replay_guards
   key_hash bytea NOT NULL

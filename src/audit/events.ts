@@ -33,6 +33,9 @@ export const EVENTS = {
   "client.secret_revoked": { outcome: "success", details: ["secretId"] },
   "client.deleted": { outcome: "success", details: [] },
 
+  "registration_token.created": { outcome: "success", details: [] },
+  "registration_token.revoked": { outcome: "success", details: [] },
+
   "key.created": { outcome: "success", details: ["alg"] },
   "key.rotated": { outcome: "success", details: ["alg"] },
   "key.retired": { outcome: "success", details: ["alg"] },

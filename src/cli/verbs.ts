@@ -1,10 +1,17 @@
 import { CLIENT_VERBS } from "./client-verbs.ts";
 import { KEY_VERBS } from "./key-verbs.ts";
+import { REGISTRATION_VERBS } from "./registration-verbs.ts";
 import { serverVerbs, type Server } from "./server-verbs.ts";
 import { USER_VERBS } from "./user-verbs.ts";
 import type { Verb } from "./verb.ts";
 
 /** Everything that the command line can do, in the order in which its help says so. */
 export function allVerbs(server: Server): readonly Verb[] {
-  return [...serverVerbs(server), ...USER_VERBS, ...CLIENT_VERBS, ...KEY_VERBS];
+  return [
+    ...serverVerbs(server),
+    ...USER_VERBS,
+    ...CLIENT_VERBS,
+    ...REGISTRATION_VERBS,
+    ...KEY_VERBS,
+  ];
 }

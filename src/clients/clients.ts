@@ -7,7 +7,12 @@ import { uuidv7 } from "../lib/uuid.ts";
 import { OAuthClient } from "../models/oauth-client.ts";
 import { endGrantsOfClient } from "./grants.ts";
 import { needsPlainSecret, toMetadata, toRow, usesSecret } from "./metadata.ts";
-import { METADATA_FIELDS, parseClientMetadata, type ClientMetadata } from "./schema.ts";
+import {
+  METADATA_FIELDS,
+  OPERATOR_ONLY,
+  parseClientMetadata,
+  type ClientMetadata,
+} from "./schema.ts";
 import { addSecret, revokeSecrets } from "./secrets.ts";
 
 /** Who changes a client, for the audit. */
@@ -36,6 +41,7 @@ const MAX_PAGE = 200;
  *
  * @param input.clientId an identifier the client already has elsewhere; random unless given.
  * @param input.secret a secret the client already has; random unless given. Only where the client has one.
+ * @param input.isDynamic whether it registers itself.
  * @param input.issuer the name of the issuer it belongs to; the first one unless given.
  * @throws AppError `invalid_client_metadata` with everything that is wrong.
  */
@@ -46,6 +52,7 @@ export async function createClient(
     clientId?: string | undefined;
     secret?: string | undefined;
     issuer?: string | undefined;
+    isDynamic?: boolean;
     actor?: Actor;
   },
   now: Date,
@@ -64,6 +71,7 @@ export async function createClient(
       ...toRow(metadata),
       clientId,
       issuer: issuer.name,
+      isDynamic: input.isDynamic === true,
       createdAt: now,
       updatedAt: now,
     })
@@ -165,6 +173,25 @@ export async function updateClient(
       ? await addSecret(db, client, { actor, seal: await sealFor(registrar, metadata) }, now)
       : undefined;
   return { client, secret };
+}
+
+/**
+ * Replaces what a client has registered of itself (RFC 7592 §2.2): what is not named goes back to its default, and
+ * what only an operator decides stays.
+ *
+ * @throws AppError `unknown_client`, `invalid_client_metadata`
+ */
+export async function replaceClient(
+  db: TransactionOrKnex,
+  clientId: string,
+  { metadata, actor }: { metadata: Readonly<Record<string, unknown>>; actor: Actor },
+  now: Date,
+  registrar: Registrar,
+): Promise<ClientWithSecret> {
+  const omitted = [...METADATA_FIELDS].filter((field) => !OPERATOR_ONLY.has(field));
+  const defaults = Object.fromEntries(omitted.map((field) => [field, null]));
+  const change = { metadata: { ...defaults, ...metadata }, actor };
+  return updateClient(db, clientId, change, now, registrar);
 }
 
 /**

@@ -31,11 +31,13 @@ export type EngineClient = Omit<ClientMetadata, "first_party"> & {
   secret_hashes?: string;
   client_id_issued_at: number;
   first_party: boolean;
+  /** Whether it registered itself. */
+  is_dynamic: boolean;
   internal_id: string;
 };
 
 /** What a client sees as its secret that must not, and cannot, be shown. */
-const HIDDEN = "hidden";
+export const HIDDEN = "hidden";
 
 /** Metadata whose algorithms may work with the client's secret (OIDC Core §10.1, §10.2). */
 const SYMMETRIC = [
@@ -120,6 +122,7 @@ export function toEngine(row: OAuthClient, seal: Seal, now: Date = new Date()): 
     ...(usesSecret(metadata)
       ? { client_secret: plain ?? HIDDEN, secret_hashes: secrets.map(toHex).join(",") }
       : {}),
+    is_dynamic: row.isDynamic,
     internal_id: row.id,
   };
 }

@@ -165,6 +165,30 @@ export type ClientMetadata = Omit<
 /** The names of everything that can be registered. */
 export const METADATA_FIELDS: ReadonlySet<string> = new Set(Object.keys(clientMetadata.shape));
 
+/** What an operator decides about a client and no client about itself. */
+export const OPERATOR_ONLY: ReadonlySet<string> = new Set([
+  "first_party",
+  "refresh_reuse_interval",
+  "cors_origins",
+]);
+
+/**
+ * What a client may say of itself of everything that it sent: the rest is not understood and ignored (RFC 7591 §2),
+ * and a client without a name is called by its address.
+ */
+export function registeredMetadata(
+  sent: Readonly<Record<string, unknown>>,
+): Record<string, unknown> {
+  const known = Object.entries(sent).filter(
+    ([field, value]) =>
+      METADATA_FIELDS.has(field) && !OPERATOR_ONLY.has(field) && value !== undefined,
+  );
+  const { redirect_uris: redirects } = sent;
+  const [first]: unknown[] = Array.isArray(redirects) ? redirects : [];
+  const host = typeof first === "string" ? URL.parse(first)?.host : undefined;
+  return { client_name: host || "Unnamed application", ...Object.fromEntries(known) };
+}
+
 /**
  * Reads client metadata from outside, for a client of an issuer with this preset.
  *

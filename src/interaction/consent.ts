@@ -32,6 +32,7 @@ export function consentRoutes(router: Router, tools: StepTools, needs: ConsentNe
       userName: user?.profile?.displayName ?? user?.primaryEmail?.email ?? user?.username ?? "",
       scopes: explain(visit),
       runsOnDevice: client.applicationType === "native",
+      registeredItself: client["is_dynamic"] === true,
     });
   });
 

@@ -10,6 +10,8 @@ export class OAuthClient extends IdentifiedModel {
   declare name: string;
   declare status: "active" | "disabled";
   declare applicationType: "web" | "native";
+  /** Whether it registered itself, so that nobody has looked at what it says of itself. */
+  declare isDynamic: boolean;
   /** The name of the issuer it belongs to; empty for the first one. */
   declare issuer: string;
   declare tokenEndpointAuthMethod:

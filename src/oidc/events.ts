@@ -15,6 +15,9 @@ export interface EventNeeds {
   mailer: Mailer;
 }
 
+/** The routes whose outcome is read here; what others change is recorded where it is changed. */
+const AUDITED = new Set(["token", "revocation", "end_session_confirm"]);
+
 /**
  * Writes down what the engine did, in the unit of work of the request that did it. The engine's own events come at
  * the wrong moment for that, or cannot be awaited, so most of this reads what the request left behind.
@@ -29,7 +32,7 @@ export function observe(needs: EventNeeds): (provider: Provider) => void {
     });
     provider.use(async (ctx: KoaContextWithOIDC, next) => {
       await next();
-      if (ctx.oidc !== undefined && ctx.status < 500) await recordOutcome(needs, ctx);
+      if (AUDITED.has(ctx.oidc?.route ?? "") && ctx.status < 500) await recordOutcome(needs, ctx);
     });
   };
 }

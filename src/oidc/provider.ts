@@ -9,13 +9,14 @@ import {
   type KoaContextWithOIDC,
 } from "oidc-provider";
 import { SINGLE_FACTOR } from "../authn/levels.ts";
-import { secretMatches } from "../clients/metadata.ts";
+import { HIDDEN, secretMatches } from "../clients/metadata.ts";
 import type { Config } from "../config.ts";
 import { runInUnitOfWork, writer } from "../database/transaction.ts";
 import { problemWith } from "../http/request-limits.ts";
 import type { Issuer, Preset } from "../issuers.ts";
 import type { Seal } from "../keys/seal.ts";
-import { sha256 } from "../lib/secret.ts";
+import { newSecret, sha256 } from "../lib/secret.ts";
+import { uuidv7 } from "../lib/uuid.ts";
 import { ReplayGuard } from "../models/replay-guard.ts";
 import { CLAIMS_BY_SCOPE } from "../users/claims.ts";
 import { findAccount } from "./account.ts";
@@ -74,12 +75,13 @@ export function createProvider(needs: EngineNeeds, jwks: JWKS): Provider {
     acrValues: [SINGLE_FACTOR],
     // The engine has one hook that sees every parameter of an authorization request, however it was sent.
     extraParams: { login_hint: assertShort },
-    extraClientMetadata: { properties: [...OWN_METADATA] },
+    extraClientMetadata: { properties: [...OWN_METADATA], validator: dropOperatorsOwn },
     subjectTypes: [...preset.subjectTypes],
     pairwiseIdentifier: async (_ctx, accountId, client) =>
       pairwiseSubject(seal, sectorOf(client), accountId),
     // What is stored was checked when it was registered; asking again would depend on another server.
-    sectorIdentifierUriValidate: () => false,
+    sectorIdentifierUriValidate: isBeingRegistered,
+    clientDefaults: clientDefaults(preset),
     discovery: { ui_locales_supported: [...config.locales] },
 
     features: {
@@ -103,6 +105,13 @@ export function createProvider(needs: EngineNeeds, jwks: JWKS): Provider {
         requireSignedRequestObject: preset.requiresSignedRequests,
         assertJwtClaimsAndHeader: async () => {},
       },
+      registration: {
+        enabled: issuer.registration !== "off",
+        initialAccessToken: issuer.registration === "token",
+        idFactory: () => uuidv7(),
+        secretFactory: async () => newSecret("ls"),
+      },
+      registrationManagement: { enabled: issuer.registration !== "off" },
       resourceIndicators: { enabled: false },
       revocation: {
         enabled: true,
@@ -134,6 +143,7 @@ export function createProvider(needs: EngineNeeds, jwks: JWKS): Provider {
 
   if (preset.responseTypes.every((type) => type === "code")) keepCodesOutOfFragments(provider);
   compareSecretsByHash(provider);
+  manageWithoutSecrets(provider);
   mintRefreshTokens(provider, needs.refreshTokenFormat);
   detectReplaysAtomically(provider, knex);
   provider.use((ctx, next) => runInUnitOfWork(knex, next, () => ctx.status < 500));
@@ -149,6 +159,7 @@ export function cookieKeys(seal: Seal): string[] {
 /** What of a client the engine carries for us. */
 const OWN_METADATA = [
   "first_party",
+  "is_dynamic",
   "refresh_reuse_interval",
   "cors_origins",
   "internal_id",
@@ -250,6 +261,74 @@ function compareSecretsByHash(provider: Provider): void {
 function isOneOfItsSecrets(this: Client, actual: string): boolean {
   const hashes = this["secret_hashes"];
   return typeof hashes === "string" && secretMatches(hashes, actual);
+}
+
+/** Whether the client at hand is not stored yet, or about to change. */
+function isBeingRegistered(): boolean {
+  const route = Provider.ctx?.oidc.route;
+  return route === "registration" || route === "client_update";
+}
+
+/** What a client gets that does not say otherwise (OIDC Dynamic Client Registration §2). */
+function clientDefaults({
+  algorithms: [first],
+  authMethods,
+}: Preset): Configuration["clientDefaults"] {
+  return {
+    grant_types: ["authorization_code"],
+    response_types: ["code"],
+    token_endpoint_auth_method: authMethods.includes("client_secret_basic")
+      ? "client_secret_basic"
+      : "private_key_jwt",
+    id_token_signed_response_alg: first,
+    authorization_signed_response_alg: first,
+    introspection_signed_response_alg: first,
+  };
+}
+
+/** A client that registers itself says nothing about what is the operator's to decide, or ours. */
+function dropOperatorsOwn(
+  ctx: KoaContextWithOIDC | undefined,
+  key: string,
+  _value: unknown,
+  metadata: Record<string, unknown>,
+): void {
+  if (ctx !== undefined && isBeingRegistered() && !key.startsWith("software_"))
+    delete metadata[key];
+}
+
+/**
+ * The engine shows a client its secret again, and compares the one it sends with it (RFC 7592 §2.1, §2.2). Of most we
+ * have a hash only: those are compared by it, and never shown.
+ */
+function manageWithoutSecrets(provider: Provider): void {
+  const { Client: clients } = provider;
+  const find = clients.find.bind(clients);
+  Object.assign(clients, {
+    async find(id: string) {
+      const client = await find(id);
+      const { oidc } = Provider.ctx ?? {};
+      if (client === undefined || oidc?.route !== "client_update") return client;
+      const stored = client.clientSecret;
+      return Object.defineProperty(client, "clientSecret", {
+        get: () => {
+          const sent = oidc.body?.["client_secret"];
+          return typeof sent === "string" && isOneOfItsSecrets.call(client, sent) ? sent : stored;
+        },
+      });
+    },
+  });
+  provider.use(async (ctx: KoaContextWithOIDC, next) => {
+    await next();
+    const { body } = ctx;
+    if (!/^client(_update)?$/.test(ctx.oidc?.route ?? "") || typeof body !== "object") return;
+    const shown = body as Record<string, unknown>;
+    for (const key of OWN_METADATA) if (!key.startsWith("software_")) delete shown[key];
+    if (shown["client_secret"] === HIDDEN) {
+      delete shown["client_secret"];
+      delete shown["client_secret_expires_at"];
+    }
+  });
 }
 
 /** A token that replaces another is its successor in the family; any other starts one. */

@@ -47,6 +47,7 @@ const consent: Views["consent"] = {
   client: acme,
   userName: "Ada Lovelace",
   runsOnDevice: false,
+  registeredItself: false,
   scopes: [
     { name: "openid", required: true, allowedBefore: false, value: undefined },
     { name: "profile", required: false, allowedBefore: true, value: "Ada Lovelace" },
@@ -101,6 +102,7 @@ export const fixtures: { readonly [Name in keyof Views]: Readonly<Record<string,
   consent: {
     web: consent,
     device: { ...consent, client: odd, userName: LONG, runsOnDevice: true },
+    dynamic: { ...consent, registeredItself: true },
     short: { ...consent, scopes: consent.scopes.slice(0, 1) },
   },
   logout: {

@@ -1,27 +1,75 @@
-import type { AdapterPayload } from "oidc-provider";
+import type { Knex } from "knex";
+import { errors, Provider, type AdapterPayload } from "oidc-provider";
+import { createClient, deleteClient, replaceClient } from "../../clients/clients.ts";
+import { registeredMetadata } from "../../clients/schema.ts";
+import { onCommit, writer } from "../../database/transaction.ts";
+import { AppError } from "../../errors.ts";
+import type { Issuer } from "../../issuers.ts";
+import type { Seal } from "../../keys/seal.ts";
 import type { ClientCache } from "../client-cache.ts";
 import { ModelAdapter } from "./model-adapter.ts";
+import { spendInitialAccessToken } from "./registration-adapters.ts";
 
-/** Client: rows of `oauth_clients`, read through a cache. Clients are written by `clients/`, never by the engine. */
+const ACTOR = { type: "anonymous" } as const;
+
+/**
+ * Client: rows of `oauth_clients`, read through a cache. What clients register themselves (RFC 7591, RFC 7592) goes
+ * through the same definition as what an operator does.
+ */
 export class ClientAdapter extends ModelAdapter {
+  readonly #knex: Knex;
+  readonly #seal: Seal;
   readonly #cache: ClientCache;
-  readonly #issuer: string;
+  readonly #issuer: Pick<Issuer, "name" | "preset">;
 
-  constructor(cache: ClientCache, issuer: string) {
+  constructor(storage: {
+    knex: Knex;
+    seal: Seal;
+    clientCache: ClientCache;
+    issuer: Pick<Issuer, "name" | "preset">;
+  }) {
     super();
-    this.#cache = cache;
-    this.#issuer = issuer;
+    this.#knex = storage.knex;
+    this.#seal = storage.seal;
+    this.#cache = storage.clientCache;
+    this.#issuer = storage.issuer;
   }
 
   find(id: string): Promise<AdapterPayload | undefined> {
-    return this.#cache.find(this.#issuer, id);
+    return this.#cache.find(this.#issuer.name, id);
   }
 
-  async upsert(): Promise<void> {
-    throw new Error("the engine registers no clients: dynamic registration is off");
+  async upsert(id: string, payload: AdapterPayload): Promise<void> {
+    const db = await writer(this.#knex);
+    const registrar = { issuers: [this.#issuer], seal: async () => this.#seal };
+    const given: Readonly<Record<string, unknown>> = { ...payload };
+    const { client_secret: secret } = given;
+    // This node knows at once; the others are told by a notification.
+    onCommit(() => this.#cache.clear());
+    const metadata = registeredMetadata(given);
+    try {
+      if (Provider.ctx?.oidc.route === "client_update") {
+        const change = { metadata, actor: ACTOR };
+        await replaceClient(db, id, change, new Date(), registrar);
+      } else {
+        await spendInitialAccessToken(this.#knex);
+        const input = {
+          metadata,
+          clientId: id,
+          secret: typeof secret === "string" ? secret : undefined,
+          isDynamic: true,
+          actor: ACTOR,
+        };
+        await createClient(db, input, new Date(), registrar);
+      }
+    } catch (error) {
+      if (!(error instanceof AppError)) throw error;
+      throw new errors.InvalidClientMetadata(error.message);
+    }
   }
 
-  async destroy(): Promise<void> {
-    throw new Error("the engine deletes no clients: registration management is off");
+  async destroy(id: string): Promise<void> {
+    onCommit(() => this.#cache.clear());
+    await deleteClient(await writer(this.#knex), id, { actor: ACTOR }, new Date());
   }
 }

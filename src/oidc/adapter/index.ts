@@ -12,6 +12,10 @@ import { GrantRevocation } from "./grant-revocation.ts";
 import { InteractionAdapter } from "./interaction-adapter.ts";
 import { Prefetch } from "./prefetch.ts";
 import { RefreshTokenAdapter } from "./refresh-token-adapter.ts";
+import {
+  InitialAccessTokenAdapter,
+  RegistrationAccessTokenAdapter,
+} from "./registration-adapters.ts";
 import { ReplayAdapter } from "./replay-adapter.ts";
 import { SessionAdapter } from "./session-adapter.ts";
 
@@ -22,12 +26,12 @@ export interface Storage {
   clientCache: ClientCache;
   refreshTokenFormat: RefreshTokenFormat;
   /** Whose clients there are. */
-  issuer: Pick<Issuer, "name">;
+  issuer: Pick<Issuer, "name" | "preset">;
 }
 
 /** Says which adapter keeps which of the engine's models. */
 export function adapterFactory(storage: Storage): (model: string) => Adapter {
-  const { knex, seal, clientCache, refreshTokenFormat, issuer } = storage;
+  const { knex, seal, refreshTokenFormat } = storage;
   const prefetch = new Prefetch();
   const revocation = new GrantRevocation(knex);
   return (model) => {
@@ -49,7 +53,11 @@ export function adapterFactory(storage: Storage): (model: string) => Adapter {
       case "ReplayDetection":
         return new ReplayAdapter(knex);
       case "Client":
-        return new ClientAdapter(clientCache, issuer.name);
+        return new ClientAdapter(storage);
+      case "InitialAccessToken":
+        return new InitialAccessTokenAdapter(knex);
+      case "RegistrationAccessToken":
+        return new RegistrationAccessTokenAdapter(knex);
       default:
         throw new Error(`${model} belongs to a feature that is off`);
     }
