@@ -17,6 +17,8 @@ const SCHEMA = "graphile_worker";
 const POOL_MAX = 3;
 const POLL_MS = 2_000;
 const RESTART_MS = 2_000;
+/** What a runner gets to finish its jobs after it failed to note the end of one. */
+const FAILED_RUNNER_MS = 5_000;
 
 /** How jobs run in this process. */
 export interface WorkerOptions {
@@ -51,9 +53,14 @@ export async function startWorker(options: WorkerOptions): Promise<Worker> {
   const pool = openPool(options.url, log);
   const events: WorkerEvents = new EventEmitter();
   let lockedBy: string | undefined;
+  // graphile-worker counts a failed batch twice when two fail together, and then never ends by itself: a runner that
+  // reports one is waited for a moment, and left behind.
+  let failed = Promise.withResolvers<void>();
   events.on("pool:create", ({ workerPool }) => {
     lockedBy = workerPool.id;
+    failed = Promise.withResolvers<void>();
   });
+  events.on("pool:fatalError", () => failed.resolve());
   const runnerOptions: RunnerOptions = {
     events,
     pgPool: pool,
@@ -84,7 +91,7 @@ export async function startWorker(options: WorkerOptions): Promise<Worker> {
       if (!stopping.signal.aborted) {
         stopping.abort();
         // A runner that is already on its way down refuses to be stopped.
-        await runner.stop().catch(() => {});
+        await Promise.race([runner.stop().catch(() => {}), leftBehind()]);
       }
       await supervised;
     },
@@ -92,14 +99,22 @@ export async function startWorker(options: WorkerOptions): Promise<Worker> {
 
   async function supervise(): Promise<void> {
     while (!stopping.signal.aborted) {
-      await runner.promise.catch((error: unknown) =>
-        log.error({ err: error }, "job worker failed"),
-      );
+      await Promise.race([
+        runner.promise.catch((error: unknown) => log.error({ err: error }, "job worker failed")),
+        leftBehind(),
+      ]);
       if (stopping.signal.aborted) break;
       log.warn("job worker ended, starting another");
+      // Of one that was left behind, this ends the schedule.
+      void runner.stop().catch(() => {});
       await restart();
     }
     await pool.end();
+  }
+
+  async function leftBehind(): Promise<void> {
+    await failed.promise;
+    await delay(FAILED_RUNNER_MS, undefined, { ref: false });
   }
 
   async function restart(): Promise<void> {
