@@ -33,8 +33,8 @@ export const EVENTS = {
   "client.secret_revoked": { outcome: "success", details: ["secretId"] },
   "client.deleted": { outcome: "success", details: [] },
 
-  "registration_token.created": { outcome: "success", details: [] },
-  "registration_token.revoked": { outcome: "success", details: [] },
+  "client.registration_token_created": { outcome: "success", details: [] },
+  "client.registration_token_revoked": { outcome: "success", details: [] },
 
   "key.created": { outcome: "success", details: ["alg"] },
   "key.rotated": { outcome: "success", details: ["alg"] },

@@ -43,7 +43,7 @@ export const REGISTRATION_VERBS: readonly Verb[] = [
             createdAt: now,
           });
           const target = { type: "initial_access_token", id: row.id };
-          await record(trx, { type: "registration_token.created", actor: ACTOR, target });
+          await record(trx, { type: "client.registration_token_created", actor: ACTOR, target });
           return row;
         }),
       );
@@ -88,7 +88,7 @@ export const REGISTRATION_VERBS: readonly Verb[] = [
             : 0;
           if (revoked === 0) throw errors.unknownRegistrationToken(id);
           const target = { type: "initial_access_token", id };
-          await record(trx, { type: "registration_token.revoked", actor: ACTOR, target });
+          await record(trx, { type: "client.registration_token_revoked", actor: ACTOR, target });
         }),
       );
       if (json) printJson(io, { id, revoked: true });
