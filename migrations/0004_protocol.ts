@@ -32,6 +32,22 @@ export async function up(knex: Knex): Promise<void> {
       created_at  timestamptz NOT NULL DEFAULT now()
     );
 
+    -- What clients were told, or could not be told, of sessions that ended.
+    CREATE TABLE logout_notices (
+      id           uuid PRIMARY KEY,
+      client_id    uuid NOT NULL REFERENCES oauth_clients ON DELETE CASCADE,
+      user_id      uuid NOT NULL REFERENCES users ON DELETE CASCADE,
+      sid          text NOT NULL,
+      status       text NOT NULL DEFAULT 'queued' CHECK (status IN ('queued','delivered','failed')),
+      attempts     smallint NOT NULL DEFAULT 0,
+      last_error   text CHECK (char_length(last_error) <= 500),
+      created_at   timestamptz NOT NULL DEFAULT now(),
+      delivered_at timestamptz
+    ) WITH (fillfactor=75);
+    CREATE INDEX logout_notices_client_idx ON logout_notices (client_id, created_at);
+    CREATE INDEX logout_notices_user_idx ON logout_notices (user_id);
+    CREATE INDEX logout_notices_created_idx ON logout_notices (created_at);
+
     -- Only for clients whose registered algorithms need the secret itself.
     ALTER TABLE oauth_client_secrets ADD COLUMN secret_enc bytea;
   `);
@@ -39,6 +55,7 @@ export async function up(knex: Knex): Promise<void> {
 
 export async function down(knex: Knex): Promise<void> {
   await knex.raw(`
+    DROP TABLE logout_notices;
     DROP TABLE registration_access_tokens;
     DROP TABLE initial_access_tokens;
     ALTER TABLE oauth_client_secrets DROP COLUMN secret_enc;

@@ -1,5 +1,6 @@
 import Koa from "koa";
 import mount from "koa-mount";
+import type { Provider } from "oidc-provider";
 import { mailboxRoutes } from "./demo/mailbox.ts";
 import type { Deps } from "./deps.ts";
 import { homeRoutes } from "./home/routes.ts";
@@ -28,6 +29,7 @@ import { createMailer } from "./mail/mailer.ts";
 import { createMailRenderer } from "./mail/render.ts";
 import { createMailTransport } from "./mail/transport.ts";
 import { Metrics } from "./metrics/metrics.ts";
+import { deliverLogoutNotice } from "./oidc/backchannel-logout.ts";
 import { ClientCache } from "./oidc/client-cache.ts";
 import { Engine } from "./oidc/engine.ts";
 import { observe } from "./oidc/events.ts";
@@ -70,6 +72,8 @@ export async function createApp(deps: Deps): Promise<App> {
     });
     engines.set(issuer, engine);
   }
+  const providerOf = (name: string): Provider | undefined =>
+    [...engines].find(([issuer]) => issuer.name === name)?.[1].provider;
   const refreshEngines = (): void => engines.forEach((engine) => engine.refreshSoon(log));
   deps.onChange("lintel_clients", () => clientCache.clear());
   deps.onChange("lintel_keys", refreshEngines);
@@ -117,6 +121,7 @@ export async function createApp(deps: Deps): Promise<App> {
     tasks: createTasks({
       knex,
       mail: { ...mail, transport, log },
+      deliverLogout: (notice) => deliverLogoutNotice({ knex, providerOf, log }, notice),
       rotateKeys: (now) =>
         knex.transaction(async (trx) => recordKeyChanges(trx, await keepKeysFresh(trx, seal, now))),
       onPurged: (table, rows) => metrics.purged(table, rows),

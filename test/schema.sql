@@ -60,6 +60,25 @@ CREATE TABLE login_throttles WITH (fillfactor=70)
   CONSTRAINT login_throttles_scope_check CHECK ((scope = ANY (ARRAY['account'::text, 'ip'::text, 'account_ip'::text])))
   CREATE INDEX login_throttles_gc_idx ON login_throttles USING btree (gc_on)
 
+CREATE TABLE logout_notices WITH (fillfactor=75)
+  id uuid NOT NULL
+  client_id uuid NOT NULL
+  user_id uuid NOT NULL
+  sid text NOT NULL
+  status text NOT NULL DEFAULT 'queued'::text
+  attempts smallint NOT NULL DEFAULT 0
+  last_error text
+  created_at timestamp with time zone NOT NULL DEFAULT now()
+  delivered_at timestamp with time zone
+  CONSTRAINT logout_notices_client_id_fkey FOREIGN KEY (client_id) REFERENCES oauth_clients(id) ON DELETE CASCADE
+  CONSTRAINT logout_notices_last_error_check CHECK ((char_length(last_error) <= 500))
+  CONSTRAINT logout_notices_pkey PRIMARY KEY (id)
+  CONSTRAINT logout_notices_status_check CHECK ((status = ANY (ARRAY['queued'::text, 'delivered'::text, 'failed'::text])))
+  CONSTRAINT logout_notices_user_id_fkey FOREIGN KEY (user_id) REFERENCES users(id) ON DELETE CASCADE
+  CREATE INDEX logout_notices_client_idx ON logout_notices USING btree (client_id, created_at)
+  CREATE INDEX logout_notices_created_idx ON logout_notices USING btree (created_at)
+  CREATE INDEX logout_notices_user_idx ON logout_notices USING btree (user_id)
+
 CREATE TABLE oauth_authorizations PARTITION BY RANGE (expires_at)
   code_hash bytea NOT NULL
   expires_at timestamp with time zone NOT NULL

@@ -100,6 +100,17 @@ const FLAGS = {
     value: "URL",
     help: "where a sign-in can be started again",
   },
+  "backchannel-logout-uri": {
+    field: "backchannel_logout_uri",
+    type: "string",
+    value: "URL",
+    help: "where it is told that a session ended",
+  },
+  "backchannel-logout-session": {
+    field: "backchannel_logout_session_required",
+    type: "boolean",
+    help: "it is told which session, too",
+  },
   contact: {
     field: "contacts",
     type: "string",

@@ -21,6 +21,11 @@ export const redirectUri = address(redirectProblem);
 /** An address that is shown to people or fetched: https and nothing else. */
 export const httpsUri = address(httpsProblem);
 
+/** An address of the client's server that we call: https, or http on this machine. */
+export const serviceUri = address((value) =>
+  WEB.test(value) ? webProblem(value) : "must use https",
+);
+
 /** A picture that a page may show. Its host is public, so that nobody's browser is sent into a private network. */
 export const pictureUri = address(
   (value) =>

@@ -30,6 +30,7 @@ export function contradictions(metadata: Metadata, preset: Preset): string[] {
     ...responseRules(metadata, preset),
     ...redirectRules(metadata),
     ...authenticationRules(metadata, preset),
+    ...logoutRules(metadata),
     ...algorithmRules(metadata, preset),
     ...profileRules(metadata, preset),
   ];
@@ -109,6 +110,12 @@ function* authenticationRules(metadata: Metadata, preset: Preset): Generator<str
     yield `token_endpoint_auth_signing_alg must ${method === "client_secret_jwt" ? "be HS256" : "not be HS256"} for ${method}`;
   else if (algorithm !== "HS256" && !preset.clientAlgorithms.includes(algorithm))
     yield `token_endpoint_auth_signing_alg must be ${preset.clientAlgorithms.join(" or ")} at this issuer`;
+}
+
+function* logoutRules(metadata: Metadata): Generator<string> {
+  const { backchannel_logout_uri: uri, backchannel_logout_session_required: wantsSid } = metadata;
+  if (wantsSid === true && uri === undefined)
+    yield "backchannel_logout_uri must be given where backchannel_logout_session_required is true";
 }
 
 function* algorithmRules(metadata: Metadata, preset: Preset): Generator<string> {

@@ -7,7 +7,7 @@ import {
   type Preset,
   type ResponseType,
 } from "../issuers.ts";
-import { httpsUri, origin, pictureUri, redirectUri } from "./addresses.ts";
+import { httpsUri, origin, pictureUri, redirectUri, serviceUri } from "./addresses.ts";
 import { keySet } from "./key-set.ts";
 import { contradictions } from "./rules.ts";
 
@@ -135,6 +135,9 @@ export const clientMetadata = z.strictObject({
   /** Seconds after which a sign-in is too old for this client. */
   default_max_age: z.int().min(0).max(31_536_000).optional(),
   require_auth_time: z.boolean().default(false),
+  /** Where it is told that a session ended (OIDC Back-Channel Logout §2.2). */
+  backchannel_logout_uri: serviceUri.optional(),
+  backchannel_logout_session_required: z.boolean().default(false),
   initiate_login_uri: httpsUri.optional(),
   client_uri: httpsUri.optional(),
   logo_uri: pictureUri.optional(),

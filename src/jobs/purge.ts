@@ -29,6 +29,7 @@ const EXPIRIES: readonly Expiry[] = [
   { table: "replay_guards", column: "expires_at", before: instant },
   { table: "login_throttles", column: "gc_on", before: today },
   { table: "one_time_tokens", column: "expires_at", before: thirtyDaysAgo },
+  { table: "logout_notices", column: "created_at", before: thirtyDaysAgo },
   { table: "outbox_messages", column: "created_at", before: thirtyDaysAgo },
 ];
 

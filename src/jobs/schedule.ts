@@ -1,7 +1,12 @@
 import { parseCronItems, type CronItem, type ParsedCronItem } from "graphile-worker";
 
 /** The jobs that one part of Lintel adds and `createTasks` runs; a name here is stored in the database. */
-export type TaskName = "deliver_mail" | "purge" | "ensure_partitions" | "rotate_keys";
+export type TaskName =
+  | "deliver_mail"
+  | "deliver_logout"
+  | "purge"
+  | "ensure_partitions"
+  | "rotate_keys";
 
 interface Recurring {
   readonly task: TaskName;

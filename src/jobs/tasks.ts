@@ -14,22 +14,30 @@ export type Task = (payload: unknown, helpers: JobHelpers) => Promise<void>;
 export interface TaskNeeds {
   readonly knex: Knex;
   readonly mail: DeliverNeeds;
+  /** Tells one client that a session ended. */
+  readonly deliverLogout: (notice: { id: string; attempt: number; last: boolean }) => Promise<void>;
   readonly rotateKeys: (now: Date) => Promise<unknown>;
   /** Hears how many expired rows left which table. */
   readonly onPurged?: (table: string, rows: number) => void;
   readonly log: Logger;
 }
 
-const deliverMailPayload = z.object({ id: z.uuid() });
+const delivery = z.object({ id: z.uuid() });
 
 /** Every job there is, by the name it has in the database. */
 export function createTasks(needs: TaskNeeds): Record<TaskName, Task> {
-  const { knex, mail, rotateKeys, onPurged, log } = needs;
+  const { knex, mail, deliverLogout, rotateKeys, onPurged, log } = needs;
   return {
     async deliver_mail(payload, { job }) {
-      const { id } = deliverMailPayload.parse(payload);
+      const { id } = delivery.parse(payload);
       const last = job.attempts >= job.max_attempts;
       await deliverMail(knex, mail, { id, attempt: job.attempts, last });
+    },
+
+    async deliver_logout(payload, { job }) {
+      const { id } = delivery.parse(payload);
+      const last = job.attempts >= job.max_attempts;
+      await deliverLogout({ id, attempt: job.attempts, last });
     },
 
     async purge(_payload, { abortSignal, addJob }) {

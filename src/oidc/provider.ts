@@ -21,6 +21,7 @@ import { ReplayGuard } from "../models/replay-guard.ts";
 import { CLAIMS_BY_SCOPE } from "../users/claims.ts";
 import { findAccount } from "./account.ts";
 import { adapterFactory, type Storage } from "./adapter/index.ts";
+import { queueLogoutNotices } from "./backchannel-logout.ts";
 import { loadExistingGrant } from "./grants.ts";
 import { LIFETIMES } from "./lifetimes.ts";
 import { policy } from "./policy.ts";
@@ -86,6 +87,7 @@ export function createProvider(needs: EngineNeeds, jwks: JWKS): Provider {
 
     features: {
       devInteractions: { enabled: false },
+      backchannelLogout: { enabled: true },
       claimsParameter: { enabled: true, assertClaimsParameter: async () => {} },
       clientCredentials: { enabled: true },
       dPoP: { enabled: true, nonceSecret: seal.derive("dpop-nonce"), requireNonce: () => false },
@@ -144,6 +146,7 @@ export function createProvider(needs: EngineNeeds, jwks: JWKS): Provider {
   if (preset.responseTypes.every((type) => type === "code")) keepCodesOutOfFragments(provider);
   compareSecretsByHash(provider);
   manageWithoutSecrets(provider);
+  queueLogoutNotices(provider, knex);
   mintRefreshTokens(provider, needs.refreshTokenFormat);
   detectReplaysAtomically(provider, knex);
   provider.use((ctx, next) => runInUnitOfWork(knex, next, () => ctx.status < 500));

@@ -1,5 +1,6 @@
 import type { TransactionOrKnex } from "objection";
 import { record, type NewEvent } from "../audit/record.ts";
+import { LogoutNotice } from "../models/logout-notice.ts";
 import { OAuthGrant } from "../models/oauth-grant.ts";
 import { RefreshToken } from "../models/refresh-token.ts";
 import { Session } from "../models/session.ts";
@@ -23,6 +24,7 @@ export async function terminateUser(
   now: Date,
 ): Promise<void> {
   await User.query(db).findById(userId).patch({ sessionsValidAfter: now });
+  await LogoutNotice.queueForUser(db, userId, now);
   const sessions = await Session.query(db)
     .patch({
       endedAt: now,

@@ -70,6 +70,9 @@ describe("purge", () => {
       INSERT INTO one_time_tokens (id, purpose, token_hash, created_at, expires_at)
         SELECT gen_random_uuid(), 'setup', sha256(int4send(n)), '2026-01-01',
                timestamptz '2026-10-22 09:00Z' + n * interval '1 hour' FROM generate_series(0, 2) n;
+      INSERT INTO logout_notices (id, client_id, user_id, sid, status, created_at)
+        SELECT gen_random_uuid(), c.id, u.id, 'a', 'delivered', timestamptz '2026-10-22 09:00Z' + n * interval '1 hour'
+          FROM generate_series(0, 2) n, (SELECT id FROM oauth_clients LIMIT 1) c, (SELECT id FROM users LIMIT 1) u;
       INSERT INTO outbox_messages (id, channel, template, locale, recipient_enc, payload_enc, status, created_at)
         SELECT gen_random_uuid(), 'email', 'test', 'en', '', '', 'sent',
                timestamptz '2026-10-22 09:00Z' + n * interval '1 hour' FROM generate_series(0, 2) n;
@@ -86,6 +89,7 @@ describe("purge", () => {
       replay_guards: 1,
       login_throttles: 1,
       one_time_tokens: 1,
+      logout_notices: 1,
       outbox_messages: 1,
     };
     assert.deepEqual(result, { deleted: each, more: false });

@@ -1,0 +1,51 @@
+import type { TransactionOrKnex } from "objection";
+import { uuidv7 } from "../lib/uuid.ts";
+import { IdentifiedModel } from "./base.ts";
+
+/** How often a notice is tried: with graphile-worker's backoff of e^n seconds, for about an hour. */
+const MAX_ATTEMPTS = 8;
+
+/** That a session ended, for one client that wants to know (OIDC Back-Channel Logout §2.3), and how telling it went. */
+export class LogoutNotice extends IdentifiedModel {
+  static override tableName = "logout_notices";
+  declare clientId: string;
+  declare userId: string;
+  /** The session as the client knows it. */
+  declare sid: string;
+  declare status: "queued" | "delivered" | "failed";
+  declare attempts: number;
+  declare lastError: string | null;
+  declare createdAt: Date;
+  declare deliveredAt: Date | null;
+
+  /** Queues a notice with its job, in the caller's transaction. `clientId` is the key of the client's row. */
+  static async queue(
+    db: TransactionOrKnex,
+    notice: { clientId: string; userId: string; sid: string; now: Date },
+  ): Promise<void> {
+    await LogoutNotice.statement(
+      db,
+      `WITH notice AS (
+         INSERT INTO logout_notices (id, client_id, user_id, sid, created_at)
+         VALUES (:id, :clientId, :userId, :sid, :now) RETURNING id)
+       SELECT graphile_worker.add_job('deliver_logout', json_build_object('id', notice.id),
+         max_attempts => :attempts) FROM notice`,
+      { ...notice, id: uuidv7(notice.now.getTime()), attempts: MAX_ATTEMPTS },
+    );
+  }
+
+  /** Queues one for every client that takes part in a live session of a user and wants to know. */
+  static async queueForUser(db: TransactionOrKnex, userId: string, now: Date): Promise<void> {
+    const rows = await LogoutNotice.statement<{ client_id: string; sid: string }>(
+      db,
+      `SELECT c.id AS client_id, held.value->>'sid' AS sid
+       FROM sessions s, jsonb_each(s.authorizations) held, oauth_clients c
+       WHERE s.user_id = :userId AND s.ended_at IS NULL AND s.expires_at > :now
+         AND c.client_id = held.key AND c.deleted_at IS NULL
+         AND c.metadata->>'backchannel_logout_uri' IS NOT NULL`,
+      { userId, now },
+    );
+    for (const { client_id: clientId, sid } of rows)
+      await LogoutNotice.queue(db, { clientId, userId, sid, now });
+  }
+}
