@@ -1,4 +1,5 @@
 import { readFile } from "node:fs/promises";
+import { PROFILE_NAMES } from "../clients/profiles.ts";
 import { GRANT_TYPES, type ClientMetadata } from "../clients/schema.ts";
 import { errors } from "../errors.ts";
 import { AUTH_METHODS } from "../issuers.ts";
@@ -14,6 +15,12 @@ interface Flag extends Option {
 
 /** One option for every field of the metadata that a person may choose. */
 const FLAGS = {
+  profile: {
+    field: "security_profile",
+    type: "string",
+    value: "PROFILE",
+    help: `${PROFILE_NAMES.join(", ")}: what it gets unless said, and must keep to`,
+  },
   "redirect-uri": {
     field: "redirect_uris",
     type: "string",
@@ -117,6 +124,20 @@ const FLAGS = {
     multiple: true,
     value: "ADDRESS",
     help: "e-mail address of whoever is responsible",
+  },
+  "access-token-lifetime": {
+    field: "access_token_lifetime",
+    as: "number",
+    type: "string",
+    value: "SECONDS",
+    help: "how long an access token is good; 600 unless said",
+  },
+  "refresh-token-lifetime": {
+    field: "refresh_token_lifetime",
+    as: "number",
+    type: "string",
+    value: "SECONDS",
+    help: "when an unused refresh token ends; 2592000 unless said",
   },
   dpop: {
     field: "dpop_bound_access_tokens",

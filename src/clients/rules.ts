@@ -1,6 +1,7 @@
 import type { z } from "zod";
 import type { Preset } from "../issuers.ts";
 import { hasCustomScheme, isHttpsOnLoopback } from "./addresses.ts";
+import { broken } from "./profiles.ts";
 import type { clientMetadata } from "./schema.ts";
 
 /** Metadata of which some fields may be missing because they were wrong in themselves. */
@@ -32,7 +33,8 @@ export function contradictions(metadata: Metadata, preset: Preset): string[] {
     ...authenticationRules(metadata, preset),
     ...logoutRules(metadata),
     ...algorithmRules(metadata, preset),
-    ...profileRules(metadata, preset),
+    ...issuerRules(metadata, preset),
+    ...broken(metadata),
   ];
 }
 
@@ -139,8 +141,8 @@ function* algorithmRules(metadata: Metadata, preset: Preset): Generator<string> 
     yield `request_object_signing_alg must be ${preset.clientAlgorithms.join(" or ")} at this issuer`;
 }
 
-/** What the profile of the issuer demands of every client. */
-function* profileRules(metadata: Metadata, preset: Preset): Generator<string> {
+/** What the preset of the issuer demands of every client. */
+function* issuerRules(metadata: Metadata, preset: Preset): Generator<string> {
   const uses = (grant: "authorization_code") => metadata.grant_types?.includes(grant) === true;
   if (preset.requiresBoundTokens && metadata.dpop_bound_access_tokens === false)
     yield "dpop_bound_access_tokens must be true at this issuer";

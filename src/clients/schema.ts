@@ -9,6 +9,7 @@ import {
 } from "../issuers.ts";
 import { httpsUri, origin, pictureUri, redirectUri, serviceUri } from "./addresses.ts";
 import { keySet } from "./key-set.ts";
+import { PROFILE_NAMES, withProfile } from "./profiles.ts";
 import { contradictions } from "./rules.ts";
 
 const MAX_ADDRESSES = 20;
@@ -146,6 +147,12 @@ export const clientMetadata = z.strictObject({
   contacts: distinct(contact, 10).optional(),
   software_id: z.string().min(1).max(255).optional(),
   software_version: z.string().min(1).max(255).optional(),
+  /** What kind of program it is, and with it what it gets unless said and must keep to. */
+  security_profile: z.enum(PROFILE_NAMES).optional(),
+  /** Seconds for which an access token is good. */
+  access_token_lifetime: z.int().min(60).max(86_400).optional(),
+  /** Seconds after which a refresh token that nobody used ends. */
+  refresh_token_lifetime: z.int().min(300).max(31_536_000).optional(),
   dpop_bound_access_tokens: z.boolean().default(false),
   require_pushed_authorization_requests: z.boolean().default(false),
   /** The operator's own: nobody is asked for consent. */
@@ -170,6 +177,9 @@ export const METADATA_FIELDS: ReadonlySet<string> = new Set(Object.keys(clientMe
 
 /** What an operator decides about a client and no client about itself. */
 export const OPERATOR_ONLY: ReadonlySet<string> = new Set([
+  "security_profile",
+  "access_token_lifetime",
+  "refresh_token_lifetime",
   "first_party",
   "refresh_reuse_interval",
   "cors_origins",
@@ -198,7 +208,8 @@ export function registeredMetadata(
  * @throws AppError `invalid_client_metadata` (RFC 7591 §3.2.2) that lists every problem with its field and the way to
  *   fix it, not only the first.
  */
-export function parseClientMetadata(input: unknown, preset: Preset): ClientMetadata {
+export function parseClientMetadata(given: unknown, preset: Preset): ClientMetadata {
+  const input = withProfile(given);
   const parsed = clientMetadata.safeParse(input, { error: describe });
   const problems = parsed.success ? [] : parsed.error.issues.map(toProblem);
   problems.push(...contradictions(validFields(input), preset));

@@ -1,4 +1,4 @@
-import type { Configuration } from "oidc-provider";
+import type { Client, Configuration } from "oidc-provider";
 
 const MINUTE = 60;
 const HOUR = 60 * MINUTE;
@@ -15,9 +15,11 @@ const REFRESH_IDLE = 30 * DAY;
 
 /** How long, in seconds, everything that the engine issues lives. */
 export const LIFETIMES: NonNullable<Configuration["ttl"]> = {
-  AccessToken: 10 * MINUTE,
+  AccessToken: (_ctx, _token, client) =>
+    ownLifetime(client, "access_token_lifetime") ?? 10 * MINUTE,
   AuthorizationCode: MINUTE,
-  ClientCredentials: 10 * MINUTE,
+  ClientCredentials: (_ctx, _token, client) =>
+    ownLifetime(client, "access_token_lifetime") ?? 10 * MINUTE,
   IdToken: HOUR,
   Interaction: 30 * MINUTE,
   // A visitor who opens the sign-out page gets a session that knows nobody; it need not live long.
@@ -25,7 +27,12 @@ export const LIFETIMES: NonNullable<Configuration["ttl"]> = {
     session.accountId === undefined
       ? 10 * MINUTE
       : remaining(session.loginTs, SESSION_ABSOLUTE, SESSION_IDLE),
-  RefreshToken: (_ctx, token) => remaining(token.iiat, REFRESH_ABSOLUTE, REFRESH_IDLE),
+  RefreshToken: (_ctx, token, client) =>
+    remaining(
+      token.iiat,
+      REFRESH_ABSOLUTE,
+      ownLifetime(client, "refresh_token_lifetime") ?? REFRESH_IDLE,
+    ),
   // A grant outlives everything issued under it: it is revoked, it does not run out. Only offline access outlives
   // the session.
   Grant: (_ctx, grant) =>
@@ -34,6 +41,15 @@ export const LIFETIMES: NonNullable<Configuration["ttl"]> = {
       ? REFRESH_ABSOLUTE
       : SESSION_ABSOLUTE),
 };
+
+/** What the operator decided for one client. */
+function ownLifetime(
+  client: Client,
+  field: "access_token_lifetime" | "refresh_token_lifetime",
+): number | undefined {
+  const seconds = client[field];
+  return typeof seconds === "number" ? seconds : undefined;
+}
 
 /** What is left of an absolute life that began at `since`, but no more than the idle limit. */
 function remaining(since: number | undefined, absolute: number, idle: number): number {

@@ -60,7 +60,10 @@ export function createProvider(needs: EngineNeeds, jwks: JWKS): Provider {
 
     responseTypes: [...preset.responseTypes],
     // A client without a secret has nothing else that ties a code to it (RFC 9700 §2.1.1).
-    pkce: { required: (_ctx, client) => preset.requiresPkce || isPublic(client) },
+    pkce: {
+      required: (_ctx, client) =>
+        preset.requiresPkce || isPublic(client) || client["security_profile"] !== undefined,
+    },
     allowOmittingSingleRegisteredRedirectUri: false,
     clientAuthMethods: [...preset.authMethods],
     enabledJWA: algorithms(preset),
@@ -167,6 +170,9 @@ const OWN_METADATA = [
   "cors_origins",
   "internal_id",
   "secret_hashes",
+  "security_profile",
+  "access_token_lifetime",
+  "refresh_token_lifetime",
   "software_id",
   "software_version",
 ] as const;
