@@ -1,6 +1,7 @@
 import Koa from "koa";
 import mount from "koa-mount";
 import type { Provider } from "oidc-provider";
+import { conformanceRoutes } from "./conformance/routes.ts";
 import { mailboxRoutes } from "./demo/mailbox.ts";
 import type { Deps } from "./deps.ts";
 import { homeRoutes } from "./home/routes.ts";
@@ -107,6 +108,7 @@ export async function createApp(deps: Deps): Promise<App> {
       routers.push(setupRoutes({ config, knex, passwords, mailer, page }));
       if (config.mode === "development") routers.push(mailboxRoutes({ knex, mail, page }));
     }
+    if (config.conformanceSuiteUrl !== undefined) routers.push(conformanceRoutes({ knex, seal }));
     const part = new Koa();
     for (const router of routers) part.use(router.routes()).use(router.allowedMethods());
     part.use(engine.middleware);

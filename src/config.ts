@@ -63,6 +63,29 @@ export const SETTINGS = {
     .describe(
       "Who may register clients over HTTP: `off`, `token` (with an initial access token), `open`",
     ),
+  TRUSTED_ORIGINS: z
+    .string()
+    .default("")
+    .transform((list) =>
+      list
+        .split(",")
+        .map((item) => item.trim())
+        .filter((item) => item !== ""),
+    )
+    .pipe(
+      z.array(
+        z.string().refine((text) => /^https?:/.test(text) && URL.parse(text)?.origin === text, {
+          error: "must be origins like https://app.internal:8443, separated by commas",
+        }),
+      ),
+    )
+    .describe(
+      "Origins in private networks that Lintel may call for its clients, separated by commas",
+    ),
+  CONFORMANCE_SUITE_URL: z
+    .url({ protocol: /^https$/ })
+    .optional()
+    .describe("Where a conformance suite runs: it may be called, and may rotate the keys"),
   HOST: z.string().optional().describe("Address to listen on; loopback only in development"),
   PORT: port.default(3000).describe("Port to listen on"),
   DATABASE_URL: postgresUrl
@@ -143,6 +166,10 @@ export interface Config {
   readonly issuer: string;
   /** Everyone this process issues tokens as; the first is the one of `ISSUER`. */
   readonly issuers: readonly [Issuer, ...Issuer[]];
+  /** Origins that are called although they are not public. */
+  readonly trustedOrigins: readonly string[];
+  /** Without a slash at the end. */
+  readonly conformanceSuiteUrl: string | undefined;
   readonly host: string;
   readonly port: number;
   readonly databaseUrl: string | undefined;
@@ -221,10 +248,16 @@ export function readConfig(environment: Environment): Config {
     issuerOf(name, url, preset, settings.REGISTRATION),
   );
   if (first === undefined) throw new TypeError("there is at least one issuer");
+  const suiteUrl = settings.CONFORMANCE_SUITE_URL?.replace(/\/$/, "");
   return Object.freeze({
     mode: settings.NODE_ENV,
     issuer,
     issuers: [first, ...others] as const,
+    trustedOrigins: [
+      ...settings.TRUSTED_ORIGINS,
+      ...(suiteUrl === undefined ? [] : [new URL(suiteUrl).origin]),
+    ],
+    conformanceSuiteUrl: suiteUrl,
     host: settings.HOST ?? (production ? "0.0.0.0" : "localhost"),
     port: settings.PORT,
     databaseUrl: settings.DATABASE_URL,

@@ -95,6 +95,7 @@ export async function openDeps(config: Config, log: Logger): Promise<Deps> {
       fetch: createSafeFetch({
         allowLoopback: config.mode !== "production",
         allowHttp: config.mode !== "production",
+        trustedOrigins: config.trustedOrigins,
         log,
       }),
       onChange(channel, handler) {

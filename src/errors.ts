@@ -127,6 +127,7 @@ export const errors = {
       409,
       "Setup is complete: there is an administrator, who can add others.",
     ),
+  conformance: (detail: string) => new AppError("conformance", 400, detail),
   databaseUnavailable: (reason: string, cause: unknown) =>
     new AppError(
       "database_unavailable",

@@ -14,9 +14,10 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
   setup: ["authn", "audit", "http", "mail", "users", ...GROUND],
   demo: ["clients", "http", "keys", "mail", ...GROUND],
   home: ["http", "users", ...GROUND],
+  conformance: ["clients", "keys", "users", ...GROUND],
   metrics: ["authn", ...GROUND],
   jobs: ["keys", "mail", ...GROUND],
-  cli: ["authn", "audit", "clients", "keys", "mail", "setup", "users", ...GROUND],
+  cli: ["authn", "audit", "clients", "conformance", "keys", "mail", "setup", "users", ...GROUND],
   // Skills: each knows how to do one thing.
   users: ["authn", "audit", ...GROUND],
   clients: ["audit", "keys", ...GROUND],

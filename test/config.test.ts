@@ -73,6 +73,23 @@ describe("settings", () => {
     );
   });
 
+  it("take origins that may be called, and nothing that is not exactly one", () => {
+    const given = { TRUSTED_ORIGINS: "https://app.internal:8443, http://127.0.0.1:9" };
+    const suite = { CONFORMANCE_SUITE_URL: "https://suite.example:8443/path/" };
+    const config = readConfig({ ...PRODUCTION, ...given, ...suite });
+    assert.deepEqual(config.trustedOrigins, [
+      "https://app.internal:8443",
+      "http://127.0.0.1:9",
+      "https://suite.example:8443",
+    ]);
+    assert.equal(config.conformanceSuiteUrl, "https://suite.example:8443/path");
+    for (const wrong of ["https://app.internal/", "app.internal", "10.0.0.0/8", "file:///etc"])
+      assert.match(
+        problemsOf({ ...PRODUCTION, TRUSTED_ORIGINS: wrong }).join(),
+        /TRUSTED_ORIGINS.* must be origins like/,
+      );
+  });
+
   it("refuse placeholder keys (T-138)", () => {
     for (const key of ["changeme", Buffer.alloc(32).toString("base64"), "a".repeat(64)])
       assert.match(problemsOf({ ...PRODUCTION, ENCRYPTION_KEY: key }).join(), /ENCRYPTION_KEY/);

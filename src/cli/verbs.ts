@@ -1,4 +1,5 @@
 import { CLIENT_VERBS } from "./client-verbs.ts";
+import { CONFORMANCE_VERBS } from "./conformance-verbs.ts";
 import { KEY_VERBS } from "./key-verbs.ts";
 import { REGISTRATION_VERBS } from "./registration-verbs.ts";
 import { serverVerbs, type Server } from "./server-verbs.ts";
@@ -13,5 +14,6 @@ export function allVerbs(server: Server): readonly Verb[] {
     ...CLIENT_VERBS,
     ...REGISTRATION_VERBS,
     ...KEY_VERBS,
+    ...CONFORMANCE_VERBS,
   ];
 }

@@ -44,12 +44,16 @@ export type Connect = (
   callback: buildConnector.Callback,
 ) => void;
 
-/** What decides which requests leave the process. Both permissions are for development only. */
+/** What decides which requests leave the process. Loopback and `http:` are for development only. */
 export interface SafeFetchOptions {
   /** Allow addresses of this machine, and with them every port. */
   allowLoopback?: boolean;
   /** Allow `http:` and its port 80. */
   allowHttp?: boolean;
+  /** Origins that an operator vouches for: any port, and addresses that are not public. */
+  trustedOrigins?: readonly string[];
+  /** Milliseconds for the whole request, instead of five seconds. */
+  totalMs?: number;
   resolve?: Resolve;
   connect?: Connect;
   log: Logger;
@@ -67,17 +71,17 @@ export interface SafeFetchOptions {
  * @throws UnsafeUrlError with the broken rule; `TypeError` when the network fails; the signal's reason on abort.
  */
 export function createSafeFetch(options: SafeFetchOptions): typeof fetch {
-  const { log, resolve = resolveBySystem, connect = connectTo } = options;
+  const { log, resolve = resolveBySystem, connect = connectTo, totalMs = TOTAL_MS } = options;
 
   const dispatcher = new Agent({
     allowH2: false,
-    headersTimeout: TOTAL_MS,
-    bodyTimeout: TOTAL_MS,
+    headersTimeout: totalMs,
+    bodyTimeout: totalMs,
     connect: (target, callback) => void open(target, callback),
   });
 
   return async function safeFetch(input, init) {
-    const deadline = AbortSignal.timeout(TOTAL_MS);
+    const deadline = AbortSignal.timeout(totalMs);
     const url = input instanceof Request ? input.url : input;
     try {
       return await follow(url, await requestOf(input, init), deadline);
@@ -95,7 +99,10 @@ export function createSafeFetch(options: SafeFetchOptions): typeof fetch {
   async function open(target: buildConnector.Options, callback: buildConnector.Callback) {
     let addresses: readonly string[];
     try {
-      addresses = await checkedAddresses(target.hostname, resolve, options.allowLoopback === true);
+      addresses = await checkedAddresses(target.hostname, resolve, {
+        allowLoopback: options.allowLoopback === true,
+        isTrusted: isTrusted(originOf(target), options),
+      });
     } catch (error) {
       callback(error as Error, null);
       return;
@@ -149,21 +156,31 @@ function checkedUrl(input: string | URL, options: SafeFetchOptions, base?: URL):
 
   const port = url.port || (http ? "80" : "443");
   const allowed = port === "443" || port === "8443" || (port === "80" && http);
-  if (!allowed && options.allowLoopback !== true)
+  if (!allowed && options.allowLoopback !== true && !isTrusted(url.origin, options))
     throw new UnsafeUrlError("port", "The address must use port 443 or 8443.");
   return url;
+}
+
+function isTrusted(origin: string, { trustedOrigins = [] }: SafeFetchOptions): boolean {
+  return trustedOrigins.includes(origin);
+}
+
+/** Where a connection is about to go, as an origin. */
+function originOf({ protocol, hostname, port }: buildConnector.Options): string {
+  const host = isIP(hostname) === 6 ? `[${hostname}]` : hostname;
+  return new URL(`${protocol}//${host}:${port}`).origin;
 }
 
 /** Every address of the host, if each one may be connected to. */
 async function checkedAddresses(
   hostname: string,
   resolve: Resolve,
-  allowLoopback: boolean,
+  permissions: { allowLoopback: boolean; isTrusted: boolean },
 ): Promise<readonly string[]> {
   const addresses = isIP(hostname) ? [hostname] : await resolveInTime(hostname, resolve);
   if (addresses.length === 0) throw new UnsafeUrlError("unresolved", "The host has no address.");
   for (const address of addresses) {
-    if (!isAllowedAddress(address, allowLoopback))
+    if (!permissions.isTrusted && !isAllowedAddress(address, permissions.allowLoopback))
       throw new UnsafeUrlError("address", "The host is not on the public internet.");
   }
   return addresses;

@@ -428,4 +428,21 @@ describe("safe fetch (T-36)", () => {
       });
     }
   });
+
+  it("reaches an origin that an operator vouches for, and nothing else of that host", async () => {
+    const trusting = createSafeFetch({
+      allowHttp: true,
+      trustedOrigins: [`http://127.0.0.1:${port}`],
+      log,
+    });
+    assert.equal(await (await trusting(`http://127.0.0.1:${port}/`)).text(), "hello");
+    await assert.rejects(trusting(`http://127.0.0.1:${port + 1}/`), refusedAs("port"));
+    await assert.rejects(trusting("http://127.0.0.1/"), refusedAs("address"));
+    await assert.rejects(trusting(`http://localhost:${port}/`), refusedAs("port"));
+    answer = (_request, response) =>
+      response.writeHead(302, { location: "http://10.0.0.1/" }).end();
+    const following = trusting(`http://127.0.0.1:${port}/`, { redirect: "follow" });
+    await assert.rejects(following, refusedAs("address"));
+    assert.equal(connections, 2);
+  });
 });

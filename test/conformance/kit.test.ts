@@ -1,0 +1,391 @@
+import assert from "node:assert/strict";
+import { once } from "node:events";
+import { createServer, type Server } from "node:http";
+import type { AddressInfo } from "node:net";
+import { text } from "node:stream/consumers";
+import type { Visit } from "../../src/conformance/browser.ts";
+import { PLANS } from "../../src/conformance/plans.ts";
+import { hookToken } from "../../src/conformance/routes.ts";
+import { runPlan, type ModuleResult } from "../../src/conformance/run.ts";
+import { createSafeFetch } from "../../src/lib/fetch.ts";
+import { createLogger } from "../../src/lib/log.ts";
+import { runCli } from "../support/cli.ts";
+import { json, RelyingParty, response, send, WebBrowser } from "../support/rp.ts";
+import { aServer, freePort, type TestServer } from "../support/server.ts";
+import { visit } from "./suite-browser.ts";
+
+const SUITE = "https://suite.example:8443";
+
+/** What the suite is told, as far as the tests look at it. */
+interface PlanConfig {
+  readonly server: { discoveryUrl: string; login_hint: string };
+  readonly client: Record<string, unknown>;
+  readonly client2: Record<string, unknown>;
+  readonly browser: readonly Visit[];
+  readonly override: Readonly<Record<string, { browser: readonly Visit[] }>>;
+  readonly resource?: { resourceUrl: string };
+}
+
+describe("the conformance kit", function () {
+  this.timeout(60_000);
+  let server: TestServer;
+  let environment: Record<string, string>;
+
+  before(async () => {
+    const port = await freePort();
+    const settings = {
+      PORT: String(port),
+      PRESET: "conformance",
+      MORE_ISSUERS: `bank=fapi2@http://localhost:${port}/bank`,
+      CONFORMANCE_SUITE_URL: `${SUITE}/`,
+      ENCRYPTION_KEY: Buffer.from(Array.from({ length: 32 }, (_, n) => n * 7)).toString("base64"),
+    };
+    server = await aServer(settings);
+    environment = { ...settings, DATABASE_URL: server.database.url };
+  });
+  after(() => server.stop());
+
+  const lintel = (...args: string[]) => runCli(["conformance", ...args], environment);
+  async function seeded(...args: string[]): Promise<PlanConfig> {
+    const { code, out, err } = await lintel("seed", "--plan", ...args);
+    assert.equal(code, 0, err);
+    return JSON.parse(out) as PlanConfig;
+  }
+
+  async function aRegistered(metadata: Record<string, unknown> = {}): Promise<RelyingParty> {
+    const answer = await send(server, {
+      path: "/reg",
+      body: JSON.stringify({
+        client_name: "first conformance client",
+        redirect_uris: [`${SUITE}/test/a/lintel/callback`],
+        post_logout_redirect_uris: [`${SUITE}/test/a/lintel/post_logout_redirect`],
+        ...metadata,
+      }),
+      headers: { "content-type": "application/json" },
+    });
+    assert.equal(answer.status, 201, answer.text);
+    const { client_id: clientId, client_secret: clientSecret, redirect_uris: uris } = json(answer);
+    const [redirectUri = ""] = uris as string[];
+    return new RelyingParty(server, {
+      clientId: String(clientId),
+      clientSecret: String(clientSecret),
+      redirectUri,
+    });
+  }
+
+  describe("lintel conformance seed", () => {
+    it("prepares every plan that it lists", async () => {
+      const listed = JSON.parse((await lintel("plans", "--json")).out) as { plan: string }[];
+      assert.deepEqual(
+        listed.map(({ plan }) => plan),
+        Object.keys(PLANS),
+      );
+      for (const { plan } of listed.filter((_, index) => index % 4 === 0)) {
+        const config = await seeded(plan);
+        const discovery = new URL(config.server.discoveryUrl);
+        assert.equal((await send(server, { path: discovery.pathname })).status, 200);
+        assert.ok(config.browser.length >= 2);
+      }
+    });
+
+    it("says which setting is missing for a plan, and which plans there are", async () => {
+      const unknown = await lintel("seed", "--plan", "oidcc-nothing");
+      assert.equal(unknown.code, 1);
+      assert.match(unknown.err, /Known are: oidcc-config-certification-test-plan/);
+      const { MORE_ISSUERS: _, ...alone } = environment;
+      const args = ["conformance", "seed", "--plan", "fapi2-security-profile-final-test-plan"];
+      const missing = await runCli(args, alone);
+      assert.match(missing.err, /Set PRESET=fapi2, or add fapi2=fapi2@https/);
+    });
+
+    it("makes the clients of a plan that registers none", async () => {
+      const config = await seeded("fapi2-message-signing-final-test-plan", "--alias", "mine");
+      const { client_id: id, jwks } = config.client;
+      assert.ok((jwks as { keys: { d: string }[] }).keys[0]?.d, "the suite signs with it");
+      const shown = await runCli(["client", "show", String(id), "--json"], environment);
+      const stored = JSON.parse(shown.out) as Record<string, unknown>;
+      assert.deepEqual(stored["redirect_uris"], [
+        `${SUITE}/test/a/mine/callback`,
+        `${SUITE}/test/a/mine/callback?dummy1=lorem&dummy2=ipsum`,
+      ]);
+      assert.equal(stored["require_signed_request_object"], true);
+      assert.doesNotMatch(shown.out, /"d":/, "we do not keep the private half");
+      assert.equal(config.resource?.resourceUrl, `${server.issuer}/bank/me`);
+    });
+
+    it("makes clients with secrets where the variant says that they are static", async () => {
+      const config = await seeded(
+        "oidcc-basic-certification-test-plan",
+        "--variant",
+        "client_registration=static_client",
+      );
+      for (const client of [config.client, config.client2])
+        assert.match(String(client["client_secret"]), /^ls_/);
+    });
+  });
+
+  describe("its way through our pages", () => {
+    let config: PlanConfig;
+    before(async () => {
+      config = await seeded("oidcc-basic-certification-test-plan");
+    });
+
+    const browserFor = (module: string) => config.override[module]?.browser ?? config.browser;
+    const go = (browser: WebBrowser, module: string, path: string) =>
+      visit(browser, new URL(server.issuer).origin, browserFor(module), path);
+
+    it("signs in, agrees and comes back with a code, and everything the scopes promise", async () => {
+      const app = await aRegistered();
+      const browser = new WebBrowser(server);
+      const scope = "openid profile email phone address";
+      const { at } = await go(browser, "oidcc-server", app.authorization({ scope }));
+      const code = new URL(at).searchParams.get("code") ?? "";
+      const tokens = json(await app.redeem(code));
+      const claims = json(await app.userinfo(String(tokens["access_token"])));
+      const expected =
+        "sub name given_name middle_name family_name nickname preferred_username profile picture website gender birthdate zoneinfo locale updated_at email email_verified phone_number phone_number_verified address";
+      assert.deepEqual(Object.keys(claims).toSorted(), expected.split(" ").toSorted());
+    });
+
+    for (const [module, change] of [
+      ["oidcc-prompt-login", { prompt: "login" }],
+      ["oidcc-max-age-1", { max_age: "0" }],
+    ] as const)
+      it(`signs in twice, with a picture of the second page: ${module}`, async () => {
+        const app = await aRegistered();
+        const browser = new WebBrowser(server);
+        await go(browser, module, app.authorization());
+        const again = await go(browser, module, app.authorization(change));
+        assert.match(again.at, /[?&]code=/);
+        assert.ok(again.pictures.length > 0);
+      });
+
+    for (const [module, change] of [
+      ["oidcc-ensure-registered-redirect-uri", { redirect_uri: `${SUITE}/other` }],
+      ["oidcc-ensure-redirect-uri-in-authorization-request", { redirect_uri: undefined }],
+      [
+        "oidcc-redirect-uri-query-added",
+        { redirect_uri: `${SUITE}/test/a/lintel/callback?foo=bar` },
+      ],
+      ["oidcc-redirect-uri-query-mismatch", { redirect_uri: `${SUITE}/test/a/lintel/callback?a` }],
+    ] as const)
+      it(`has a picture of the error page: ${module}`, async () => {
+        const app = await aRegistered();
+        const { pictures } = await go(new WebBrowser(server), module, app.authorization(change));
+        assert.equal(pictures.length, 1);
+      });
+
+    for (const [module, field, id] of [
+      ["oidcc-registration-policy-uri", "policy_uri", "client-policy"],
+      ["oidcc-registration-tos-uri", "tos_uri", "client-tos"],
+    ] as const)
+      it(`has a picture of the sign-in page with the link: ${module}`, async () => {
+        const app = await aRegistered({ [field]: `${SUITE}/page` });
+        const { page, pictures } = await go(new WebBrowser(server), module, app.authorization());
+        assert.equal(pictures.length, 1);
+        assert.match(page.text, new RegExp(`id="${id}" href="${SUITE}/page"`));
+      });
+
+    async function signedIn(app: RelyingParty, browser: WebBrowser): Promise<string> {
+      const { at } = await go(browser, "oidcc-server", app.authorization());
+      const tokens = json(await app.redeem(new URL(at).searchParams.get("code") ?? ""));
+      return String(tokens["id_token"]);
+    }
+    const logout = (fields: Record<string, string>) =>
+      `/session/end?${new URLSearchParams(fields)}`;
+    const BACK = `${SUITE}/test/a/lintel/post_logout_redirect`;
+
+    it("signs out and comes back with the state: oidcc-rp-initiated-logout", async () => {
+      const app = await aRegistered();
+      const browser = new WebBrowser(server);
+      const hint = await signedIn(app, browser);
+      const { at } = await go(
+        browser,
+        "oidcc-rp-initiated-logout",
+        logout({ id_token_hint: hint, post_logout_redirect_uri: BACK, state: "s" }),
+      );
+      assert.equal(at, `${BACK}?state=s`);
+      const silent = await browser.open(app.authorization({ prompt: "none" }));
+      assert.equal(response(silent)["error"], "login_required");
+    });
+
+    for (const [module, fields] of [
+      [
+        "bad-post-logout-redirect-uri",
+        (hint: string) => ({ id_token_hint: hint, post_logout_redirect_uri: `${SUITE}/other` }),
+      ],
+      [
+        "query-added-to-post-logout-redirect-uri",
+        (hint: string) => ({ id_token_hint: hint, post_logout_redirect_uri: `${BACK}?foo=bar` }),
+      ],
+      [
+        "modified-id-token-hint",
+        (hint: string) => ({
+          id_token_hint: `eyJhbGciOiJub25lIn0.${hint.split(".")[1]}.`,
+          post_logout_redirect_uri: BACK,
+        }),
+      ],
+      [
+        "bad-id-token-hint",
+        (hint: string) => ({
+          id_token_hint: `${hint.slice(0, -8)}AAAAAAAA`,
+          post_logout_redirect_uri: BACK,
+        }),
+      ],
+    ] as const)
+      it(`has a picture of the error page: oidcc-rp-initiated-logout-${module}`, async () => {
+        const app = await aRegistered();
+        const browser = new WebBrowser(server);
+        const hint = await signedIn(app, browser);
+        const name = `oidcc-rp-initiated-logout-${module}`;
+        const { pictures } = await go(browser, name, logout(fields(hint)));
+        assert.equal(pictures.length, 1);
+      });
+
+    for (const [module, fields] of [
+      ["no-id-token-hint", () => ({ post_logout_redirect_uri: BACK, state: "s" })],
+      ["no-params", () => ({})],
+      ["no-post-logout-redirect-uri", (hint: string) => ({ id_token_hint: hint })],
+      ["only-state", () => ({ state: "s" })],
+    ] as const)
+      it(`has a picture of the page after it: oidcc-rp-initiated-logout-${module}`, async () => {
+        const app = await aRegistered();
+        const browser = new WebBrowser(server);
+        const hint = await signedIn(app, browser);
+        const name = `oidcc-rp-initiated-logout-${module}`;
+        const { page, pictures } = await go(browser, name, logout(fields(hint)));
+        assert.equal(pictures.length, 1);
+        assert.equal(page.page, "signed-out");
+      });
+  });
+
+  describe("its hooks", () => {
+    const rotate = (token: string, at: { issuer: string; port: number } = server) =>
+      send(at, {
+        path: "/conformance/rotate-keys",
+        method: "POST",
+        headers: token === "" ? {} : { authorization: `Bearer ${token}` },
+      });
+
+    it("sign with another key and still publish the one before", async () => {
+      const kids = async () =>
+        (json(await send(server, { path: "/jwks" }))["keys"] as { kid: string }[]).map(
+          ({ kid }) => kid,
+        );
+      const before = await kids();
+      const answer = await rotate(hookToken(server.deps.seal));
+      assert.equal(answer.status, 200, answer.text);
+      let after = before;
+      for (let tries = 0; tries < 100 && after.length === before.length; tries += 1) {
+        await new Promise((resolve) => setTimeout(resolve, 50));
+        after = await kids();
+      }
+      assert.ok(after.length > before.length);
+      for (const kid of before) assert.ok(after.includes(kid));
+    });
+
+    it("are there for nobody without the token", async () => {
+      for (const token of ["", "wrong", hookToken(server.deps.seal).slice(1)])
+        assert.equal((await rotate(token)).status, 404);
+    });
+
+    it("are not there where no suite is expected", async () => {
+      const other = await aServer({ PRESET: "conformance" });
+      try {
+        assert.equal((await rotate(hookToken(other.deps.seal), other)).status, 404);
+      } finally {
+        await other.stop();
+      }
+    });
+  });
+
+  describe("its runner", () => {
+    let suite: Server;
+    let suiteUrl: string;
+    const asked: string[] = [];
+    /** What the suite says of each module, poll after poll. */
+    const MODULES: Readonly<Record<string, { status: string; result?: string }[]>> = {
+      "oidcc-server": [{ status: "RUNNING" }, { status: "FINISHED", result: "PASSED" }],
+      "oidcc-server-rotate-keys": [
+        { status: "CONFIGURED" },
+        { status: "RUNNING" },
+        { status: "FINISHED", result: "REVIEW" },
+      ],
+      "oidcc-bad": [{ status: "INTERRUPTED" }],
+      "oidcc-slow": [{ status: "WAITING" }],
+    };
+
+    before(async () => {
+      suite = createServer((request, reply) => {
+        void text(request).then((body) => {
+          const url = new URL(request.url ?? "", "http://suite");
+          asked.push(`${request.method} ${url.pathname} ${request.headers.authorization ?? ""}`);
+          const [, , kind, id = ""] = url.pathname.split("/");
+          const [left, ...more] = MODULES[id] ?? [];
+          if (more.length > 0 && kind === "info") (MODULES as Record<string, unknown>)[id] = more;
+          const answers: Record<string, unknown> = {
+            plan: {
+              id: "P",
+              modules: Object.keys(MODULES).map((testModule) => ({ testModule, variant: null })),
+            },
+            runner: { id: url.searchParams.get("test") ?? id },
+            info: left,
+          };
+          if (kind === "plan") assert.deepEqual(JSON.parse(body), { alias: "a" });
+          reply.setHeader("content-type", "application/json");
+          reply.writeHead(request.method === "POST" && id === "" ? 201 : 200);
+          reply.end(JSON.stringify(answers[kind ?? ""]));
+        });
+      });
+      await once(suite.listen(0, "127.0.0.1"), "listening");
+      suiteUrl = `http://127.0.0.1:${(suite.address() as AddressInfo).port}`;
+    });
+    after(() => suite.close());
+
+    const run = (changes: object = {}) =>
+      runPlan({
+        suiteUrl,
+        token: "T",
+        seeded: { plan: "a-plan", variant: {}, config: { alias: "a" } },
+        fetch: createSafeFetch({
+          trustedOrigins: [suiteUrl],
+          allowHttp: true,
+          log: createLogger({ level: "silent" }),
+        }),
+        prepare: async (module) => void asked.push(`prepared ${module}`),
+        pollMs: 1,
+        moduleMs: 200,
+        ...changes,
+      });
+
+    it("runs every module, does what one waits for, and says how each ended", async () => {
+      const results: ModuleResult[] = [];
+      for await (const result of run()) results.push(result);
+      assert.deepEqual(
+        results.map(({ module, result }) => [module, result]),
+        [
+          ["oidcc-server", "PASSED"],
+          ["oidcc-server-rotate-keys", "REVIEW"],
+          ["oidcc-bad", "INTERRUPTED"],
+          ["oidcc-slow", "TIMEOUT"],
+        ],
+      );
+      const prepared = asked.indexOf("prepared oidcc-server-rotate-keys");
+      const started = asked.indexOf("POST /api/runner/oidcc-server-rotate-keys Bearer T");
+      assert.ok(prepared >= 0 && started > prepared);
+    });
+
+    it("runs only the modules that were asked for", async () => {
+      const results: string[] = [];
+      for await (const { module } of run({ only: "bad" })) results.push(module);
+      assert.deepEqual(results, ["oidcc-bad"]);
+    });
+
+    it("says what is wrong where no suite answers", async () => {
+      await assert.rejects(async () => run({ suiteUrl: "http://127.0.0.1:9" }).next(), {
+        code: "conformance",
+        message: /does not answer at/,
+      });
+    });
+  });
+});
