@@ -13,6 +13,7 @@ import { securityHeaders } from "./http/headers.ts";
 import { health } from "./http/health.ts";
 import { atIssuer, issuerFor } from "./http/host.ts";
 import { createPage } from "./http/page.ts";
+import { postedRequests } from "./http/posted-requests.ts";
 import { requestLimits } from "./http/request-limits.ts";
 import { requestLog } from "./http/request-log.ts";
 import { sameOrigin } from "./http/same-origin.ts";
@@ -90,6 +91,7 @@ export async function createApp(deps: Deps): Promise<App> {
   app.use(atIssuer(config.issuers));
   app.use(requestLimits());
   app.use(clientIp(config.trustedProxies));
+  app.use(postedRequests());
   app.use(sameOrigin());
   app.use(browserBinding());
   app.use(assets.middleware);

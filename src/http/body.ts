@@ -13,10 +13,7 @@ export async function readForm<Shape extends z.ZodRawShape>(
   ctx: Context,
   schema: z.ZodObject<Shape>,
 ): Promise<z.output<z.ZodObject<Shape>>> {
-  if (ctx.get("content-encoding") !== "" || ctx.is("urlencoded") !== "urlencoded") {
-    throw errors.unsupportedBody();
-  }
-  const fields = new URLSearchParams(await readText(ctx));
+  const fields = await readParameters(ctx);
   const values: Record<string, string | string[]> = {};
   for (const name of new Set(fields.keys())) {
     const all = fields.getAll(name);
@@ -30,6 +27,18 @@ export async function readForm<Shape extends z.ZodRawShape>(
     throw errors.badRequest(`The form is not the one on this page: ${names.join(", ")}.`);
   }
   return parsed.data;
+}
+
+/**
+ * The parameters of a urlencoded body, whoever sent it.
+ *
+ * @throws AppError `unsupported_body`, `body_too_large`
+ */
+export async function readParameters(ctx: Context): Promise<URLSearchParams> {
+  if (ctx.get("content-encoding") !== "" || ctx.is("urlencoded") !== "urlencoded") {
+    throw errors.unsupportedBody();
+  }
+  return new URLSearchParams(await readText(ctx));
 }
 
 async function readText(ctx: Context): Promise<string> {

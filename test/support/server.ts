@@ -8,9 +8,10 @@ import { Writable } from "node:stream";
 import { createPasswords } from "../../src/authn/password.ts";
 import { createHashQueue } from "../../src/authn/hash-queue.ts";
 import { createClient } from "../../src/clients/clients.ts";
-import { readConfig } from "../../src/config.ts";
+import { readConfig, type Config } from "../../src/config.ts";
+import { AppError } from "../../src/errors.ts";
 import { start, type Running } from "../../src/main.ts";
-import { createLogger } from "../../src/lib/log.ts";
+import { createLogger, type Logger } from "../../src/lib/log.ts";
 import { createUser } from "../../src/users/users.ts";
 import { testDatabase, type TestDatabase } from "./database.ts";
 
@@ -53,22 +54,15 @@ export async function aServer(settings: Record<string, string> = {}): Promise<Te
       },
     }),
   });
-  const [port, demoPort] = [await freePort(), await freePort()];
-  const environment = {
-    PORT: String(port),
-    DEMO_PORT: String(demoPort),
-    DATABASE_URL: database.url,
-    DATA_DIR: dataDir,
-    ENCRYPTION_KEY,
-    ...settings,
-  };
-  const config = readConfig(environment);
-  const running = await start(config, log);
+  const { config, environment, running } = await startOnFreePorts(
+    { DATABASE_URL: database.url, DATA_DIR: dataDir, ENCRYPTION_KEY, ...settings },
+    log,
+  );
   const others: Running[] = [];
   return {
     ...running,
     issuer: config.issuer,
-    demoOrigin: `http://localhost:${demoPort}`,
+    demoOrigin: `http://localhost:${config.demoPort}`,
     database,
     logged: () => lines.join(""),
     async another() {
@@ -92,6 +86,24 @@ export async function aServer(settings: Record<string, string> = {}): Promise<Te
       rmSync(dataDir, { recursive: true, force: true });
     },
   };
+}
+
+/** Starts a server where nobody listens; somebody else may take a port between the look and the use of it. */
+async function startOnFreePorts(
+  settings: Record<string, string>,
+  log: Logger,
+  tries = 3,
+): Promise<{ config: Config; environment: Record<string, string>; running: Running }> {
+  const [port, demoPort] = [await freePort(), await freePort()];
+  const environment = { PORT: String(port), DEMO_PORT: String(demoPort), ...settings };
+  const config = readConfig(environment);
+  try {
+    return { config, environment, running: await start(config, log) };
+  } catch (error) {
+    const isTaken = error instanceof AppError && error.code === "cannot_listen";
+    if (!isTaken || settings["PORT"] !== undefined || tries === 1) throw error;
+    return startOnFreePorts(settings, log, tries - 1);
+  }
 }
 
 let passwordHash: Promise<string> | undefined;
