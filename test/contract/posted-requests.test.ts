@@ -66,7 +66,7 @@ describe("posted requests", () => {
     assert.equal(errorOf(await send(server, { path: "/auth", fields: long })), "bad_request");
   });
 
-  it("lead nowhere but to the two entrances", async () => {
+  it("lead nowhere but to the two entrances (RFC 9700 §4.11.2)", async () => {
     for (const path of ["/auth/", "/auth/x", "/AUTH"]) {
       const { location } = await send(server, { path, fields: { a: "b" } });
       assert.ok(location === undefined || new URL(location).origin === server.issuer, path);

@@ -7,8 +7,22 @@ process.on("unhandledRejection", (reason) => {
   throw reason;
 });
 
+/** What the engine printed: something was left to its defaults, or is about to change. */
+const attentions: unknown[] = [];
+for (const level of ["info", "warn", "error"] as const) {
+  const print = console[level].bind(console);
+  console[level] = (...words: unknown[]) => {
+    if (/oidc-provider (NOTICE|WARNING)/.test(words.join(" "))) attentions.push(words);
+    print(...words);
+  };
+}
+
 /** For `mocha --require test/support/hooks.ts`: what the whole run ends with. */
 export const mochaHooks: RootHookObject = {
+  afterEach() {
+    const said = attentions.splice(0);
+    if (said.length > 0) throw new Error(`the engine asks for attention: ${said.join("; ")}`);
+  },
   async afterAll() {
     await stopTestPostgres();
   },

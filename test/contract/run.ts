@@ -1,0 +1,39 @@
+import { spawn } from "node:child_process";
+import { createRequire } from "node:module";
+import { once } from "node:events";
+import { text } from "node:stream/consumers";
+
+/**
+ * `npm run -s contract` runs the contract suite: what the specifications demand, checked over HTTP. With `--list` it
+ * prints its checks instead, one a line: the clause, then what is checked. More arguments go to mocha.
+ */
+const MOCHA = createRequire(import.meta.url).resolve("mocha/bin/mocha.js");
+const FILES = "test/contract/**/*.test.ts";
+
+/** A title ends with the clauses that it checks, such as `(RFC 6749 §4.1.2, OIDC Core §3.1.3.2)`. */
+const CLAUSES = /^(.*) \(([^()]*(?:§|T-\d)[^()]*)\)$/s;
+
+const args = process.argv.slice(2);
+if (args.includes("--list")) await list();
+else process.exitCode = await run(args);
+
+async function run(more: readonly string[]): Promise<number> {
+  const mocha = spawn(process.execPath, [MOCHA, FILES, ...more], { stdio: "inherit" });
+  const [code] = (await once(mocha, "close")) as [number | null];
+  return code ?? 1;
+}
+
+async function list(): Promise<void> {
+  const reporting = [MOCHA, FILES, "--dry-run", "--reporter", "json"];
+  const mocha = spawn(process.execPath, reporting, { stdio: ["ignore", "pipe", "inherit"] });
+  const { tests } = JSON.parse(await text(mocha.stdout)) as { tests: { fullTitle: string }[] };
+  const uncited: string[] = [];
+  for (const { fullTitle } of tests) {
+    const [, check, clauses] = CLAUSES.exec(fullTitle) ?? [];
+    if (clauses === undefined) uncited.push(fullTitle);
+    else process.stdout.write(`${clauses}\t${check}\n`);
+  }
+  if (uncited.length === 0) return;
+  process.stderr.write(`These name no clause:\n${uncited.join("\n")}\n`);
+  process.exitCode = 1;
+}
