@@ -59,7 +59,7 @@ export async function createApp(deps: Deps): Promise<App> {
 
   const clientCache = new ClientCache(knex, seal);
   const refreshTokenFormat = new RefreshTokenFormat(seal.derive("refresh-token"));
-  const pages = enginePages(page);
+  const pages = enginePages(page, config.mode);
   const observer = observe({ knex, log, mailer });
   const { fetch } = deps;
   const engines = new Map<Issuer, Engine>();

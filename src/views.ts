@@ -87,6 +87,8 @@ export interface Views {
     code: string;
     description: string;
     clientName?: string;
+    /** What a developer can change; in development only. */
+    hint?: string;
   };
   home: {
     /** Who is signed in on this browser. */

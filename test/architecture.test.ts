@@ -34,7 +34,13 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
   lib: [],
 };
 /** Files at the top that every room may read: the product's vocabularies. */
-const VOCABULARIES = new Set(["errors.ts", "config.ts", "issuers.ts", "views.ts"]);
+const VOCABULARIES = new Set([
+  "errors.ts",
+  "protocol-errors.ts",
+  "config.ts",
+  "issuers.ts",
+  "views.ts",
+]);
 
 const files = globSync("**/*.ts", { cwd: SOURCE });
 

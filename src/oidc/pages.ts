@@ -1,11 +1,16 @@
 import type { KoaContextWithOIDC } from "oidc-provider";
 import { errors as engineErrors } from "oidc-provider";
+import type { Config } from "../config.ts";
 import { isForMachines } from "../http/machines.ts";
 import type { Page } from "../http/page.ts";
+import { PROTOCOL_ERRORS } from "../protocol-errors.ts";
 import type { EngineNeeds } from "./provider.ts";
 
-/** The pages that the engine asks us to show: errors that cannot go back to the client, and signing out. */
-export function enginePages(page: Page): EngineNeeds["pages"] {
+/**
+ * The pages that the engine asks us to show: errors that cannot go back to the client, and signing out. In
+ * development an error also says what to change.
+ */
+export function enginePages(page: Page, mode: Config["mode"]): EngineNeeds["pages"] {
   return {
     /** Shown in place, at the address that failed, because there is no trusted address to send the browser to. */
     async renderError(ctx, out, error) {
@@ -25,6 +30,7 @@ export function enginePages(page: Page): EngineNeeds["pages"] {
           status,
           code: out.error,
           description: out.error_description ?? "",
+          ...(mode === "production" ? {} : hintFor(ctx, out.error)),
           ...(oidc?.client?.clientName === undefined ? {} : { clientName: oidc.client.clientName }),
         },
         status,
@@ -48,6 +54,15 @@ export function enginePages(page: Page): EngineNeeds["pages"] {
       await page(ctx, "signed-out", clientName === undefined ? {} : { clientName });
     },
   };
+}
+
+/** What a developer can change, with the names that are known. */
+function hintFor({ oidc }: KoaContextWithOIDC, code: string): { hint?: string } {
+  const fix = PROTOCOL_ERRORS[code]?.fix;
+  if (fix === undefined) return {};
+  const { client_id: clientId, redirect_uri: redirectUri } = oidc?.params ?? {};
+  const named = fix.replace("CLIENT_ID", typeof clientId === "string" ? clientId : "CLIENT_ID");
+  return { hint: named.replace("URL", typeof redirectUri === "string" ? redirectUri : "URL") };
 }
 
 /** Whether the client proved, by an ID token of this very user, that it may ask (RP-Initiated Logout §2). */

@@ -126,6 +126,7 @@ export const fixtures: { readonly [Name in keyof Views]: Readonly<Record<string,
   },
   error: {
     client: { ...error, clientName: "Acme Photos" },
+    hint: { ...error, hint: "Register exactly the redirect_uri that the request sends." },
     request: error,
     odd: { ...error, code: `<i>${"x".repeat(200)}`, description: "<script>alert(1)</script>" },
     missing: { status: 404, code: "not_found", description: "There is no page at this address." },
