@@ -19,6 +19,7 @@ import { requestLog } from "./http/request-log.ts";
 import { sameOrigin } from "./http/same-origin.ts";
 import { Templates } from "./http/templates.ts";
 import { Catalogues } from "./i18n/catalogue.ts";
+import { logoRoutes } from "./interaction/logo.ts";
 import { interactionRoutes } from "./interaction/routes.ts";
 import type { Issuer } from "./issuers.ts";
 import { schedule } from "./jobs/schedule.ts";
@@ -104,6 +105,7 @@ export async function createApp(deps: Deps): Promise<App> {
   for (const [issuer, engine] of engines) {
     const routers = [
       interactionRoutes({ config, knex, seal, passwords, mailer, page, engine }),
+      logoRoutes({ knex, fetch, issuer }),
       homeRoutes({ knex, page, engine }),
     ];
     if (issuer === config.issuers[0]) {

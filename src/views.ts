@@ -15,6 +15,8 @@ export interface FieldError extends Text {
 export interface ClientView {
   readonly name: string;
   readonly firstLetter: string;
+  /** The id of the client, if it has a logo. */
+  readonly logoOf?: string;
   /** Where the answer goes. */
   readonly host?: string;
   readonly policyUri?: string;
@@ -103,7 +105,7 @@ export interface Views {
 
 /** What a page is made of, filled in by the pages that include it. */
 interface Partials {
-  "partials/client": { client: ClientView };
+  "partials/client": { client: ClientView; shell: Shell };
   "partials/client-links": { client: ClientView };
   "partials/cancel": { client: ClientView; cancelAction: string };
   "partials/errors": { errors: readonly FieldError[] };

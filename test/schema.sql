@@ -22,6 +22,18 @@ CREATE TABLE audit_events PARTITION BY RANGE (occurred_at)
   CREATE INDEX audit_events_type_idx ON ONLY audit_events USING btree (type, occurred_at DESC) WHERE (outcome <> 'success'::text)
   CREATE INDEX audit_events_user_idx ON ONLY audit_events USING btree (user_id, occurred_at DESC) WHERE (user_id IS NOT NULL)
 
+CREATE TABLE client_logos
+  client_id uuid NOT NULL
+  logo_uri text NOT NULL
+  media_type text
+  bytes bytea
+  fetched_at timestamp with time zone NOT NULL
+  CONSTRAINT client_logos_bytes_check CHECK ((octet_length(bytes) <= 262144))
+  CONSTRAINT client_logos_check CHECK (((media_type IS NULL) = (bytes IS NULL)))
+  CONSTRAINT client_logos_client_id_fkey FOREIGN KEY (client_id) REFERENCES oauth_clients(id) ON DELETE CASCADE
+  CONSTRAINT client_logos_media_type_check CHECK ((media_type = ANY (ARRAY['image/png'::text, 'image/jpeg'::text, 'image/webp'::text, 'image/gif'::text])))
+  CONSTRAINT client_logos_pkey PRIMARY KEY (client_id)
+
 CREATE TABLE data_keys
   id uuid NOT NULL
   purpose text NOT NULL

@@ -10,6 +10,7 @@ export function clientView(client: Client, redirectUri: unknown): ClientView {
   return {
     name,
     firstLetter: [...name][0]?.toLocaleUpperCase() ?? "?",
+    ...(client.logoUri === undefined ? {} : { logoOf: client.clientId }),
     ...(host === undefined ? {} : { host }),
     ...(policyUri === undefined ? {} : { policyUri }),
     ...(tosUri === undefined ? {} : { tosUri }),
