@@ -56,6 +56,8 @@ export interface Preset {
   readonly requiresBoundTokens: boolean;
   /** Whether authorization requests are signed (RFC 9101). */
   readonly requiresSignedRequests: boolean;
+  /** Whether a request object may be fetched from an address that the client registered (RFC 9101 §5.2). */
+  readonly takesRequestsByReference: boolean;
   /** Whether a refresh token is replaced whenever it is used (RFC 9700 §4.14.2); FAPI 2.0 §5.3.2.1 says not to. */
   readonly rotatesRefreshTokens: boolean;
   /** Whether a client assertion must name this issuer, as a string, as its only audience (FAPI 2.0 §5.3.2.1). */
@@ -75,6 +77,7 @@ const PRESETS: Readonly<Record<PresetName, Preset>> = {
     requiresPushedRequests: false,
     requiresBoundTokens: false,
     requiresSignedRequests: false,
+    takesRequestsByReference: true,
     rotatesRefreshTokens: true,
     strictAssertionAudience: true,
     fapi: undefined,
@@ -96,6 +99,7 @@ const PRESETS: Readonly<Record<PresetName, Preset>> = {
     requiresPushedRequests: false,
     requiresBoundTokens: false,
     requiresSignedRequests: false,
+    takesRequestsByReference: true,
     rotatesRefreshTokens: true,
     strictAssertionAudience: false,
     fapi: undefined,
@@ -110,6 +114,7 @@ const PRESETS: Readonly<Record<PresetName, Preset>> = {
     requiresPushedRequests: true,
     requiresBoundTokens: true,
     requiresSignedRequests: false,
+    takesRequestsByReference: false,
     rotatesRefreshTokens: false,
     strictAssertionAudience: true,
     fapi: "2.0",
@@ -124,6 +129,7 @@ const PRESETS: Readonly<Record<PresetName, Preset>> = {
     requiresPushedRequests: false,
     requiresBoundTokens: true,
     requiresSignedRequests: true,
+    takesRequestsByReference: false,
     rotatesRefreshTokens: false,
     strictAssertionAudience: false,
     fapi: "1.0 Final",

@@ -149,6 +149,13 @@ const FLAGS = {
     type: "boolean",
     help: "requests are pushed first (RFC 9126)",
   },
+  "request-uri": {
+    field: "request_uris",
+    type: "string",
+    multiple: true,
+    value: "URL",
+    help: "where its signed requests may be fetched from (RFC 9101)",
+  },
   "first-party": {
     field: "first_party",
     type: "boolean",

@@ -2,6 +2,8 @@ import ipaddr from "ipaddr.js";
 import { z } from "zod";
 
 const MAX_LENGTH = 2_000;
+/** OIDC Core §6.2: what every browser and server passes on. */
+const MAX_REQUEST_URI = 512;
 const LOOPBACK = new Set(["localhost", "127.0.0.1", "[::1]"]);
 
 /** The characters of RFC 3986 §2 without `*`: no space, no control character, no backslash, nothing beyond ASCII. */
@@ -22,9 +24,18 @@ export const redirectUri = address(redirectProblem);
 export const httpsUri = address(httpsProblem);
 
 /** An address of the client's server that we call: https, or http on this machine. */
-export const serviceUri = address((value) =>
-  WEB.test(value) ? webProblem(value) : "must use https",
-);
+export const serviceUri = address(serviceProblem);
+
+/**
+ * Where a request object is (OIDC Core §6.2): https, or http on this machine. A fragment is the base64url SHA-256 of
+ * what is there, so that it need not be fetched twice.
+ */
+export const requestUri = address((value) => {
+  if (value.length > MAX_REQUEST_URI) return `must have at most ${MAX_REQUEST_URI} characters`;
+  if (!/^[^#]*(#[\w-]{43})?$/.test(value))
+    return "must have no fragment, or the base64url SHA-256 hash of its content as one";
+  return serviceProblem(value);
+});
 
 /** A picture that a page may show. Its host is public, so that nobody's browser is sent into a private network. */
 export const pictureUri = address(
@@ -83,6 +94,10 @@ function redirectProblem(value: string): Problem {
 function httpsProblem(value: string): Problem {
   if (!/^https:\/\//i.test(value)) return "must use https";
   return webProblem(value);
+}
+
+function serviceProblem(value: string): Problem {
+  return WEB.test(value) ? webProblem(value) : "must use https";
 }
 
 function webProblem(value: string): Problem {

@@ -32,6 +32,7 @@ export function contradictions(metadata: Metadata, preset: Preset): string[] {
     ...redirectRules(metadata),
     ...authenticationRules(metadata, preset),
     ...logoutRules(metadata),
+    ...referenceRules(metadata, preset),
     ...algorithmRules(metadata, preset),
     ...issuerRules(metadata, preset),
     ...broken(metadata),
@@ -118,6 +119,11 @@ function* logoutRules(metadata: Metadata): Generator<string> {
   const { backchannel_logout_uri: uri, backchannel_logout_session_required: wantsSid } = metadata;
   if (wantsSid === true && uri === undefined)
     yield "backchannel_logout_uri must be given where backchannel_logout_session_required is true";
+}
+
+function* referenceRules({ request_uris: uris = [] }: Metadata, preset: Preset): Generator<string> {
+  if (uris.length > 0 && !preset.takesRequestsByReference)
+    yield "request_uris must be left out, because this issuer fetches no request objects";
 }
 
 function* algorithmRules(metadata: Metadata, preset: Preset): Generator<string> {

@@ -7,7 +7,7 @@ import {
   type Preset,
   type ResponseType,
 } from "../issuers.ts";
-import { httpsUri, origin, pictureUri, redirectUri, serviceUri } from "./addresses.ts";
+import { httpsUri, origin, pictureUri, redirectUri, requestUri, serviceUri } from "./addresses.ts";
 import { keySet } from "./key-set.ts";
 import { PROFILE_NAMES, withProfile } from "./profiles.ts";
 import { contradictions } from "./rules.ts";
@@ -133,6 +133,8 @@ export const clientMetadata = z.strictObject({
   request_object_encryption_alg: z.enum(["A128KW", "A256KW", "dir"]).optional(),
   request_object_encryption_enc: encryptedWith,
   require_signed_request_object: z.boolean().default(false),
+  /** Where its request objects are; others are not fetched (OIDC Core §6.2, RFC 9101 §5.2). */
+  request_uris: distinct(requestUri, MAX_ADDRESSES).optional(),
   /** Seconds after which a sign-in is too old for this client. */
   default_max_age: z.int().min(0).max(31_536_000).optional(),
   require_auth_time: z.boolean().default(false),

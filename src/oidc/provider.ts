@@ -26,12 +26,13 @@ import { loadExistingGrant } from "./grants.ts";
 import { LIFETIMES } from "./lifetimes.ts";
 import { policy } from "./policy.ts";
 import type { RefreshTokenFormat } from "./refresh-token-format.ts";
+import { fetchRequestObjects } from "./request-objects.ts";
 
 /** What the engine is made from. */
 export interface EngineNeeds extends Storage {
   config: Pick<Config, "locales">;
   issuer: Issuer;
-  fetch: Configuration["fetch"];
+  fetch: typeof fetch;
   pages: Pick<Configuration, "renderError"> & {
     logoutSource: (ctx: KoaContextWithOIDC, form: string) => Promise<void>;
     postLogoutSuccessSource: (ctx: KoaContextWithOIDC) => Promise<void>;
@@ -79,7 +80,10 @@ export function createProvider(needs: EngineNeeds, jwks: JWKS): Provider {
     acrValues: [SINGLE_FACTOR],
     // The engine has one hook that sees every parameter of an authorization request, however it was sent.
     extraParams: { login_hint: assertShort },
-    extraClientMetadata: { properties: [...OWN_METADATA], validator: dropOperatorsOwn },
+    extraClientMetadata: {
+      properties: [...OPERATORS_METADATA, ...MORE_METADATA],
+      validator: dropOperatorsOwn,
+    },
     subjectTypes: [...preset.subjectTypes],
     pairwiseIdentifier: async (_ctx, accountId, client) =>
       pairwiseSubject(seal, sectorOf(client), accountId),
@@ -149,6 +153,7 @@ export function createProvider(needs: EngineNeeds, jwks: JWKS): Provider {
   if (preset.responseTypes.every((type) => type === "code")) keepCodesOutOfFragments(provider);
   compareSecretsByHash(provider);
   manageWithoutSecrets(provider);
+  if (preset.takesRequestsByReference) fetchRequestObjects(provider, needs.fetch);
   queueLogoutNotices(provider, knex);
   mintRefreshTokens(provider, needs.refreshTokenFormat);
   detectReplaysAtomically(provider, knex);
@@ -162,8 +167,8 @@ export function cookieKeys(seal: Seal): string[] {
   return [seal.derive("cookies").toString("base64url")];
 }
 
-/** What of a client the engine carries for us. */
-const OWN_METADATA = [
+/** What of a client the engine carries for us, and no client decides or sees. */
+const OPERATORS_METADATA = [
   "first_party",
   "is_dynamic",
   "refresh_reuse_interval",
@@ -173,9 +178,10 @@ const OWN_METADATA = [
   "security_profile",
   "access_token_lifetime",
   "refresh_token_lifetime",
-  "software_id",
-  "software_version",
 ] as const;
+
+/** What clients register and the engine does not know. */
+const MORE_METADATA = ["software_id", "software_version", "request_uris"] as const;
 
 /** Issuers on one host share its cookies, and each has sessions of its own. */
 function suffix({ name }: Issuer): string {
@@ -302,8 +308,8 @@ function dropOperatorsOwn(
   _value: unknown,
   metadata: Record<string, unknown>,
 ): void {
-  if (ctx !== undefined && isBeingRegistered() && !key.startsWith("software_"))
-    delete metadata[key];
+  const isOperators = OPERATORS_METADATA.some((name) => name === key);
+  if (ctx !== undefined && isBeingRegistered() && isOperators) delete metadata[key];
 }
 
 /**
@@ -332,7 +338,7 @@ function manageWithoutSecrets(provider: Provider): void {
     const { body } = ctx;
     if (!/^client(_update)?$/.test(ctx.oidc?.route ?? "") || typeof body !== "object") return;
     const shown = body as Record<string, unknown>;
-    for (const key of OWN_METADATA) if (!key.startsWith("software_")) delete shown[key];
+    for (const key of OPERATORS_METADATA) delete shown[key];
     if (shown["client_secret"] === HIDDEN) {
       delete shown["client_secret"];
       delete shown["client_secret_expires_at"];
