@@ -33,6 +33,7 @@ import { createMailRenderer } from "./mail/render.ts";
 import { createMailTransport } from "./mail/transport.ts";
 import { Metrics } from "./metrics/metrics.ts";
 import { deliverLogoutNotice } from "./oidc/backchannel-logout.ts";
+import { checkSessionRoutes } from "./oidc/check-session.ts";
 import { ClientCache } from "./oidc/client-cache.ts";
 import { Engine } from "./oidc/engine.ts";
 import { observe } from "./oidc/events.ts";
@@ -108,6 +109,7 @@ export async function createApp(deps: Deps): Promise<App> {
       logoRoutes({ knex, fetch, issuer }),
       homeRoutes({ knex, page, engine }),
     ];
+    if (issuer.preset.sessionManagement) routers.push(checkSessionRoutes({ issuer, assets }));
     if (issuer === config.issuers[0]) {
       routers.push(setupRoutes({ config, knex, passwords, mailer, page }));
       if (config.mode === "development") routers.push(mailboxRoutes({ knex, mail, page }));

@@ -86,6 +86,18 @@ export const SETTINGS = {
     .url({ protocol: /^https$/ })
     .optional()
     .describe("Where a conformance suite runs: it may be called, and may rotate the keys"),
+  FRONTCHANNEL_LOGOUT: z
+    .enum(["off", "on"])
+    .default("off")
+    .describe(
+      "Whether signing out shows clients' logout pages in frames; `conformance` always does",
+    ),
+  SESSION_MANAGEMENT: z
+    .enum(["off", "on"])
+    .default("off")
+    .describe(
+      "Whether clients can watch the session in a frame, by a cookie that scripts read; `conformance` always does",
+    ),
   HOST: z.string().optional().describe("Address to listen on; loopback only in development"),
   PORT: port.default(3000).describe("Port to listen on"),
   DATABASE_URL: postgresUrl
@@ -245,7 +257,11 @@ export function readConfig(environment: Environment): Config {
   if (settings === undefined || problems.length > 0) throw new ConfigError(problems);
 
   const [first, ...others] = named.map(({ name, url, preset }) =>
-    issuerOf(name, url, preset, settings.REGISTRATION),
+    issuerOf(name, url, preset, {
+      registration: settings.REGISTRATION,
+      frontchannelLogout: settings.FRONTCHANNEL_LOGOUT === "on",
+      sessionManagement: settings.SESSION_MANAGEMENT === "on",
+    }),
   );
   if (first === undefined) throw new TypeError("there is at least one issuer");
   const suiteUrl = settings.CONFORMANCE_SUITE_URL?.replace(/\/$/, "");

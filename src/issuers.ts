@@ -39,7 +39,7 @@ export type SigningAlgorithm = (typeof SIGNING_ALGORITHMS)[number];
 export const REGISTRATION = ["off", "token", "open"] as const;
 type Registration = (typeof REGISTRATION)[number];
 
-/** Everything a preset decides. */
+/** Everything a preset decides. Settings may switch on what it leaves off. */
 export interface Preset {
   readonly responseTypes: readonly ResponseType[];
   readonly authMethods: readonly AuthMethod[];
@@ -58,6 +58,10 @@ export interface Preset {
   readonly requiresSignedRequests: boolean;
   /** Whether a request object may be fetched from an address that the client registered (RFC 9101 §5.2). */
   readonly takesRequestsByReference: boolean;
+  /** Whether clients are told of a logout through frames in the browser (OIDC Front-Channel Logout). */
+  readonly frontchannelLogout: boolean;
+  /** Whether clients can ask the browser if the session is still theirs (OIDC Session Management). */
+  readonly sessionManagement: boolean;
   /** Whether a refresh token is replaced whenever it is used (RFC 9700 §4.14.2); FAPI 2.0 §5.3.2.1 says not to. */
   readonly rotatesRefreshTokens: boolean;
   /** Whether a client assertion must name this issuer, as a string, as its only audience (FAPI 2.0 §5.3.2.1). */
@@ -78,6 +82,8 @@ const PRESETS: Readonly<Record<PresetName, Preset>> = {
     requiresBoundTokens: false,
     requiresSignedRequests: false,
     takesRequestsByReference: true,
+    frontchannelLogout: false,
+    sessionManagement: false,
     rotatesRefreshTokens: true,
     strictAssertionAudience: true,
     fapi: undefined,
@@ -100,6 +106,8 @@ const PRESETS: Readonly<Record<PresetName, Preset>> = {
     requiresBoundTokens: false,
     requiresSignedRequests: false,
     takesRequestsByReference: true,
+    frontchannelLogout: true,
+    sessionManagement: true,
     rotatesRefreshTokens: true,
     strictAssertionAudience: false,
     fapi: undefined,
@@ -115,6 +123,8 @@ const PRESETS: Readonly<Record<PresetName, Preset>> = {
     requiresBoundTokens: true,
     requiresSignedRequests: false,
     takesRequestsByReference: false,
+    frontchannelLogout: false,
+    sessionManagement: false,
     rotatesRefreshTokens: false,
     strictAssertionAudience: true,
     fapi: "2.0",
@@ -130,6 +140,8 @@ const PRESETS: Readonly<Record<PresetName, Preset>> = {
     requiresBoundTokens: true,
     requiresSignedRequests: true,
     takesRequestsByReference: false,
+    frontchannelLogout: false,
+    sessionManagement: false,
     rotatesRefreshTokens: false,
     strictAssertionAudience: false,
     fapi: "1.0 Final",
@@ -157,19 +169,31 @@ export function presetOf(name: PresetName): Preset {
   return PRESETS[name];
 }
 
+/** What settings say of every issuer, beside its preset. */
+interface Choices {
+  readonly registration?: Registration;
+  readonly frontchannelLogout?: boolean;
+  readonly sessionManagement?: boolean;
+}
+
 /** An issuer from what the settings say. */
 export function issuerOf(
   name: string,
   url: string,
   presetName: PresetName,
-  registration: Registration = "off",
+  { registration = "off", ...choices }: Choices = {},
 ): Issuer {
+  const preset = PRESETS[presetName];
   return {
     name,
     url,
     path: new URL(url).pathname.replace(/\/$/, ""),
     presetName,
-    preset: PRESETS[presetName],
+    preset: {
+      ...preset,
+      frontchannelLogout: preset.frontchannelLogout || choices.frontchannelLogout === true,
+      sessionManagement: preset.sessionManagement || choices.sessionManagement === true,
+    },
     // The suites register a client for every test.
     registration: presetName === "conformance" ? "open" : registration,
   };

@@ -77,6 +77,11 @@ export interface Views {
     /** Whether the client proved that it asks for this very user; then scripts need not wait for a click. */
     isConfirmed: boolean;
   };
+  "signing-out": {
+    /** Pages of clients, each in a frame, that end their sessions. */
+    frames: readonly { readonly name: string; readonly src: string }[];
+    continueHref: string;
+  };
   "signed-out": { clientName?: string };
   stale: {
     variant: "finished" | "expired" | "unknown";

@@ -118,6 +118,17 @@ const FLAGS = {
     type: "boolean",
     help: "it is told which session, too",
   },
+  "frontchannel-logout-uri": {
+    field: "frontchannel_logout_uri",
+    type: "string",
+    value: "URL",
+    help: "its page that signing out shows in a frame",
+  },
+  "frontchannel-logout-session": {
+    field: "frontchannel_logout_session_required",
+    type: "boolean",
+    help: "that page is told which session, too",
+  },
   contact: {
     field: "contacts",
     type: "string",

@@ -37,6 +37,13 @@ export const requestUri = address((value) => {
   return serviceProblem(value);
 });
 
+/** A page of the client's server that is shown in a frame, with parameters of ours at its end. */
+export const frameUri = address((value) =>
+  value.includes("#")
+    ? "must have no fragment, so remove the # and what follows it"
+    : serviceProblem(value),
+);
+
 /** A picture that a page may show. Its host is public, so that nobody's browser is sent into a private network. */
 export const pictureUri = address(
   (value) =>

@@ -32,6 +32,7 @@ export function contradictions(metadata: Metadata, preset: Preset): string[] {
     ...redirectRules(metadata),
     ...authenticationRules(metadata, preset),
     ...logoutRules(metadata),
+    ...frontchannelRules(metadata, preset),
     ...referenceRules(metadata, preset),
     ...algorithmRules(metadata, preset),
     ...issuerRules(metadata, preset),
@@ -119,6 +120,19 @@ function* logoutRules(metadata: Metadata): Generator<string> {
   const { backchannel_logout_uri: uri, backchannel_logout_session_required: wantsSid } = metadata;
   if (wantsSid === true && uri === undefined)
     yield "backchannel_logout_uri must be given where backchannel_logout_session_required is true";
+}
+
+/** OIDC Front-Channel Logout §2: nobody's browser is sent elsewhere than where it goes with a code. */
+function* frontchannelRules(metadata: Metadata, preset: Preset): Generator<string> {
+  const { frontchannel_logout_uri: uri, redirect_uris: redirects = [] } = metadata;
+  if (metadata.frontchannel_logout_session_required === true && uri === undefined)
+    yield "frontchannel_logout_uri must be given where frontchannel_logout_session_required is true";
+  if (uri === undefined) return;
+  if (!preset.frontchannelLogout)
+    yield "frontchannel_logout_uri must be left out, because this issuer has no front-channel logout";
+  const origins = redirects.map((redirect) => URL.parse(redirect)?.origin);
+  if (!origins.includes(new URL(uri).origin))
+    yield "frontchannel_logout_uri must have the scheme, host and port of one of redirect_uris";
 }
 
 function* referenceRules({ request_uris: uris = [] }: Metadata, preset: Preset): Generator<string> {

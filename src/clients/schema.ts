@@ -7,7 +7,15 @@ import {
   type Preset,
   type ResponseType,
 } from "../issuers.ts";
-import { httpsUri, origin, pictureUri, redirectUri, requestUri, serviceUri } from "./addresses.ts";
+import {
+  frameUri,
+  httpsUri,
+  origin,
+  pictureUri,
+  redirectUri,
+  requestUri,
+  serviceUri,
+} from "./addresses.ts";
 import { keySet } from "./key-set.ts";
 import { PROFILE_NAMES, withProfile } from "./profiles.ts";
 import { contradictions } from "./rules.ts";
@@ -141,6 +149,9 @@ export const clientMetadata = z.strictObject({
   /** Where it is told that a session ended (OIDC Back-Channel Logout §2.2). */
   backchannel_logout_uri: serviceUri.optional(),
   backchannel_logout_session_required: z.boolean().default(false),
+  /** Its page that a browser shows in a frame when a session ends (OIDC Front-Channel Logout §2). */
+  frontchannel_logout_uri: frameUri.optional(),
+  frontchannel_logout_session_required: z.boolean().default(false),
   initiate_login_uri: httpsUri.optional(),
   client_uri: httpsUri.optional(),
   logo_uri: pictureUri.optional(),

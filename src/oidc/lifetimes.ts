@@ -7,7 +7,7 @@ const DAY = 24 * HOUR;
 /** A session ends this long after the sign-in, however much it is used (NIST SP 800-63B: AAL1 at most 30 days). */
 const SESSION_ABSOLUTE = 30 * DAY;
 /** A session ends this long after it was last used. */
-const SESSION_IDLE = 14 * DAY;
+export const SESSION_IDLE = 14 * DAY;
 /** A family of refresh tokens ends this long after its first one. */
 const REFRESH_ABSOLUTE = 365 * DAY;
 /** A refresh token ends this long after it was issued. */

@@ -49,6 +49,8 @@ export function enginePages(page: Page, mode: Config["mode"]): EngineNeeds["page
       });
     },
 
+    signingOut: (ctx, view) => page(ctx, "signing-out", view),
+
     async postLogoutSuccessSource(ctx) {
       const clientName = ctx.oidc.client?.clientName;
       await page(ctx, "signed-out", clientName === undefined ? {} : { clientName });

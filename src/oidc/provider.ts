@@ -22,11 +22,14 @@ import { CLAIMS_BY_SCOPE } from "../users/claims.ts";
 import { findAccount } from "./account.ts";
 import { adapterFactory, type Storage } from "./adapter/index.ts";
 import { queueLogoutNotices } from "./backchannel-logout.ts";
+import { CHECK_SESSION_PATH } from "./check-session.ts";
+import { showLogoutFrames, type ShowFrames } from "./frontchannel-logout.ts";
 import { loadExistingGrant } from "./grants.ts";
 import { LIFETIMES } from "./lifetimes.ts";
 import { policy } from "./policy.ts";
 import type { RefreshTokenFormat } from "./refresh-token-format.ts";
 import { fetchRequestObjects } from "./request-objects.ts";
+import { forgetBrowserState, withSessionState } from "./session-state.ts";
 
 /** What the engine is made from. */
 export interface EngineNeeds extends Storage {
@@ -36,6 +39,7 @@ export interface EngineNeeds extends Storage {
   pages: Pick<Configuration, "renderError"> & {
     logoutSource: (ctx: KoaContextWithOIDC, form: string) => Promise<void>;
     postLogoutSuccessSource: (ctx: KoaContextWithOIDC) => Promise<void>;
+    signingOut: ShowFrames;
   };
   observe: (provider: Provider) => void;
 }
@@ -45,10 +49,11 @@ export interface EngineNeeds extends Storage {
  * engine is told is on this page, and what is not named here is the engine's default.
  */
 export function createProvider(needs: EngineNeeds, jwks: JWKS): Provider {
-  const { config, knex, seal, issuer } = needs;
+  const { knex, seal, issuer } = needs;
   const { preset } = issuer;
   const secure = issuer.url.startsWith("https:");
-  const provider = new Provider(issuer.url, {
+  const Engine = preset.sessionManagement ? withSessionState(needs) : Provider;
+  const provider = new Engine(issuer.url, {
     adapter: adapterFactory(needs),
     jwks,
     ttl: LIFETIMES,
@@ -90,7 +95,7 @@ export function createProvider(needs: EngineNeeds, jwks: JWKS): Provider {
     // What is stored was checked when it was registered; asking again would depend on another server.
     sectorIdentifierUriValidate: isBeingRegistered,
     clientDefaults: clientDefaults(preset),
-    discovery: { ui_locales_supported: [...config.locales] },
+    discovery: discovery(needs),
 
     features: {
       devInteractions: { enabled: false },
@@ -155,6 +160,8 @@ export function createProvider(needs: EngineNeeds, jwks: JWKS): Provider {
   manageWithoutSecrets(provider);
   if (preset.takesRequestsByReference) fetchRequestObjects(provider, needs.fetch);
   queueLogoutNotices(provider, knex);
+  if (preset.frontchannelLogout) showLogoutFrames(provider, needs.pages.signingOut);
+  if (preset.sessionManagement) forgetBrowserState(provider, issuer);
   mintRefreshTokens(provider, needs.refreshTokenFormat);
   detectReplaysAtomically(provider, knex);
   provider.use((ctx, next) => runInUnitOfWork(knex, next, () => ctx.status < 500));
@@ -181,7 +188,13 @@ const OPERATORS_METADATA = [
 ] as const;
 
 /** What clients register and the engine does not know. */
-const MORE_METADATA = ["software_id", "software_version", "request_uris"] as const;
+const MORE_METADATA = [
+  "software_id",
+  "software_version",
+  "request_uris",
+  "frontchannel_logout_uri",
+  "frontchannel_logout_session_required",
+] as const;
 
 /** Issuers on one host share its cookies, and each has sessions of its own. */
 function suffix({ name }: Issuer): string {
@@ -190,6 +203,17 @@ function suffix({ name }: Issuer): string {
 
 function isPublic(client: Client): boolean {
   return client.clientAuthMethod === "none";
+}
+
+/** What the metadata of the issuer says beyond what the engine knows (OIDC Discovery §3). */
+function discovery({ config, issuer: { url, preset } }: EngineNeeds): Configuration["discovery"] {
+  return {
+    ui_locales_supported: [...config.locales],
+    ...(preset.frontchannelLogout
+      ? { frontchannel_logout_supported: true, frontchannel_logout_session_supported: true }
+      : {}),
+    ...(preset.sessionManagement ? { check_session_iframe: url + CHECK_SESSION_PATH } : {}),
+  };
 }
 
 /** Every algorithm that the engine may use or advertise, instead of its own list. */

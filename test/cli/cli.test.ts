@@ -51,7 +51,12 @@ describe("lintel, the command line", () => {
     rmSync(dataDir, { recursive: true, force: true });
   });
 
-  const environment = () => ({ NODE_ENV: "test", DATABASE_URL: db.url, DATA_DIR: dataDir });
+  const environment = () => ({
+    NODE_ENV: "test",
+    DATABASE_URL: db.url,
+    DATA_DIR: dataDir,
+    FRONTCHANNEL_LOGOUT: "on",
+  });
   const liveSecretMatches = async (clientId: unknown, secret: unknown) => {
     const client = await getClient(db.knex, String(clientId));
     await client.$fetchGraph("secrets", { transaction: db.knex });
@@ -279,6 +284,9 @@ describe("lintel, the command line", () => {
         "--backchannel-logout-uri",
         "https://app.example.com/bcl",
         "--backchannel-logout-session",
+        "--frontchannel-logout-uri",
+        "https://app.example.com/fcl",
+        "--frontchannel-logout-session",
         "--contact",
         "ann@example.com",
         "--profile",
@@ -324,6 +332,8 @@ describe("lintel, the command line", () => {
         initiate_login_uri: "https://app.example.com/l",
         backchannel_logout_uri: "https://app.example.com/bcl",
         backchannel_logout_session_required: true,
+        frontchannel_logout_uri: "https://app.example.com/fcl",
+        frontchannel_logout_session_required: true,
         contacts: ["ann@example.com"],
         security_profile: "web",
         access_token_lifetime: 120,

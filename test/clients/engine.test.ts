@@ -75,7 +75,12 @@ describe("a client that we accept", () => {
         ...storage,
         config: { locales: ["en"] },
         fetch: () => Promise.reject(new Error("no network")),
-        pages: { renderError: none, logoutSource: none, postLogoutSuccessSource: none },
+        pages: {
+          renderError: none,
+          logoutSource: none,
+          signingOut: async () => {},
+          postLogoutSuccessSource: none,
+        },
         observe: () => {},
       },
       { keys: [...signing] as never },

@@ -54,6 +54,7 @@ describe("client metadata", () => {
       id_token_signed_response_alg: "ES256",
       require_auth_time: false,
       backchannel_logout_session_required: false,
+      frontchannel_logout_session_required: false,
       dpop_bound_access_tokens: false,
       require_pushed_authorization_requests: false,
       require_signed_request_object: false,

@@ -114,6 +114,19 @@ export const fixtures: { readonly [Name in keyof Views]: Readonly<Record<string,
       clientName: odd.name,
     },
   },
+  "signing-out": {
+    one: {
+      frames: [{ name: "Acme Photos", src: "https://acme.example/logout?sid=x&iss=y" }],
+      continueHref: "https://acme.example/",
+    },
+    odd: {
+      frames: [
+        { name: odd.name, src: 'https://odd.example/"><script>alert(1)</script>' },
+        { name: "Wiki", src: "https://wiki.example/" },
+      ],
+      continueHref: "/session/end/success",
+    },
+  },
   "signed-out": { plain: {}, client: { clientName: "Acme Photos" } },
   stale: {
     finished: {

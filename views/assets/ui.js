@@ -66,3 +66,14 @@ for (const button of all("[data-copy]")) {
 document.querySelector("[data-submit-at-once]")?.click();
 
 document.getElementById("error-summary")?.focus();
+
+// Every app in a frame gets its chance, and five seconds at most; then the page goes on by itself.
+const onward = document.querySelector("[data-continue]");
+if (onward) {
+  const loaded = new Promise((resolve) => {
+    if (document.readyState === "complete") resolve();
+    else addEventListener("load", resolve);
+  });
+  const longest = new Promise((resolve) => setTimeout(resolve, 5000));
+  Promise.race([loaded, longest]).then(() => location.replace(onward.href));
+}
