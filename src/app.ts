@@ -40,6 +40,7 @@ import { observe } from "./oidc/events.ts";
 import { enginePages } from "./oidc/pages.ts";
 import { cookieKeys, createProvider } from "./oidc/provider.ts";
 import { RefreshTokenFormat } from "./oidc/refresh-token-format.ts";
+import { ResourceCache } from "./resources/cache.ts";
 import { setupRoutes } from "./setup/routes.ts";
 
 export interface App {
@@ -60,6 +61,7 @@ export async function createApp(deps: Deps): Promise<App> {
   const mailer = createMailer({ seal, locales: config.locales });
 
   const clientCache = new ClientCache(knex, seal);
+  const resources = new ResourceCache(knex);
   const refreshTokenFormat = new RefreshTokenFormat(seal.derive("refresh-token"));
   const pages = enginePages(page, config.mode);
   const observer = observe({ knex, log, mailer });
@@ -72,7 +74,7 @@ export async function createApp(deps: Deps): Promise<App> {
       seal,
       algorithms: issuer.preset.algorithms,
       build: (jwks) =>
-        createProvider({ ...storage, config, fetch, pages, observe: observer }, jwks),
+        createProvider({ ...storage, resources, config, fetch, pages, observe: observer }, jwks),
     });
     engines.set(issuer, engine);
   }
@@ -80,6 +82,7 @@ export async function createApp(deps: Deps): Promise<App> {
     [...engines].find(([issuer]) => issuer.name === name)?.[1].provider;
   const refreshEngines = (): void => engines.forEach((engine) => engine.refreshSoon(log));
   deps.onChange("lintel_clients", () => clientCache.clear());
+  deps.onChange("lintel_resources", () => resources.clear());
   deps.onChange("lintel_keys", refreshEngines);
 
   const app = new Koa({ proxy: true });
@@ -105,7 +108,7 @@ export async function createApp(deps: Deps): Promise<App> {
   };
   for (const [issuer, engine] of engines) {
     const routers = [
-      interactionRoutes({ config, knex, seal, passwords, mailer, page, engine }),
+      interactionRoutes({ config, knex, seal, passwords, mailer, page, engine, resources }),
       logoRoutes({ knex, fetch, issuer }),
       homeRoutes({ knex, page, engine }),
     ];

@@ -30,8 +30,11 @@ export interface Deps {
   readonly hashQueue: HashQueue;
   readonly passwords: Passwords;
   readonly fetch: typeof fetch;
-  /** Calls back when clients or keys changed in the database, and when changes may have been missed. */
-  onChange(channel: "lintel_clients" | "lintel_keys", handler: () => void): void;
+  /** Calls back when clients, APIs or keys changed in the database, and when changes may have been missed. */
+  onChange(
+    channel: "lintel_clients" | "lintel_resources" | "lintel_keys",
+    handler: () => void,
+  ): void;
   close(): Promise<void>;
 }
 
@@ -77,7 +80,7 @@ export async function openDeps(config: Config, log: Logger): Promise<Deps> {
     const notify = (channel: string) => handlers.get(channel)?.forEach((handler) => handler());
     const listener = await listen({
       url: directUrl,
-      channels: ["lintel_clients", "lintel_keys"],
+      channels: ["lintel_clients", "lintel_resources", "lintel_keys"],
       onNotify: notify,
       onReconnect: () => [...handlers.keys()].forEach(notify),
       log,

@@ -94,6 +94,13 @@ export const errors = {
       404,
       `There is no client with the id ${clientId}. Run \`lintel client list\`.`,
     ),
+  invalidResource: (detail: string) => new AppError("invalid_resource", 400, detail),
+  unknownResource: (indicator: string) =>
+    new AppError(
+      "unknown_resource",
+      404,
+      `There is no API with the identifier ${indicator}. Run \`lintel resource list\`.`,
+    ),
   unknownRegistrationToken: (id: string) =>
     new AppError(
       "unknown_registration_token",

@@ -31,6 +31,20 @@ export interface ConsentScope {
   readonly value: string | undefined;
 }
 
+/** What a client asks to do at one API, in the words of its operator. */
+export interface ConsentApi {
+  readonly name: string;
+  readonly indicator: string;
+  readonly permissions: readonly {
+    /** What makes the id of its input unique. */
+    readonly id: string;
+    /** The value of its input. */
+    readonly item: string;
+    readonly description: string;
+    readonly allowedBefore: boolean;
+  }[];
+}
+
 /** A mail as the development mailbox lists it. */
 export interface MailboxEntry {
   readonly id: string;
@@ -65,6 +79,7 @@ export interface Views {
     client: ClientView;
     userName: string;
     scopes: readonly ConsentScope[];
+    apis: readonly ConsentApi[];
     /** Whether the app runs on the person's device, so that nobody can say who made it. */
     runsOnDevice: boolean;
     /** Nobody has looked at what it says of itself. */

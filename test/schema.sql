@@ -1,5 +1,39 @@
 -- What all migrations together make. Written by `UPDATE_SCHEMA=1 npm test`; review the diff.
 
+CREATE TABLE api_resource_clients
+  api_resource_id uuid NOT NULL
+  client_id uuid NOT NULL
+  permissions text[]
+  CONSTRAINT api_resource_clients_api_resource_id_fkey FOREIGN KEY (api_resource_id) REFERENCES api_resources(id) ON DELETE CASCADE
+  CONSTRAINT api_resource_clients_client_id_fkey FOREIGN KEY (client_id) REFERENCES oauth_clients(id) ON DELETE CASCADE
+  CONSTRAINT api_resource_clients_pkey PRIMARY KEY (api_resource_id, client_id)
+  CREATE INDEX api_resource_clients_client_idx ON api_resource_clients USING btree (client_id)
+  CREATE TRIGGER api_resource_clients_changed AFTER INSERT OR DELETE OR UPDATE ON api_resource_clients FOR EACH STATEMENT EXECUTE FUNCTION lintel_notify('lintel_resources')
+
+CREATE TABLE api_resources
+  id uuid NOT NULL
+  indicator text NOT NULL
+  issuer text NOT NULL DEFAULT ''::text
+  name text NOT NULL
+  open_to text NOT NULL DEFAULT 'listed'::text
+  token_format text NOT NULL DEFAULT 'jwt'::text
+  token_lifetime integer NOT NULL DEFAULT 600
+  signing_alg text
+  introspection_client_id uuid
+  created_at timestamp with time zone NOT NULL DEFAULT now()
+  updated_at timestamp with time zone NOT NULL DEFAULT now()
+  CONSTRAINT api_resources_indicator_check CHECK (((indicator ~ '^[a-z][a-z0-9+.-]*:[!-~]+$'::text) AND (indicator !~ '#'::text) AND (char_length(indicator) <= 512)))
+  CONSTRAINT api_resources_indicator_key UNIQUE (indicator)
+  CONSTRAINT api_resources_introspection_client_id_fkey FOREIGN KEY (introspection_client_id) REFERENCES oauth_clients(id) ON DELETE SET NULL
+  CONSTRAINT api_resources_issuer_check CHECK ((issuer ~ '^[a-z0-9]{0,20}$'::text))
+  CONSTRAINT api_resources_name_check CHECK (((char_length(name) >= 1) AND (char_length(name) <= 64)))
+  CONSTRAINT api_resources_open_to_check CHECK ((open_to = ANY (ARRAY['listed'::text, 'any'::text])))
+  CONSTRAINT api_resources_pkey PRIMARY KEY (id)
+  CONSTRAINT api_resources_token_format_check CHECK ((token_format = ANY (ARRAY['jwt'::text, 'opaque'::text])))
+  CONSTRAINT api_resources_token_lifetime_check CHECK (((token_lifetime >= 60) AND (token_lifetime <= 3600)))
+  CREATE INDEX api_resources_introspection_idx ON api_resources USING btree (introspection_client_id)
+  CREATE TRIGGER api_resources_changed AFTER INSERT OR DELETE OR UPDATE ON api_resources FOR EACH STATEMENT EXECUTE FUNCTION lintel_notify('lintel_resources')
+
 CREATE TABLE audit_events PARTITION BY RANGE (occurred_at)
   id uuid NOT NULL
   occurred_at timestamp with time zone NOT NULL DEFAULT clock_timestamp()
@@ -262,6 +296,19 @@ CREATE TABLE outbox_messages WITH (fillfactor=75)
   CONSTRAINT outbox_messages_status_check CHECK ((status = ANY (ARRAY['queued'::text, 'sending'::text, 'sent'::text, 'failed'::text])))
   CREATE INDEX outbox_messages_created_idx ON outbox_messages USING btree (created_at)
   CREATE INDEX outbox_messages_user_idx ON outbox_messages USING btree (user_id) WHERE (user_id IS NOT NULL)
+
+CREATE TABLE permissions
+  id uuid NOT NULL
+  api_resource_id uuid NOT NULL
+  name text NOT NULL
+  description text NOT NULL
+  created_at timestamp with time zone NOT NULL DEFAULT now()
+  CONSTRAINT permissions_api_resource_id_fkey FOREIGN KEY (api_resource_id) REFERENCES api_resources(id) ON DELETE CASCADE
+  CONSTRAINT permissions_api_resource_id_name_key UNIQUE (api_resource_id, name)
+  CONSTRAINT permissions_description_check CHECK (((char_length(description) >= 1) AND (char_length(description) <= 200)))
+  CONSTRAINT permissions_name_check CHECK ((name ~ '^[!#-\[\]-~]{1,100}$'::text))
+  CONSTRAINT permissions_pkey PRIMARY KEY (id)
+  CREATE TRIGGER permissions_changed AFTER INSERT OR DELETE OR UPDATE ON permissions FOR EACH STATEMENT EXECUTE FUNCTION lintel_notify('lintel_resources')
 
 CREATE TABLE refresh_tokens WITH (fillfactor=75, autovacuum_vacuum_scale_factor=0.02)
   id uuid NOT NULL

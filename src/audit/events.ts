@@ -36,6 +36,10 @@ export const EVENTS = {
   "client.registration_token_created": { outcome: "success", details: [] },
   "client.registration_token_revoked": { outcome: "success", details: [] },
 
+  "resource.created": { outcome: "success", details: ["name"] },
+  "resource.updated": { outcome: "success", details: ["fields"] },
+  "resource.deleted": { outcome: "success", details: [] },
+
   "key.created": { outcome: "success", details: ["alg"] },
   "key.rotated": { outcome: "success", details: ["alg"] },
   "key.retired": { outcome: "success", details: ["alg"] },

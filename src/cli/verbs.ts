@@ -2,6 +2,7 @@ import { CLIENT_VERBS } from "./client-verbs.ts";
 import { CONFORMANCE_VERBS } from "./conformance-verbs.ts";
 import { KEY_VERBS } from "./key-verbs.ts";
 import { REGISTRATION_VERBS } from "./registration-verbs.ts";
+import { RESOURCE_VERBS } from "./resource-verbs.ts";
 import { serverVerbs, type Server } from "./server-verbs.ts";
 import { USER_VERBS } from "./user-verbs.ts";
 import type { Verb } from "./verb.ts";
@@ -13,6 +14,7 @@ export function allVerbs(server: Server): readonly Verb[] {
     ...USER_VERBS,
     ...CLIENT_VERBS,
     ...REGISTRATION_VERBS,
+    ...RESOURCE_VERBS,
     ...KEY_VERBS,
     ...CONFORMANCE_VERBS,
   ];

@@ -4,7 +4,8 @@ import { z } from "zod";
 import { readForm } from "../http/body.ts";
 import type { Page } from "../http/page.ts";
 import { claimsOf } from "../users/claims.ts";
-import type { ConsentScope } from "../views.ts";
+import { permissionItem } from "../resources/access.ts";
+import type { ConsentApi, ConsentScope } from "../views.ts";
 import { clientView } from "./client-view.ts";
 import type { StepTools } from "./routes.ts";
 import type { Visit } from "./visit.ts";
@@ -15,7 +16,7 @@ export interface ConsentNeeds {
 
 const consentForm = z.strictObject({
   decision: z.enum(["allow", "deny"]),
-  scope: z.array(z.string().max(100)).max(50).default([]),
+  scope: z.array(z.string().max(700)).max(200).default([]),
 });
 
 /** What the page knows how to explain, in the order in which it does. */
@@ -31,6 +32,7 @@ export function consentRoutes(router: Router, tools: StepTools, needs: ConsentNe
       client: clientView(client, interaction.params["redirect_uri"]),
       userName: user?.profile?.displayName ?? user?.primaryEmail?.email ?? user?.username ?? "",
       scopes: explain(visit),
+      apis: explainApis(visit),
       runsOnDevice: client.applicationType === "native",
       registeredItself: client["is_dynamic"] === true,
     });
@@ -71,6 +73,23 @@ function explain({ requestedScopes, allowedScopes, user }: Visit): ConsentScope[
       value: typeof value === "string" ? value : undefined,
     };
   });
+}
+
+/** What each API would let the client do, in the words of its operator. */
+function explainApis({ apis, requestedScopes, allowedScopes }: Visit): ConsentApi[] {
+  const explained = apis.map(({ indicator, name, permissions }, index) => {
+    const items = [...permissions].map(([permission, description]) => {
+      const item = permissionItem(indicator, permission);
+      const id = `${index + 1}-${permission}`;
+      return { id, item, description, allowedBefore: allowedScopes.has(item) };
+    });
+    return {
+      name,
+      indicator,
+      permissions: items.filter(({ item }) => requestedScopes.includes(item)),
+    };
+  });
+  return explained.filter(({ permissions }) => permissions.length > 0);
 }
 
 function formatted(address: unknown): unknown {

@@ -10,9 +10,10 @@ import { identifierRoutes, type IdentifierNeeds } from "./identifier.ts";
 import { originOf } from "./origin.ts";
 import { passwordRoutes, type PasswordNeeds } from "./password.ts";
 import { showStale, type StaleNeeds } from "./stale.ts";
-import { advance, loadVisit, saveProgress, type Visit } from "./visit.ts";
+import { advance, loadVisit, saveProgress, type Visit, type VisitNeeds } from "./visit.ts";
 
-export interface InteractionNeeds extends IdentifierNeeds, PasswordNeeds, ConsentNeeds, StaleNeeds {
+export interface InteractionNeeds
+  extends IdentifierNeeds, PasswordNeeds, ConsentNeeds, StaleNeeds, VisitNeeds {
   knex: Knex;
   engine: { readonly provider: Provider };
 }
@@ -65,7 +66,7 @@ export function interactionRoutes(needs: InteractionNeeds): Router {
   router.use((ctx: Context, next: Next) => runInUnitOfWork(knex, next, () => ctx.status < 500));
   router.use(async (ctx: Context, next: Next) => {
     try {
-      const visit = await loadVisit(engine.provider, knex, ctx);
+      const visit = await loadVisit(engine.provider, needs, ctx);
       ctx.state["visit"] = visit;
     } catch (error) {
       if (!(error instanceof engineErrors.SessionNotFound)) throw error;

@@ -3,9 +3,17 @@ import { errors, type Client, type Provider } from "oidc-provider";
 import type { Context } from "koa";
 import { reader } from "../database/transaction.ts";
 import type { User } from "../models/user.ts";
-import { findConsent, isAlwaysAsked, isFirstParty, undecidedScopes } from "../consents/consents.ts";
+import {
+  findConsent,
+  internalId,
+  isAlwaysAsked,
+  isFirstParty,
+  undecidedScopes,
+} from "../consents/consents.ts";
 import { issuerFor } from "../http/host.ts";
-import { findUserWithClaims, scopesAskedFor } from "../users/claims.ts";
+import { permissionsAskedFor, permissionsFor } from "../resources/access.ts";
+import type { Api, ResourceCache } from "../resources/cache.ts";
+import { findUserWithClaims, scopesAskedFor, wordsOf } from "../users/claims.ts";
 import type { Demand, Progress } from "./flow.ts";
 
 type Interaction = Awaited<ReturnType<Provider["interactionDetails"]>>;
@@ -20,9 +28,17 @@ export interface Visit {
   readonly demand: Demand;
   /** Who is, or is about to be, signed in: from this interaction or from the session. */
   readonly user: User | undefined;
-  /** The scopes of the request, and which of them this person has already allowed. */
+  /** The APIs that the client asks to use. */
+  readonly apis: readonly Api[];
+  /** What the request asks for, as items of consent, and which of them this person has already allowed. */
   readonly requestedScopes: readonly string[];
   readonly allowedScopes: ReadonlySet<string>;
+}
+
+/** Where a visit finds what it needs to know. */
+export interface VisitNeeds {
+  readonly knex: Knex;
+  readonly resources: ResourceCache;
 }
 
 /**
@@ -30,7 +46,11 @@ export interface Visit {
  *
  * @throws the engine's SessionNotFound when the interaction ended, never was, or belongs to another browser.
  */
-export async function loadVisit(provider: Provider, knex: Knex, ctx: Context): Promise<Visit> {
+export async function loadVisit(
+  provider: Provider,
+  { knex, resources }: VisitNeeds,
+  ctx: Context,
+): Promise<Visit> {
   const interaction = await provider.interactionDetails(ctx.req, ctx.res);
   // The engine goes by the cookie alone; another sign-in's must not open this address.
   if (interaction.uid !== ctx["params"].uid) {
@@ -40,8 +60,14 @@ export async function loadVisit(provider: Provider, knex: Knex, ctx: Context): P
   const client = await provider.Client.find(String(interaction.params["client_id"]));
   // One that was deleted meanwhile, or that another issuer's interaction is for.
   if (client === undefined) throw new errors.SessionNotFound("the client is gone");
-  const here = `${issuerFor(ctx)?.path ?? ""}/interaction/${interaction.uid}`;
-  return assess(knex, { interaction, here, client }, readProgress(interaction));
+  const issuer = issuerFor(ctx);
+  const here = `${issuer?.path ?? ""}/interaction/${interaction.uid}`;
+  const indicators = [interaction.params["resource"] ?? []].flat().map(String);
+  const found = await Promise.all(
+    indicators.map((indicator) => resources.find(issuer?.name ?? "", indicator)),
+  );
+  const apis = found.filter((api) => api !== undefined);
+  return assess(knex, { interaction, here, client, apis }, readProgress(interaction));
 }
 
 /** The same visit after the person has come a step further. */
@@ -51,7 +77,7 @@ export async function advance(knex: Knex, visit: Visit, progress: Progress): Pro
 
 async function assess(
   knex: Knex,
-  { interaction, here, client }: Pick<Visit, "interaction" | "here" | "client">,
+  { interaction, here, client, apis }: Pick<Visit, "interaction" | "here" | "client" | "apis">,
   claimed: Progress,
 ): Promise<Visit> {
   const signIn = interaction.prompt.name === "login";
@@ -60,13 +86,22 @@ async function assess(
   const found = userId === undefined ? undefined : await findUserWithClaims(reader(knex), userId);
   const user = found?.isActive === true ? found : undefined;
   const progress = isStillGood(claimed, user) ? claimed : withoutSignIn(claimed);
-  const requestedScopes = scopesAskedFor(interaction.params);
+  const requestedScopes = [
+    ...scopesAskedFor(interaction.params),
+    ...permissionsAskedFor(
+      interaction.params,
+      apis.map((api) => ({
+        indicator: api.indicator,
+        permissions: permissionsFor(api, internalId(client), "person") ?? [],
+      })),
+    ),
+  ];
   const knowsWho = progress.userId !== undefined || !signIn;
   const decided =
     user !== undefined && knowsWho && !isFirstParty(client)
       ? await findConsent(reader(knex), user.id, client)
       : undefined;
-  const prompts = new Set(words(interaction.params["prompt"]));
+  const prompts = new Set(wordsOf(interaction.params["prompt"]));
   const redirectUri = interaction.params["redirect_uri"];
   return {
     interaction,
@@ -74,6 +109,7 @@ async function assess(
     client,
     progress,
     user,
+    apis,
     requestedScopes,
     allowedScopes: new Set(decided?.scopes),
     demand: {
@@ -108,9 +144,4 @@ function readProgress(interaction: Interaction): Progress {
 export async function saveProgress(interaction: Interaction, progress: Progress): Promise<void> {
   interaction.result = { progress };
   await interaction.persist();
-}
-
-/** A parameter that is a list of words separated by spaces (RFC 6749 §3.3). */
-function words(value: unknown): string[] {
-  return typeof value === "string" ? value.split(" ").filter((word) => word !== "") : [];
 }

@@ -4,6 +4,8 @@ import { uuidv7 } from "../lib/uuid.ts";
 /** What every model shares. Properties are camelCase, columns snake_case; `database/connect.ts` maps between them. */
 export class BaseModel extends Model {
   static override useLimitInFirst = true;
+  /** Relations are fetched one after the other: a transaction runs one statement at a time. */
+  static readonly concurrency = 1;
 
   /**
    * Runs a statement that is written out, for the few places where what is decided cannot be said with the query

@@ -4,7 +4,8 @@ import { findConsent, isFirstParty, undecidedScopes } from "../consents/consents
 import { reader, writer } from "../database/transaction.ts";
 import { uuidv7 } from "../lib/uuid.ts";
 import { Session } from "../models/session.ts";
-import { CLAIMS_BY_SCOPE, claimsAskedFor, scopeOf, scopesAskedFor } from "../users/claims.ts";
+import { permissionsAskedFor, readItem } from "../resources/access.ts";
+import { claimsAskedFor, scopeOf, scopesAskedFor } from "../users/claims.ts";
 
 /*
  * Consent is a person's lasting decision about a client; a grant is what one sign-in may do. Signing out anywhere
@@ -13,6 +14,7 @@ import { CLAIMS_BY_SCOPE, claimsAskedFor, scopeOf, scopesAskedFor } from "../use
 
 /** What a person decided about what one request asks for. */
 interface Decision {
+  /** Scopes of OpenID Connect and permissions of APIs, as items of consent. */
   readonly scopes: readonly string[];
   /** Asked for and refused. */
   readonly rejected: readonly string[];
@@ -35,8 +37,14 @@ async function createGrant(
 }
 
 function extendGrant(grant: Grant, { scopes, rejected, claims }: Decision): void {
-  if (scopes.length > 0) grant.addOIDCScope(scopes.join(" "));
-  if (rejected.length > 0) grant.rejectOIDCScope(rejected.join(" "));
+  for (const { resource, name } of scopes.map(readItem)) {
+    if (resource === undefined) grant.addOIDCScope(name);
+    else grant.addResourceScope(resource, name);
+  }
+  for (const { resource, name } of rejected.map(readItem)) {
+    if (resource === undefined) grant.rejectOIDCScope(name);
+    else grant.rejectResourceScope(resource, name);
+  }
   const isAllowed = (claim: string) => scopes.includes(scopeOf(claim) ?? "openid");
   const [allowed, refused] = [claims.filter(isAllowed), claims.filter((each) => !isAllowed(each))];
   if (allowed.length > 0) grant.addOIDCClaims(allowed);
@@ -55,7 +63,11 @@ export function loadExistingGrant(
     const { provider, client, session, result, account } = ctx.oidc;
     if (client === undefined || account === undefined) return undefined;
     const params = ctx.oidc.params ?? {};
-    const requested = scopesAskedFor(params).filter(isOidcScope);
+    const apis = Object.values(ctx.oidc.resourceServers ?? {}).map((api) => ({
+      indicator: api.identifier(),
+      permissions: api.scopes,
+    }));
+    const requested = [...scopesAskedFor(params), ...permissionsAskedFor(params, apis)];
     const claims = claimsAskedFor(params);
     const hasAnswered = result?.consent !== undefined;
     const sessionGrantId = hasAnswered ? undefined : session?.grantIdFor(client.clientId);
@@ -96,14 +108,16 @@ async function latestGrant(
 }
 
 function covers(grant: Grant, scopes: readonly string[], claims: readonly string[]): boolean {
-  const known = new Set(grant.getOIDCScopeEncountered().split(" "));
   const knownClaims = new Set(grant.getOIDCClaimsEncountered());
-  return scopes.every((scope) => known.has(scope)) && claims.every((each) => knownClaims.has(each));
-}
-
-/** Whether the engine knows a scope as one of OpenID Connect's; what it does not know, it ignores. */
-function isOidcScope(scope: string): boolean {
-  return scope === "offline_access" || Object.hasOwn(CLAIMS_BY_SCOPE, scope);
+  const isKnown = (item: string) => {
+    const { resource, name } = readItem(item);
+    const known =
+      resource === undefined
+        ? grant.getOIDCScopeEncountered()
+        : grant.getResourceScopeEncountered(resource);
+    return known.split(" ").includes(name);
+  };
+  return scopes.every(isKnown) && claims.every((each) => knownClaims.has(each));
 }
 
 async function decisionOnFile(

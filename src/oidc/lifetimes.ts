@@ -15,11 +15,9 @@ const REFRESH_IDLE = 30 * DAY;
 
 /** How long, in seconds, everything that the engine issues lives. */
 export const LIFETIMES: NonNullable<Configuration["ttl"]> = {
-  AccessToken: (_ctx, _token, client) =>
-    ownLifetime(client, "access_token_lifetime") ?? 10 * MINUTE,
+  AccessToken: accessTokenLifetime,
   AuthorizationCode: MINUTE,
-  ClientCredentials: (_ctx, _token, client) =>
-    ownLifetime(client, "access_token_lifetime") ?? 10 * MINUTE,
+  ClientCredentials: accessTokenLifetime,
   IdToken: HOUR,
   Interaction: 30 * MINUTE,
   // A visitor who opens the sign-out page gets a session that knows nobody; it need not live long.
@@ -41,6 +39,19 @@ export const LIFETIMES: NonNullable<Configuration["ttl"]> = {
       ? REFRESH_ABSOLUTE
       : SESSION_ABSOLUTE),
 };
+
+/** What the operator decided for the client and for the API; of both the shorter. */
+function accessTokenLifetime(
+  _ctx: unknown,
+  token: { readonly resourceServer?: { readonly accessTokenTTL?: number | undefined } | undefined },
+  client: Client,
+): number {
+  const decided = [
+    token.resourceServer?.accessTokenTTL,
+    ownLifetime(client, "access_token_lifetime"),
+  ].filter((seconds) => seconds !== undefined);
+  return decided.length === 0 ? 10 * MINUTE : Math.min(...decided);
+}
 
 /** What the operator decided for one client. */
 function ownLifetime(

@@ -18,6 +18,7 @@ import type { Seal } from "../keys/seal.ts";
 import { newSecret, sha256 } from "../lib/secret.ts";
 import { uuidv7 } from "../lib/uuid.ts";
 import { ReplayGuard } from "../models/replay-guard.ts";
+import type { ResourceCache } from "../resources/cache.ts";
 import { CLAIMS_BY_SCOPE } from "../users/claims.ts";
 import { findAccount } from "./account.ts";
 import { adapterFactory, type Storage } from "./adapter/index.ts";
@@ -29,12 +30,14 @@ import { LIFETIMES } from "./lifetimes.ts";
 import { policy } from "./policy.ts";
 import type { RefreshTokenFormat } from "./refresh-token-format.ts";
 import { fetchRequestObjects } from "./request-objects.ts";
+import { mayIntrospect, resourceIndicators, signInClaims } from "./resource-indicators.ts";
 import { forgetBrowserState, withSessionState } from "./session-state.ts";
 
 /** What the engine is made from. */
 export interface EngineNeeds extends Storage {
   config: Pick<Config, "locales">;
   issuer: Issuer;
+  resources: ResourceCache;
   fetch: typeof fetch;
   pages: Pick<Configuration, "renderError"> & {
     logoutSource: (ctx: KoaContextWithOIDC, form: string) => Promise<void>;
@@ -85,6 +88,7 @@ export function createProvider(needs: EngineNeeds, jwks: JWKS): Provider {
     acrValues: [SINGLE_FACTOR],
     // The engine has one hook that sees every parameter of an authorization request, however it was sent.
     extraParams: { login_hint: assertShort },
+    extraTokenClaims: signInClaims,
     extraClientMetadata: {
       properties: [...OPERATORS_METADATA, ...MORE_METADATA],
       validator: dropOperatorsOwn,
@@ -106,7 +110,7 @@ export function createProvider(needs: EngineNeeds, jwks: JWKS): Provider {
       encryption: { enabled: true },
       fapi:
         preset.fapi === undefined ? { enabled: false } : { enabled: true, profile: preset.fapi },
-      introspection: { enabled: true, allowedPolicy: isItsOwn },
+      introspection: { enabled: true, allowedPolicy: mayIntrospect(needs) },
       jwtIntrospection: { enabled: true },
       jwtResponseModes: { enabled: true },
       jwtUserinfo: { enabled: true },
@@ -126,9 +130,10 @@ export function createProvider(needs: EngineNeeds, jwks: JWKS): Provider {
         secretFactory: async () => newSecret("ls"),
       },
       registrationManagement: { enabled: issuer.registration !== "off" },
-      resourceIndicators: { enabled: false },
+      resourceIndicators: resourceIndicators(needs),
       revocation: {
         enabled: true,
+        // A client ends the tokens that were issued to it, and no others.
         allowedPolicy: async (_ctx, client, token) => token.clientId === client.clientId,
       },
       rpInitiatedLogout: {
@@ -412,15 +417,6 @@ function assertClientAssertion(
     }
     if ("crit" in header) throw new errors.InvalidClientAuth("crit is not supported");
   };
-}
-
-/** A client learns about, and ends, the tokens that were issued to it, and no others. */
-async function isItsOwn(
-  _ctx: KoaContextWithOIDC,
-  client: Client,
-  token: { clientId?: string | undefined },
-): Promise<boolean> {
-  return token.clientId === client.clientId;
 }
 
 /** What was said in a body is bounded like what is said in an address (T-08). */

@@ -28,15 +28,24 @@ export const CLAIMS_BY_SCOPE = {
 } as const;
 
 /**
- * The scopes that a person is asked about: those of the `scope` parameter, and those that stand for what the `claims`
- * parameter asks for one by one (OIDC Core §5.4, §5.5). Consent is given by scope, however it was asked for.
+ * The scopes of OpenID Connect that a person is asked about: those of the `scope` parameter, and those that stand for
+ * what the `claims` parameter asks for one by one (OIDC Core §5.4, §5.5). Consent is given by scope, however it was
+ * asked for. What nobody knows is ignored.
  */
 export function scopesAskedFor(params: Readonly<Record<string, unknown>>): string[] {
-  const { scope } = params;
-  const named = typeof scope === "string" ? scope.split(" ").filter((word) => word !== "") : [];
+  const named = wordsOf(params["scope"]).filter(isOidcScope);
   return [
     ...new Set([...named, ...claimsAskedFor(params).flatMap((claim) => scopeOf(claim) ?? [])]),
   ];
+}
+
+/** A parameter that is a list of words separated by spaces (RFC 6749 §3.3). */
+export function wordsOf(value: unknown): string[] {
+  return typeof value === "string" ? value.split(" ").filter((word) => word !== "") : [];
+}
+
+function isOidcScope(scope: string): boolean {
+  return scope === "offline_access" || Object.hasOwn(CLAIMS_BY_SCOPE, scope);
 }
 
 /** The claims that the `claims` parameter names, for the ID token or for userinfo. */

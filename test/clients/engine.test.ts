@@ -6,6 +6,7 @@ import { createClient } from "../../src/clients/clients.ts";
 import { toEngine } from "../../src/clients/metadata.ts";
 import { GRANT_TYPES, SCOPES } from "../../src/clients/schema.ts";
 import { ensureKeys, loadKeys } from "../../src/keys/keystore.ts";
+import { ResourceCache } from "../../src/resources/cache.ts";
 import { createProvider } from "../../src/oidc/provider.ts";
 import { aStorage, type TestStorage } from "../support/storage.ts";
 
@@ -73,6 +74,7 @@ describe("a client that we accept", () => {
     provider = createProvider(
       {
         ...storage,
+        resources: new ResourceCache(storage.knex),
         config: { locales: ["en"] },
         fetch: () => Promise.reject(new Error("no network")),
         pages: {

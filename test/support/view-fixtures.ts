@@ -48,6 +48,7 @@ const consent: Views["consent"] = {
   userName: "Ada Lovelace",
   runsOnDevice: false,
   registeredItself: false,
+  apis: [],
   scopes: [
     { name: "openid", required: true, allowedBefore: false, value: undefined },
     { name: "profile", required: false, allowedBefore: true, value: "Ada Lovelace" },
@@ -103,6 +104,29 @@ export const fixtures: { readonly [Name in keyof Views]: Readonly<Record<string,
     web: consent,
     device: { ...consent, client: odd, userName: LONG, runsOnDevice: true },
     dynamic: { ...consent, registeredItself: true },
+    apis: {
+      ...consent,
+      apis: [
+        {
+          name: "Notes",
+          indicator: "https://notes.example/",
+          permissions: [
+            {
+              id: "1-read",
+              item: "https://notes.example/ read",
+              description: "Read your notes",
+              allowedBefore: true,
+            },
+            {
+              id: "1-write",
+              item: "https://notes.example/ write",
+              description: LONG,
+              allowedBefore: false,
+            },
+          ],
+        },
+      ],
+    },
     short: { ...consent, scopes: consent.scopes.slice(0, 1) },
   },
   logout: {

@@ -1,0 +1,109 @@
+import { errors, type AccessToken, type ClientCredentials, type Client } from "oidc-provider";
+import type { Configuration, KoaContextWithOIDC, ResourceServer } from "oidc-provider";
+import { internalId } from "../consents/consents.ts";
+import type { Issuer } from "../issuers.ts";
+import { permissionsFor } from "../resources/access.ts";
+import type { ResourceCache } from "../resources/cache.ts";
+import { wordsOf } from "../users/claims.ts";
+
+/** What decides about APIs. */
+export interface ResourceNeeds {
+  readonly resources: ResourceCache;
+  readonly issuer: Issuer;
+}
+
+/** Grants in which a client asks for itself, so that nobody is there to allow it anything. */
+const UNATTENDED: ReadonlySet<unknown> = new Set([
+  "client_credentials",
+  "urn:ietf:params:oauth:grant-type:jwt-bearer",
+]);
+
+type ResourceIndicators = NonNullable<NonNullable<Configuration["features"]>["resourceIndicators"]>;
+
+/**
+ * Tokens for APIs (RFC 8707). Without `resource` in a token request the answer is what the request asked for at
+ * first: the token for userinfo where that had `openid`, otherwise the token for the one API it named.
+ */
+export function resourceIndicators(needs: ResourceNeeds): ResourceIndicators {
+  return {
+    enabled: true,
+    getResourceServerInfo: (ctx, indicator, client) =>
+      resourceServer(needs, ctx, indicator, client),
+    // None is anybody's default; of several the client has to choose (RFC 8707 §2.2).
+    defaultResource: (_ctx, _client, oneOf) => oneOf,
+    useGrantedResource: () => false,
+  };
+}
+
+/**
+ * What tokens for an API are like, and what of it this client may ask for.
+ *
+ * @throws the engine's InvalidTarget where the API is unknown or not for this client, without saying which; its
+ *   InvalidScope where a person would be asked about nothing, because a token would then come without their consent.
+ */
+async function resourceServer(
+  { resources, issuer }: ResourceNeeds,
+  ctx: KoaContextWithOIDC,
+  indicator: string,
+  client: Client,
+): Promise<ResourceServer> {
+  const params = ctx.oidc.params ?? {};
+  const api = await resources.find(issuer.name, indicator);
+  const presence = UNATTENDED.has(params["grant_type"]) ? "nobody" : "person";
+  const permissions = api && permissionsFor(api, internalId(client), presence);
+  if (api === undefined || permissions === undefined)
+    throw new errors.InvalidTarget("resource is unknown, or this client may not ask for it");
+  const asked = wordsOf(params["scope"]);
+  if (ctx.oidc.route !== "token" && !asked.some((word) => permissions.includes(word)))
+    throw new errors.InvalidScope("scope has no permission of the resource", indicator);
+  const { algorithms } = issuer.preset;
+  const alg = algorithms.find((algorithm) => algorithm === api.signingAlg) ?? algorithms[0];
+  return {
+    audience: indicator,
+    scope: permissions.join(" "),
+    accessTokenFormat: api.tokenFormat,
+    accessTokenTTL: api.tokenLifetime,
+    jwt: { sign: { alg } },
+  };
+}
+
+/**
+ * How and when the person signed in (RFC 9068 §2.2.1, RFC 9470 §6), for APIs that ask for a better or more recent
+ * sign-in. Tokens for userinfo have no use for it.
+ */
+export function signInClaims(
+  ctx: KoaContextWithOIDC,
+  token: AccessToken | ClientCredentials,
+): Record<string, unknown> | undefined {
+  if (token.aud === undefined || token.kind !== "AccessToken") return undefined;
+  const { entities, session } = ctx.oidc;
+  const source =
+    entities.AuthorizationCode ??
+    entities.RefreshToken ??
+    entities.DeviceCode ??
+    entities.BackchannelAuthenticationRequest;
+  if (source !== undefined)
+    return withoutUndefined({ auth_time: source.authTime, acr: source.acr, amr: source.amr });
+  return withoutUndefined({ auth_time: session?.authTime(), acr: session?.acr, amr: session?.amr });
+}
+
+function withoutUndefined(claims: Record<string, unknown>): Record<string, unknown> {
+  return Object.fromEntries(Object.entries(claims).filter(([, value]) => value !== undefined));
+}
+
+/**
+ * Who may ask about a token (RFC 7662 §2.1): the client it was issued to, and the API that it is for, as the client
+ * that its operator named.
+ */
+export function mayIntrospect({ resources, issuer }: ResourceNeeds) {
+  return async (
+    _ctx: KoaContextWithOIDC,
+    client: Client,
+    token: { clientId?: string | undefined; aud?: string | readonly string[] | undefined },
+  ): Promise<boolean> => {
+    if (token.clientId === client.clientId) return true;
+    if (typeof token.aud !== "string") return false;
+    const api = await resources.find(issuer.name, token.aud);
+    return api?.introspectionClientId === internalId(client);
+  };
+}
