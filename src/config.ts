@@ -1,7 +1,9 @@
 import { readFileSync } from "node:fs";
 import { resolve } from "node:path";
 import { z } from "zod";
+import { readTlsSettings, type MutualTls } from "./config-tls.ts";
 import { issuerOf, PRESET_NAMES, REGISTRATION, type Issuer, type PresetName } from "./issuers.ts";
+import type { TlsFiles } from "./lib/tls.ts";
 
 /** Settings that hold a secret, or point at one; each may also be given as a file, `NAME_FILE`. */
 export const SECRETS = [
@@ -31,6 +33,21 @@ const postgresUrl = z.string().regex(/^postgres(ql)?:\/\//, {
   error: "must be an address like postgres://user:password@host/database",
 });
 
+const listOf = z
+  .string()
+  .default("")
+  .transform((text) =>
+    text
+      .split(",")
+      .map((item) => item.trim())
+      .filter((item) => item !== ""),
+  );
+
+const headerName = z
+  .string()
+  .regex(/^[A-Za-z0-9-]+$/, { error: "must be the name of a header" })
+  .transform((name) => name.toLowerCase());
+
 /** Every setting, with what it means. The README's table is made from this list. */
 export const SETTINGS = {
   NODE_ENV: z
@@ -45,18 +62,9 @@ export const SETTINGS = {
     .enum(PRESET_NAMES)
     .default("production")
     .describe("What the issuer offers: `production`, `conformance`, `fapi2` or `fapi1`"),
-  MORE_ISSUERS: z
-    .string()
-    .default("")
-    .transform((list) =>
-      list
-        .split(",")
-        .map((item) => item.trim())
-        .filter((item) => item !== ""),
-    )
-    .describe(
-      "Further issuers of this process, each as `name=preset@address`, separated by commas",
-    ),
+  MORE_ISSUERS: listOf.describe(
+    "Further issuers of this process, each as `name=preset@address`, separated by commas",
+  ),
   REGISTRATION: z
     .enum(REGISTRATION)
     .default("off")
@@ -132,6 +140,29 @@ export const SETTINGS = {
     .max(10)
     .default(0)
     .describe("How many reverse proxies in front set X-Forwarded-For and X-Forwarded-Proto"),
+  TLS_CERT_FILE: z
+    .string()
+    .optional()
+    .describe("Certificate chain in PEM, where Lintel ends TLS itself and no proxy does"),
+  TLS_KEY_FILE: z.string().optional().describe("The private key of that certificate, in PEM"),
+  TLS_CLIENT_CA_FILE: z
+    .string()
+    .optional()
+    .describe("Authorities in PEM whose client certificates `tls_client_auth` accepts"),
+  MTLS_PORT: port
+    .optional()
+    .describe("Port where clients are asked for certificates, apart from people's browsers"),
+  MTLS_ORIGIN: z
+    .string()
+    .optional()
+    .describe("Origin at which clients show certificates; `ISSUER`'s host with `MTLS_PORT`"),
+  MTLS_HEADER: headerName
+    .optional()
+    .describe("Header in which a proxy passes a client's certificate on, such as `Client-Cert`"),
+  MTLS_VERIFIED_HEADER: headerName
+    .optional()
+    .describe("Header in which that proxy says `SUCCESS` or `0` when it verified the certificate"),
+  MTLS_PROXIES: listOf.describe("Networks of the proxies whose `MTLS_HEADER` is believed"),
   SMTP_URL: z
     .string()
     .regex(/^smtps?:\/\//, { error: "must be an address like smtp://user:password@host:587" })
@@ -193,6 +224,10 @@ export interface Config {
   readonly metricsPort: number | undefined;
   readonly metricsHost: string;
   readonly trustedProxies: number;
+  /** The files with which Lintel ends TLS itself; undefined where a proxy does. */
+  readonly tls: TlsFiles | undefined;
+  /** How client certificates reach this process; undefined where none do. */
+  readonly mutualTls: MutualTls | undefined;
   readonly smtpUrl: string | undefined;
   readonly mailFrom: string;
   readonly signInLayout: "identifier-first" | "combined";
@@ -236,7 +271,7 @@ export function readConfig(environment: Environment): Config {
   const issuer = (
     settings?.ISSUER ??
     values["ISSUER"] ??
-    `http://localhost:${values["PORT"] ?? 3000}`
+    `${values["TLS_CERT_FILE"] === undefined ? "http" : "https"}://localhost:${values["PORT"] ?? 3000}`
   ).replace(/\/$/, "");
   const named = [{ name: "", url: issuer, preset: settings?.PRESET ?? ("production" as const) }];
   for (const text of settings?.MORE_ISSUERS ?? []) {
@@ -254,13 +289,18 @@ export function readConfig(environment: Environment): Config {
       problems.push(`MORE_ISSUERS gives one ${field === "url" ? "address" : "name"} twice`);
   if (production && settings?.LOCALES.some((tag) => /^(en-XA|ar-XB)$/.test(tag)) === true)
     problems.push("LOCALES has a pseudo-locale, which only tests layouts");
-  if (settings === undefined || problems.length > 0) throw new ConfigError(problems);
+  const addresses = named.map(({ url }) => url);
+  const secure =
+    settings === undefined ? undefined : readTlsSettings(settings, addresses, problems);
+  if (settings === undefined || secure === undefined || problems.length > 0)
+    throw new ConfigError(problems);
 
   const [first, ...others] = named.map(({ name, url, preset }) =>
     issuerOf(name, url, preset, {
       registration: settings.REGISTRATION,
       frontchannelLogout: settings.FRONTCHANNEL_LOGOUT === "on",
       sessionManagement: settings.SESSION_MANAGEMENT === "on",
+      certificates: secure.certificatesAt(url),
     }),
   );
   if (first === undefined) throw new TypeError("there is at least one issuer");
@@ -285,6 +325,8 @@ export function readConfig(environment: Environment): Config {
     metricsPort: settings.METRICS_PORT ?? (production ? 9464 : undefined),
     metricsHost: settings.METRICS_HOST,
     trustedProxies: settings.TRUSTED_PROXIES,
+    tls: secure.tls,
+    mutualTls: secure.mutualTls,
     smtpUrl: settings.SMTP_URL,
     mailFrom: settings.MAIL_FROM,
     signInLayout: settings.SIGN_IN_LAYOUT,

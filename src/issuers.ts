@@ -54,6 +54,8 @@ export interface Preset {
   readonly requiresPushedRequests: boolean;
   /** Whether access tokens are bound to a key of the client (RFC 9449, RFC 8705 §3). */
   readonly requiresBoundTokens: boolean;
+  /** Whether client certificates reach this issuer, so that tokens can be bound to them (RFC 8705 §3). */
+  readonly bindsToCertificates: boolean;
   /** Whether authorization requests are signed (RFC 9101). */
   readonly requiresSignedRequests: boolean;
   /** Whether a request object may be fetched from an address that the client registered (RFC 9101 §5.2). */
@@ -80,6 +82,7 @@ const PRESETS: Readonly<Record<PresetName, Preset>> = {
     requiresPkce: true,
     requiresPushedRequests: false,
     requiresBoundTokens: false,
+    bindsToCertificates: false,
     requiresSignedRequests: false,
     takesRequestsByReference: true,
     frontchannelLogout: false,
@@ -104,6 +107,7 @@ const PRESETS: Readonly<Record<PresetName, Preset>> = {
     requiresPkce: false,
     requiresPushedRequests: false,
     requiresBoundTokens: false,
+    bindsToCertificates: false,
     requiresSignedRequests: false,
     takesRequestsByReference: true,
     frontchannelLogout: true,
@@ -121,6 +125,7 @@ const PRESETS: Readonly<Record<PresetName, Preset>> = {
     requiresPkce: true,
     requiresPushedRequests: true,
     requiresBoundTokens: true,
+    bindsToCertificates: false,
     requiresSignedRequests: false,
     takesRequestsByReference: false,
     frontchannelLogout: false,
@@ -138,6 +143,7 @@ const PRESETS: Readonly<Record<PresetName, Preset>> = {
     requiresPkce: false,
     requiresPushedRequests: false,
     requiresBoundTokens: true,
+    bindsToCertificates: false,
     requiresSignedRequests: true,
     takesRequestsByReference: false,
     frontchannelLogout: false,
@@ -147,6 +153,14 @@ const PRESETS: Readonly<Record<PresetName, Preset>> = {
     fapi: "1.0 Final",
   },
 };
+
+/** How client certificates reach an issuer (RFC 8705). */
+export interface CertificateReach {
+  /** Whether their chains are checked, which `tls_client_auth` needs (§2.1). */
+  readonly verified: boolean;
+  /** Where clients that have one go instead of the issuer's own address, where that is another (§5). */
+  readonly origin: string | undefined;
+}
 
 /**
  * One `iss`. A process may serve several, each with its preset; they share the users, and every client belongs to
@@ -162,6 +176,8 @@ export interface Issuer {
   readonly presetName: PresetName;
   readonly preset: Preset;
   readonly registration: Registration;
+  /** Undefined where no client certificate reaches it. */
+  readonly certificates: CertificateReach | undefined;
 }
 
 /** What a preset decides. */
@@ -174,6 +190,7 @@ interface Choices {
   readonly registration?: Registration;
   readonly frontchannelLogout?: boolean;
   readonly sessionManagement?: boolean;
+  readonly certificates?: CertificateReach | undefined;
 }
 
 /** An issuer from what the settings say. */
@@ -181,7 +198,7 @@ export function issuerOf(
   name: string,
   url: string,
   presetName: PresetName,
-  { registration = "off", ...choices }: Choices = {},
+  { registration = "off", certificates, ...choices }: Choices = {},
 ): Issuer {
   const preset = PRESETS[presetName];
   return {
@@ -189,13 +206,28 @@ export function issuerOf(
     url,
     path: new URL(url).pathname.replace(/\/$/, ""),
     presetName,
-    preset: {
-      ...preset,
-      frontchannelLogout: preset.frontchannelLogout || choices.frontchannelLogout === true,
-      sessionManagement: preset.sessionManagement || choices.sessionManagement === true,
-    },
+    preset: withCertificates(
+      {
+        ...preset,
+        frontchannelLogout: preset.frontchannelLogout || choices.frontchannelLogout === true,
+        sessionManagement: preset.sessionManagement || choices.sessionManagement === true,
+      },
+      certificates,
+    ),
+    certificates,
     // The suites register a client for every test.
     registration: presetName === "conformance" ? "open" : registration,
+  };
+}
+
+/** A preset with what client certificates make possible, where they reach the issuer. */
+function withCertificates(preset: Preset, certificates: CertificateReach | undefined): Preset {
+  if (certificates === undefined) return preset;
+  const chained = certificates.verified ? (["tls_client_auth"] as const) : [];
+  return {
+    ...preset,
+    authMethods: [...preset.authMethods, ...chained, "self_signed_tls_client_auth"],
+    bindsToCertificates: true,
   };
 }
 

@@ -3,7 +3,8 @@ import { ConfigError, readConfig, type Config } from "./config.ts";
 import { startDemo } from "./demo/start.ts";
 import { openDeps, type Deps } from "./deps.ts";
 import { AppError } from "./errors.ts";
-import { drain, listenOn, portOf } from "./http/listen.ts";
+import { drain, listenOn } from "./http/listen.ts";
+import { listen } from "./http/listeners.ts";
 import { createLogger, type Logger } from "./lib/log.ts";
 import { issueSetupLink } from "./setup/setup-link.ts";
 
@@ -33,8 +34,8 @@ export async function start(
   try {
     const { app, metrics, close } = await createApp(deps);
     closers.push(close);
-    const server = await listenOn(app.callback(), config.port, config.host);
-    closers.push(() => drain(server));
+    const servers = await listen(app.callback(), config, log);
+    closers.push(() => servers.close());
     if (config.metricsPort !== undefined) {
       const metricsServer = await listenOn(metrics.handler, config.metricsPort, config.metricsHost);
       closers.push(() => drain(metricsServer));
@@ -43,7 +44,7 @@ export async function start(
       const demo = await startDemo(deps);
       closers.push(() => drain(demo));
     }
-    return { deps, port: portOf(server), stop };
+    return { deps, port: servers.port, stop };
   } catch (error) {
     await stop();
     throw error;

@@ -155,6 +155,41 @@ const FLAGS = {
     type: "boolean",
     help: "tokens are bound to its key (RFC 9449)",
   },
+  "tls-bound": {
+    field: "tls_client_certificate_bound_access_tokens",
+    type: "boolean",
+    help: "tokens are bound to its certificate (RFC 8705)",
+  },
+  "tls-subject-dn": {
+    field: "tls_client_auth_subject_dn",
+    type: "string",
+    value: "NAME",
+    help: "the subject of its certificate, such as CN=photos,O=Acme (RFC 4514)",
+  },
+  "tls-san-dns": {
+    field: "tls_client_auth_san_dns",
+    type: "string",
+    value: "HOST",
+    help: "or a host name that its certificate is for",
+  },
+  "tls-san-uri": {
+    field: "tls_client_auth_san_uri",
+    type: "string",
+    value: "URI",
+    help: "or a URI that its certificate is for",
+  },
+  "tls-san-ip": {
+    field: "tls_client_auth_san_ip",
+    type: "string",
+    value: "ADDRESS",
+    help: "or an IP address that its certificate is for",
+  },
+  "tls-san-email": {
+    field: "tls_client_auth_san_email",
+    type: "string",
+    value: "ADDRESS",
+    help: "or an e-mail address that its certificate is for",
+  },
   "require-par": {
     field: "require_pushed_authorization_requests",
     type: "boolean",

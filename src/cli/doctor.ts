@@ -2,6 +2,7 @@ import { ConfigError, readConfig, type Config } from "../config.ts";
 import { checkDatabase } from "./doctor-database.ts";
 import { checkDiscovery } from "./doctor-discovery.ts";
 import { checkMail } from "./doctor-mail.ts";
+import { checkTls } from "./doctor-tls.ts";
 import type { Io } from "./io.ts";
 import { cliLog } from "./with-operator.ts";
 
@@ -34,6 +35,7 @@ export async function examine(io: Io): Promise<Check[]> {
     { name: "settings", status: "ok", message: settings },
     ...(await checkDatabase(config, cliLog(io))),
     await checkMail(config),
+    ...checkTls(config, new Date()),
     ...(await checkDiscovery(config)),
   ];
 }

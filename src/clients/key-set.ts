@@ -1,4 +1,4 @@
-import { createPublicKey, type KeyObject } from "node:crypto";
+import { createPublicKey, X509Certificate, type KeyObject } from "node:crypto";
 import { z } from "zod";
 
 const MAX_KEYS = 10;
@@ -47,7 +47,19 @@ function keyProblem(jwk: Record<string, unknown>): string | undefined {
     return "is larger than a key needs, so remove its certificates";
   const key = parse(jwk);
   if (key === undefined) return "is not a valid public key";
-  return kty === "RSA" ? rsaProblem(key) : undefined;
+  return certificateProblem(jwk["x5c"], key) ?? (kty === "RSA" ? rsaProblem(key) : undefined);
+}
+
+/** RFC 7517 §4.7: the first certificate is of this very key. */
+function certificateProblem(x5c: unknown, key: KeyObject): string | undefined {
+  if (x5c === undefined) return undefined;
+  const [first]: unknown[] = Array.isArray(x5c) ? x5c : [];
+  try {
+    const { publicKey } = new X509Certificate(Buffer.from(String(first), "base64"));
+    return publicKey.equals(key) ? undefined : "must have an x5c that is of the same key";
+  } catch {
+    return "must have an x5c of certificates in base64, or none";
+  }
 }
 
 function parse(jwk: Record<string, unknown>): KeyObject | undefined {

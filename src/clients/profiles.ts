@@ -10,13 +10,14 @@ interface Profile {
 
 interface Demand {
   readonly field: string;
-  readonly allows: (value: never) => boolean;
+  readonly allows: (value: never, metadata: Metadata) => boolean;
   /** The end of a sentence that begins with the field. */
   readonly says: string;
 }
 
 const HOUR = 3600;
 const DAY = 24 * HOUR;
+const SECRETS_TRAVEL = "secrets travel, keys do not (§5.3.2.1)";
 const SIGNS_IN = ["authorization_code", "refresh_token"];
 
 /**
@@ -84,22 +85,30 @@ const PROFILES = {
   },
   /** What moves money or health records (FAPI 2.0 Security Profile). */
   fapi2: {
-    defaults: () => ({
+    defaults: ({ tls_client_certificate_bound_access_tokens: binds }) => ({
       grant_types: SIGNS_IN,
       token_endpoint_auth_method: "private_key_jwt",
       require_pushed_authorization_requests: true,
-      dpop_bound_access_tokens: true,
+      dpop_bound_access_tokens: binds !== true,
       id_token_signed_response_alg: "ES256",
       access_token_lifetime: 300,
     }),
     demands: [
-      is("token_endpoint_auth_method", "private_key_jwt", "secrets travel, keys do not (§5.3.2.1)"),
+      isNot("token_endpoint_auth_method", "none", "its clients prove who they are (§5.3.2.1)"),
+      isNot("token_endpoint_auth_method", "client_secret_basic", SECRETS_TRAVEL),
+      isNot("token_endpoint_auth_method", "client_secret_post", SECRETS_TRAVEL),
+      isNot("token_endpoint_auth_method", "client_secret_jwt", SECRETS_TRAVEL),
       is(
         "require_pushed_authorization_requests",
         true,
         "the browser carries no request (§5.3.2.2)",
       ),
-      is("dpop_bound_access_tokens", true, "tokens are bound to a key (§5.3.2.1)"),
+      {
+        field: "dpop_bound_access_tokens",
+        allows: (bound, { tls_client_certificate_bound_access_tokens: toCertificate }) =>
+          bound === true || toCertificate === true,
+        says: "must be true, because tokens are bound to a key or a certificate (§5.3.2.1)",
+      },
       isNot("id_token_signed_response_alg", "RS256", "PS256 and ES256 are allowed (§5.4)"),
       grantsOf([...SIGNS_IN, "client_credentials"]),
       atMost("access_token_lifetime", 600, "tokens of this profile are short"),
@@ -128,7 +137,7 @@ export function* broken(metadata: Metadata): Generator<string> {
   if (name === undefined) return;
   for (const { field, allows, says } of PROFILES[name].demands as readonly Demand[]) {
     const value = metadata[field];
-    if (value !== undefined && !allows(value as never))
+    if (value !== undefined && !allows(value as never, metadata))
       yield `${field} ${says}; change it, or the security_profile ${name}`;
   }
 }

@@ -24,6 +24,15 @@ const ENCRYPTED = [
   ["request_object_encryption_alg", "request_object_encryption_enc"],
 ] as const;
 
+/** How a client names the subject of its certificate. */
+const SUBJECTS = [
+  "tls_client_auth_subject_dn",
+  "tls_client_auth_san_dns",
+  "tls_client_auth_san_uri",
+  "tls_client_auth_san_ip",
+  "tls_client_auth_san_email",
+] as const;
+
 /** Names what is right field by field but not together or not at this issuer, each with the way to fix it. */
 export function contradictions(metadata: Metadata, preset: Preset): string[] {
   return [
@@ -31,6 +40,7 @@ export function contradictions(metadata: Metadata, preset: Preset): string[] {
     ...responseRules(metadata, preset),
     ...redirectRules(metadata),
     ...authenticationRules(metadata, preset),
+    ...certificateRules(metadata, preset),
     ...logoutRules(metadata),
     ...frontchannelRules(metadata, preset),
     ...referenceRules(metadata, preset),
@@ -116,6 +126,24 @@ function* authenticationRules(metadata: Metadata, preset: Preset): Generator<str
     yield `token_endpoint_auth_signing_alg must be ${preset.clientAlgorithms.join(" or ")} at this issuer`;
 }
 
+/** RFC 8705 §2.1.2: one way to name the certificate's subject; §2.2: certificates in the key set; §3. */
+function* certificateRules(metadata: Metadata, preset: Preset): Generator<string> {
+  const { token_endpoint_auth_method: method, jwks } = metadata;
+  const given = SUBJECTS.filter((field) => metadata[field] !== undefined);
+  if (method === "tls_client_auth" && given.length !== 1)
+    yield `exactly one of ${SUBJECTS.join(", ")} must be given for tls_client_auth (RFC 8705 §2.1.2)`;
+  if (method !== undefined && method !== "tls_client_auth" && given.length > 0)
+    yield `${given.join(", ")} must be left out, or token_endpoint_auth_method must be tls_client_auth`;
+  if (method === "self_signed_tls_client_auth") {
+    if (jwks === undefined && metadata.jwks_uri === undefined)
+      yield "jwks or jwks_uri must be given for self_signed_tls_client_auth";
+    if (jwks !== undefined && !jwks.keys.some((key) => key["x5c"] !== undefined))
+      yield "jwks must have the certificate as x5c for self_signed_tls_client_auth (RFC 8705 §2.2.2)";
+  }
+  if (metadata.tls_client_certificate_bound_access_tokens === true && !preset.bindsToCertificates)
+    yield "tls_client_certificate_bound_access_tokens must be false, because no client certificates reach this issuer";
+}
+
 function* logoutRules(metadata: Metadata): Generator<string> {
   const { backchannel_logout_uri: uri, backchannel_logout_session_required: wantsSid } = metadata;
   if (wantsSid === true && uri === undefined)
@@ -164,8 +192,11 @@ function* algorithmRules(metadata: Metadata, preset: Preset): Generator<string> 
 /** What the preset of the issuer demands of every client. */
 function* issuerRules(metadata: Metadata, preset: Preset): Generator<string> {
   const uses = (grant: "authorization_code") => metadata.grant_types?.includes(grant) === true;
-  if (preset.requiresBoundTokens && metadata.dpop_bound_access_tokens === false)
-    yield "dpop_bound_access_tokens must be true at this issuer";
+  const isUnbound =
+    metadata.dpop_bound_access_tokens === false &&
+    metadata.tls_client_certificate_bound_access_tokens === false;
+  if (preset.requiresBoundTokens && isUnbound)
+    yield `dpop_bound_access_tokens ${preset.bindsToCertificates ? "or tls_client_certificate_bound_access_tokens " : ""}must be true at this issuer`;
   if (!uses("authorization_code")) return;
   if (preset.requiresPushedRequests && metadata.require_pushed_authorization_requests === false)
     yield "require_pushed_authorization_requests must be true at this issuer";

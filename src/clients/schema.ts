@@ -18,6 +18,7 @@ import {
 } from "./addresses.ts";
 import { keySet } from "./key-set.ts";
 import { PROFILE_NAMES, withProfile } from "./profiles.ts";
+import { certificateSubjects } from "./certificate-subjects.ts";
 import { contradictions } from "./rules.ts";
 
 const MAX_ADDRESSES = 20;
@@ -100,7 +101,7 @@ const addresses = (item: typeof redirectUri) => distinct(item, MAX_ADDRESSES).de
 
 /**
  * The metadata of a client by their registered names (RFC 7591 §2, OpenID Connect Dynamic Client Registration §2,
- * RP-Initiated Logout §3.1, RFC 9449 §5.2, RFC 9126 §6), then our own policy. The one definition for the command line,
+ * RP-Initiated Logout §3.1, RFC 9449 §5.2, RFC 9126 §6, RFC 8705 §2.1.2, §3.4), then our own policy. The one definition for the command line,
  * imported files and registration; the engine's own checks are looser and come after these.
  */
 export const clientMetadata = z.strictObject({
@@ -167,6 +168,8 @@ export const clientMetadata = z.strictObject({
   /** Seconds after which a refresh token that nobody used ends. */
   refresh_token_lifetime: z.int().min(300).max(31_536_000).optional(),
   dpop_bound_access_tokens: z.boolean().default(false),
+  tls_client_certificate_bound_access_tokens: z.boolean().default(false),
+  ...certificateSubjects,
   require_pushed_authorization_requests: z.boolean().default(false),
   /** The operator's own: nobody is asked for consent. */
   first_party: z.boolean().default(false),

@@ -1,6 +1,7 @@
 import type { Context, Middleware } from "koa";
 import { errors } from "../errors.ts";
 import type { Issuer } from "../issuers.ts";
+import { isMachineEndpoint } from "./machines.ts";
 
 /** A metadata document of an issuer with a path, whose address has the path behind the name (RFC 8414 §3.1). */
 const WELL_KNOWN = /^(\/\.well-known\/(?:oauth-authorization-server|openid-configuration))(\/.*)$/;
@@ -8,11 +9,12 @@ const WELL_KNOWN = /^(\/\.well-known\/(?:oauth-authorization-server|openid-confi
 /**
  * Finds the issuer that a request is for, and takes every absolute address from it: neither Host nor any X-Forwarded
  * header can put another server's name into a page, a mail or a discovery document. What comes after sees paths below
- * the issuer's own. Probes ask by address, so `/healthz` and `/readyz` answer anybody.
+ * the issuer's own. Probes ask by address, so `/healthz` and `/readyz` answer anybody. Where clients show certificates
+ * there are the endpoints of programs and nothing for people, whose cookies would come along (RFC 8705 §5).
  */
 export function atIssuer(issuers: readonly Issuer[]): Middleware {
   const places = issuers
-    .map((issuer) => ({ issuer, address: new URL(issuer.url), names: hostsOf(issuer) }))
+    .flatMap(placesOf)
     // The longest path first: the issuer at `/a` is not asked for what is below the one at `/a/b`.
     .sort((a, b) => b.issuer.path.length - a.issuer.path.length);
   return (ctx, next) => {
@@ -26,8 +28,10 @@ export function atIssuer(issuers: readonly Issuer[]): Middleware {
     const path = pathOf(ctx.path, here);
     const place = here.find(({ issuer }) => isBelow(path, issuer.path));
     if (place === undefined) throw errors.notFound();
+    const below = path.slice(place.issuer.path.length) || "/";
+    if (place.isForPrograms && !isMachineEndpoint(below)) throw errors.notFound();
     ctx.state["issuer"] = place.issuer;
-    ctx.path = path.slice(place.issuer.path.length) || "/";
+    ctx.path = below;
     Object.assign(ctx, { mountPath: place.issuer.path });
     delete headers["forwarded"];
     headers["x-forwarded-host"] = place.address.host;
@@ -41,8 +45,24 @@ export function issuerFor(ctx: Context): Issuer | undefined {
   return ctx.state["issuer"] as Issuer | undefined;
 }
 
-function hostsOf({ url }: Issuer): Set<string> {
-  const { host, hostname, port, protocol } = new URL(url);
+/** Where an issuer is found: at its own address, and where clients show certificates. */
+interface Place {
+  readonly issuer: Issuer;
+  readonly address: URL;
+  readonly names: ReadonlySet<string>;
+  readonly isForPrograms: boolean;
+}
+
+function placesOf(issuer: Issuer): Place[] {
+  const place = (url: string, isForPrograms: boolean): Place => {
+    const address = new URL(url);
+    return { issuer, address, names: hostsOf(address), isForPrograms };
+  };
+  const origin = issuer.certificates?.origin;
+  return [place(issuer.url, false), ...(origin === undefined ? [] : [place(origin, true)])];
+}
+
+function hostsOf({ host, hostname, port, protocol }: URL): Set<string> {
   // The port that a scheme has anyway may be said or left out (RFC 9110 §4.2.3).
   const names = new Set([host]);
   if (port === "") names.add(`${hostname}:${protocol === "https:" ? 443 : 80}`);

@@ -27,6 +27,7 @@ import { CHECK_SESSION_PATH } from "./check-session.ts";
 import { showLogoutFrames, type ShowFrames } from "./frontchannel-logout.ts";
 import { loadExistingGrant } from "./grants.ts";
 import { LIFETIMES } from "./lifetimes.ts";
+import { describeMutualTls, mutualTls } from "./mutual-tls.ts";
 import { policy } from "./policy.ts";
 import type { RefreshTokenFormat } from "./refresh-token-format.ts";
 import { fetchRequestObjects } from "./request-objects.ts";
@@ -35,7 +36,7 @@ import { forgetBrowserState, withSessionState } from "./session-state.ts";
 
 /** What the engine is made from. */
 export interface EngineNeeds extends Storage {
-  config: Pick<Config, "locales">;
+  config: Pick<Config, "locales" | "mutualTls">;
   issuer: Issuer;
   resources: ResourceCache;
   fetch: typeof fetch;
@@ -52,7 +53,7 @@ export interface EngineNeeds extends Storage {
  * engine is told is on this page, and what is not named here is the engine's default.
  */
 export function createProvider(needs: EngineNeeds, jwks: JWKS): Provider {
-  const { knex, seal, issuer } = needs;
+  const { config, knex, seal, issuer } = needs;
   const { preset } = issuer;
   const secure = issuer.url.startsWith("https:");
   const Engine = preset.sessionManagement ? withSessionState(needs) : Provider;
@@ -114,6 +115,7 @@ export function createProvider(needs: EngineNeeds, jwks: JWKS): Provider {
       jwtIntrospection: { enabled: true },
       jwtResponseModes: { enabled: true },
       jwtUserinfo: { enabled: true },
+      mTLS: mutualTls(issuer, config.mutualTls),
       pushedAuthorizationRequests: {
         enabled: true,
         requirePushedAuthorizationRequests: preset.requiresPushedRequests,
@@ -161,6 +163,7 @@ export function createProvider(needs: EngineNeeds, jwks: JWKS): Provider {
   });
 
   if (preset.responseTypes.every((type) => type === "code")) keepCodesOutOfFragments(provider);
+  describeMutualTls(provider, issuer);
   compareSecretsByHash(provider);
   manageWithoutSecrets(provider);
   if (preset.takesRequestsByReference) fetchRequestObjects(provider, needs.fetch);

@@ -339,6 +339,7 @@ describe("lintel, the command line", () => {
         access_token_lifetime: 120,
         refresh_token_lifetime: 86400,
         dpop_bound_access_tokens: true,
+        tls_client_certificate_bound_access_tokens: false,
         require_pushed_authorization_requests: true,
         require_signed_request_object: false,
         request_uris: ["https://app.example.com/request.jwt"],
@@ -346,6 +347,30 @@ describe("lintel, the command line", () => {
         refresh_reuse_interval: 0,
         cors_origins: ["https://app.example.com"],
       });
+    });
+
+    it("takes the name on its certificate from options, where certificates reach the server", async () => {
+      const args = ["client", "add", ...WEB, "--json", "--tls-bound", "--auth-method"];
+      const proxy = {
+        TRUSTED_PROXIES: "1",
+        MTLS_HEADER: "Client-Cert",
+        MTLS_VERIFIED_HEADER: "X-Client-Verify",
+        MTLS_PROXIES: "10.0.0.0/8",
+      };
+      for (const [flag, field, value] of [
+        ["--tls-subject-dn", "tls_client_auth_subject_dn", "CN=photos,O=Acme"],
+        ["--tls-san-dns", "tls_client_auth_san_dns", "photos.example"],
+        ["--tls-san-uri", "tls_client_auth_san_uri", "spiffe://acme/photos"],
+        ["--tls-san-ip", "tls_client_auth_san_ip", "10.0.0.1"],
+        ["--tls-san-email", "tls_client_auth_san_email", "photos@acme.example"],
+      ] as const) {
+        const { out } = await lintel([...args, "tls_client_auth", flag, value], "", proxy);
+        const added = JSON.parse(out) as Record<string, unknown>;
+        assert.equal(added[field], value);
+        assert.equal(added["tls_client_certificate_bound_access_tokens"], true);
+        assert.equal(added["client_secret"], undefined);
+      }
+      failsWith(await lintel([...args, "tls_client_auth"]), 1, /at this issuer/);
     });
 
     it("takes metadata from a file or standard input, with options on top", async () => {

@@ -1,10 +1,14 @@
 import assert from "node:assert/strict";
 import { randomBytes } from "node:crypto";
 import { once } from "node:events";
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { createServer, type RequestListener } from "node:http";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import { Readable } from "node:stream";
 import { after, before, describe, it } from "mocha";
 import { examine, type Check } from "../../src/cli/doctor.ts";
+import { aCertificate, type CertificateOptions } from "../support/certificates.ts";
 import { startSmtpSink } from "../mail/smtp-sink.ts";
 import { aServer, type TestServer } from "../support/server.ts";
 
@@ -85,6 +89,24 @@ describe("lintel doctor", () => {
       ],
     );
     assert.equal(named(checks, "keys").message, "2 published: ES256, RS256");
+  });
+
+  it("looks at the certificate with which Lintel ends TLS", async () => {
+    const directory = mkdtempSync(join(tmpdir(), "lintel-doctor-"));
+    const tls = async (options: CertificateOptions, issuer = "https://localhost:1") => {
+      const { cert, key } = aCertificate({ san: [["dns", "localhost"]], ...options });
+      const [TLS_CERT_FILE, TLS_KEY_FILE] = [join(directory, "cert"), join(directory, "key")];
+      writeFileSync(TLS_CERT_FILE, cert);
+      writeFileSync(TLS_KEY_FILE, key);
+      const settings = { ...environment, ISSUER: issuer, TLS_CERT_FILE, TLS_KEY_FILE };
+      const { status, message } = named(await doctor(settings), "tls");
+      return `${status}: ${message}`;
+    };
+    assert.match(await tls({ until: 30 }), /^ok: .* good for (29|30) days/);
+    assert.match(await tls({ until: 5 }), /^warn: .* ends in [45] days/);
+    assert.match(await tls({ from: -9, until: -1 }), /^fail: .* has expired/);
+    assert.match(await tls({}, "https://id.example:1"), /^fail: .* not for id.example/);
+    rmSync(directory, { recursive: true });
   });
 
   it("tells every setting that is wrong", async () => {

@@ -75,7 +75,7 @@ describe("a client that we accept", () => {
       {
         ...storage,
         resources: new ResourceCache(storage.knex),
-        config: { locales: ["en"] },
+        config: { locales: ["en"], mutualTls: undefined },
         fetch: () => Promise.reject(new Error("no network")),
         pages: {
           renderError: none,

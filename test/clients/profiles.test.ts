@@ -88,7 +88,7 @@ describe("security profiles", () => {
     ["machine", { token_endpoint_auth_method: "none" }, /nobody else vouches/],
     ["fapi2", { token_endpoint_auth_method: "client_secret_basic" }, /secrets travel, keys do not/],
     ["fapi2", { require_pushed_authorization_requests: false }, /the browser carries no request/],
-    ["fapi2", { dpop_bound_access_tokens: false }, /tokens are bound to a key/],
+    ["fapi2", { dpop_bound_access_tokens: false }, /tokens are bound to a key or a certificate/],
     ["fapi2", { id_token_signed_response_alg: "RS256" }, /PS256 and ES256 are allowed/],
     ["fapi2", { grant_types: ["implicit"] }, /grant_types must be of/],
     ["fapi2", { access_token_lifetime: 3600 }, /access_token_lifetime must be at most 600/],

@@ -56,6 +56,7 @@ describe("client metadata", () => {
       backchannel_logout_session_required: false,
       frontchannel_logout_session_required: false,
       dpop_bound_access_tokens: false,
+      tls_client_certificate_bound_access_tokens: false,
       require_pushed_authorization_requests: false,
       require_signed_request_object: false,
       first_party: false,

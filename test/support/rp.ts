@@ -1,5 +1,7 @@
 import { createHash, randomBytes } from "node:crypto";
 import { Agent, request, type IncomingHttpHeaders } from "node:http";
+import { Agent as TlsAgent, request as tlsRequest } from "node:https";
+import type { SecureContextOptions } from "node:tls";
 import { text } from "node:stream/consumers";
 import { aServer, PASSWORD, type TestServer } from "./server.ts";
 
@@ -7,6 +9,8 @@ import { aServer, PASSWORD, type TestServer } from "./server.ts";
 export interface Target {
   readonly issuer: string;
   readonly port: number;
+  /** Whom to trust, and what to show in the handshake, where the server speaks TLS itself. */
+  readonly tls?: SecureContextOptions;
 }
 
 /** What came back, redirects not followed. */
@@ -34,14 +38,18 @@ export interface Sent {
 export type Fields = Readonly<Record<string, string | readonly string[] | undefined>>;
 
 const connections = new Agent({ keepAlive: true });
+const tlsConnections = new TlsAgent({ keepAlive: true });
 
 /** Sends one request as it is, without cookies, and reads the whole answer. */
 export async function send(target: Target, sent: Sent): Promise<Answer> {
   const url = new URL(sent.path, target.issuer);
   const body =
     sent.body ?? (sent.fields === undefined ? undefined : encode(sent.fields).toString());
-  const outgoing = request({
-    agent: connections,
+  const { tls } = target;
+  const outgoing = (tls === undefined ? request : tlsRequest)({
+    ...(tls === undefined
+      ? { agent: connections }
+      : { agent: tlsConnections, servername: url.hostname, ...tls }),
     host: "127.0.0.1",
     port: target.port,
     method: sent.method ?? (body === undefined ? "GET" : "POST"),
