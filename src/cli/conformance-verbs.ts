@@ -5,7 +5,7 @@ import { createPasswords } from "../authn/password.ts";
 import { PLANS } from "../conformance/plans.ts";
 import { hookToken } from "../conformance/routes.ts";
 import { runPlan } from "../conformance/run.ts";
-import { seedPlan, type Seeded } from "../conformance/seed.ts";
+import { seedPlan, type ClientCertificate, type Seeded } from "../conformance/seed.ts";
 import { errors } from "../errors.ts";
 import { createSafeFetch } from "../lib/fetch.ts";
 import { newSecret } from "../lib/secret.ts";
@@ -25,6 +25,18 @@ const PLAN_OPTIONS = {
     multiple: true,
     value: "KEY=VALUE",
     help: "what to choose where the plan leaves a choice",
+  },
+  certificate: {
+    type: "string",
+    multiple: true,
+    value: "FILE",
+    help: "what a client shows in variants with mutual TLS, as PEM; twice, with --key",
+  },
+  key: {
+    type: "string",
+    multiple: true,
+    value: "FILE",
+    help: "its RSA or P-256 key, as PEM; twice",
   },
   alias: {
     type: "string",
@@ -136,18 +148,44 @@ async function seed(call: PlanCall): Promise<{ seeded: Seeded; token: string }> 
   const { io, values, config } = call;
   const suiteUrl = suiteOf(call);
   const variant = readVariant(values.variant ?? []);
+  const [first, second] = await readCertificates(values);
   const password = newSecret("pw");
   const passwordHash = await createPasswords(createHashQueue()).hash(password);
   return withOperator({ io, config }, async ({ knex, seal }) => {
     const token = hookToken(await seal());
     const { issuers } = config();
     const { plan, alias = "lintel" } = values;
-    const wanted = { plan, suiteUrl, variant, alias, issuers, password, passwordHash };
+    const certificates = {
+      ...(first === undefined ? {} : { first }),
+      ...(second === undefined ? {} : { second }),
+    };
+    const wanted = {
+      plan,
+      suiteUrl,
+      variant,
+      alias,
+      issuers,
+      password,
+      passwordHash,
+      certificates,
+    };
     const seeded = await knex.transaction((trx) =>
       seedPlan(trx, wanted, new Date(), { issuers, seal }),
     );
     return { seeded, token };
   });
+}
+
+async function readCertificates(values: PlanCall["values"]): Promise<ClientCertificate[]> {
+  const { certificate = [], key = [] } = values;
+  if (certificate.length !== key.length)
+    throw new UsageError("Give a --key with each --certificate.", "conformance");
+  return Promise.all(
+    certificate.map(async (file, index) => ({
+      cert: await readFile(file, "utf8"),
+      key: await readFile(key[index] ?? "", "utf8"),
+    })),
+  );
 }
 
 async function operatorToken({ io, config }: PlanCall): Promise<string> {

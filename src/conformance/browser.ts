@@ -141,6 +141,15 @@ function signOut(issuer: string, after: readonly Task[]): Visit {
         match: `${issuer}/session/end*`,
         commands: [["click", "id", "logout-confirm", "optional"]],
       },
+      {
+        task: "Go on, when every client was told",
+        optional: true,
+        match: `${issuer}/session/end*`,
+        commands: [
+          ["wait", "id", "main", SECONDS],
+          ["click", "id", "continue", "optional"],
+        ],
+      },
       ...(after.length === 0 ? [back] : after),
     ],
   };

@@ -7,7 +7,7 @@ export interface Plan {
   /** Which clients it uses: those that it registers itself unless its variant says otherwise, or ours. */
   readonly clients: "registered-by-the-suite" | "ours";
   /** What our clients are to be able to do. */
-  readonly profile?: "fapi2" | "fapi2-signed";
+  readonly profile?: "fapi1" | "fapi2" | "fapi2-signed";
   /** The part of the variant that is the same in every run. */
   readonly variant: Readonly<Record<string, string>>;
 }
@@ -41,6 +41,14 @@ export const PLANS: Readonly<Record<string, Plan>> = {
     ...BY_SUITE,
     variant: { ...DYNAMIC, response_type: "code" },
   },
+  "oidcc-frontchannel-rp-initiated-logout-certification-test-plan": {
+    ...BY_SUITE,
+    variant: { ...DYNAMIC, response_type: "code" },
+  },
+  "oidcc-session-management-certification-test-plan": {
+    ...BY_SUITE,
+    variant: { ...DYNAMIC, response_type: "code" },
+  },
   "fapi2-security-profile-final-test-plan": {
     preset: "fapi2",
     clients: "ours",
@@ -65,4 +73,24 @@ export const PLANS: Readonly<Record<string, Plan>> = {
       fapi_response_mode: "jarm",
     },
   },
+  "fapi1-advanced-final-test-plan": {
+    preset: "fapi1",
+    clients: "ours",
+    profile: "fapi1",
+    variant: {
+      client_auth_type: "private_key_jwt",
+      fapi_profile: "plain_fapi",
+      fapi_auth_request_method: "by_value",
+      fapi_response_mode: "plain_response",
+    },
+  },
 };
+
+/** Whether a variant has clients show certificates; FAPI 1.0 binds tokens to nothing else. */
+export function needsCertificates({ profile }: Plan, variant: Plan["variant"]): boolean {
+  return (
+    profile === "fapi1" ||
+    variant["client_auth_type"] === "mtls" ||
+    variant["sender_constrain"] === "mtls"
+  );
+}

@@ -1,4 +1,10 @@
-import { generateKeyPairSync, randomUUID } from "node:crypto";
+import {
+  createPrivateKey,
+  createPublicKey,
+  generateKeyPairSync,
+  randomUUID,
+  X509Certificate,
+} from "node:crypto";
 import type { TransactionOrKnex } from "objection";
 import { createClient, type Registrar } from "../clients/clients.ts";
 import { errors } from "../errors.ts";
@@ -8,7 +14,7 @@ import { UserProfile } from "../models/user-profile.ts";
 import { User } from "../models/user.ts";
 import { createUser } from "../users/users.ts";
 import { overrides, visits, type Visit } from "./browser.ts";
-import { PLANS, type Plan } from "./plans.ts";
+import { needsCertificates, PLANS, type Plan } from "./plans.ts";
 
 /** What is to be prepared. */
 export interface Seed {
@@ -23,6 +29,14 @@ export interface Seed {
   readonly issuers: readonly Issuer[];
   readonly password: string;
   readonly passwordHash: string;
+  /** What the clients show, for variants in which they show something. */
+  readonly certificates: Readonly<Partial<Record<"first" | "second", ClientCertificate>>>;
+}
+
+/** A certificate with its RSA or P-256 key, both as PEM. */
+export interface ClientCertificate {
+  readonly cert: string;
+  readonly key: string;
 }
 
 /** A plan that can be started: what the suite wants to know, in its own words. */
@@ -49,10 +63,15 @@ export async function seedPlan(
   const plan = planOf(seed.plan);
   const issuer = issuerFor(plan, seed);
   const variant = { ...plan.variant, ...seed.variant };
+  const { first, second } = seed.certificates;
+  if (needsCertificates(plan, variant) && (first === undefined || second === undefined))
+    throw errors.conformance(
+      `This variant of ${seed.plan} has clients show certificates. Make two with \`openssl req -x509 -newkey rsa:2048 -nodes -subj /CN=first -keyout first.key -out first.pem\`, and give them with --certificate and --key, each twice.`,
+    );
   const email = await seedUser(db, seed, issuer, now);
   const usesOurs = plan.clients === "ours" || variant["client_registration"] === "static_client";
   const clients = usesOurs
-    ? await seedClients(db, { seed, plan, issuer, now, registrar })
+    ? await seedClients(db, { seed, plan, variant, issuer, now, registrar })
     : {
         client: { client_name: "first conformance client" },
         client2: { client_name: "second conformance client" },
@@ -69,12 +88,19 @@ export async function seedPlan(
         login_hint: email,
       },
       ...clients,
-      ...(plan.profile === undefined ? {} : { resource: { resourceUrl: `${issuer.url}/me` } }),
+      ...(first === undefined ? {} : { mtls: first }),
+      ...(second === undefined ? {} : { mtls2: second }),
+      ...(plan.profile === undefined ? {} : { resource: { resourceUrl: resourceOf(issuer) } }),
       options: { browsercontrol_css_enable: false },
       browser: visits(issuer.url, person) satisfies Visit[],
       override: overrides(issuer.url, person),
     },
   };
+}
+
+/** What a token is tried at: userinfo, where clients show their certificates if they do. */
+function resourceOf({ url, path, certificates }: Issuer): string {
+  return certificates?.origin === undefined ? `${url}/me` : `${certificates.origin}${path}/me`;
 }
 
 /** @throws AppError `conformance` */
@@ -142,7 +168,14 @@ const PROFILE = {
 /** The two clients of a plan, as the server and as the suite know them. */
 async function seedClients(
   db: TransactionOrKnex,
-  needs: { seed: Seed; plan: Plan; issuer: Issuer; now: Date; registrar: Registrar },
+  needs: {
+    seed: Seed;
+    plan: Plan;
+    variant: Plan["variant"];
+    issuer: Issuer;
+    now: Date;
+    registrar: Registrar;
+  },
 ): Promise<Record<string, unknown>> {
   const { plan } = needs;
   const make = plan.profile === undefined ? secretClient : keyClient;
@@ -192,11 +225,15 @@ async function secretClient(
 
 async function keyClient(
   db: TransactionOrKnex,
-  { seed, plan, issuer, now, registrar }: ClientNeeds,
-  which: string,
+  needs: ClientNeeds,
+  which: "first" | "second",
 ): Promise<Record<string, unknown>> {
-  const { publicKey, privateKey } = generateKeyPairSync("rsa", { modulusLength: 2048 });
-  const common = { kid: randomUUID(), alg: "PS256", use: "sig" };
+  const { seed, plan, variant, issuer, now, registrar } = needs;
+  const shown = seed.certificates[which];
+  const keys = keysOf(shown);
+  const byCertificate = variant["client_auth_type"] === "mtls";
+  const toCertificate = plan.profile === "fapi1" || variant["sender_constrain"] === "mtls";
+  const usesHybrid = plan.profile === "fapi1";
   const { client } = await createClient(
     db,
     {
@@ -204,12 +241,18 @@ async function keyClient(
       metadata: {
         client_name: `${which} conformance client`,
         ...addresses(seed),
-        grant_types: ["authorization_code", "refresh_token"],
-        token_endpoint_auth_method: "private_key_jwt",
-        jwks: { keys: [{ ...publicKey.export({ format: "jwk" }), ...common }] },
-        require_pushed_authorization_requests: true,
-        dpop_bound_access_tokens: true,
-        require_signed_request_object: plan.profile === "fapi2-signed",
+        grant_types: ["authorization_code", "refresh_token", ...(usesHybrid ? ["implicit"] : [])],
+        response_types: usesHybrid ? ["code id_token", "code"] : ["code"],
+        token_endpoint_auth_method: byCertificate
+          ? "self_signed_tls_client_auth"
+          : "private_key_jwt",
+        jwks: { keys: [keys.public] },
+        id_token_signed_response_alg: "PS256",
+        authorization_signed_response_alg: "PS256",
+        require_pushed_authorization_requests: issuer.preset.requiresPushedRequests,
+        dpop_bound_access_tokens: !toCertificate,
+        tls_client_certificate_bound_access_tokens: toCertificate,
+        require_signed_request_object: plan.profile !== "fapi2",
       },
     },
     now,
@@ -218,7 +261,23 @@ async function keyClient(
   return {
     client_id: client.clientId,
     scope: "openid email profile",
-    dpop_signing_alg: "PS256",
-    jwks: { keys: [{ ...privateKey.export({ format: "jwk" }), ...common }] },
+    ...(toCertificate ? {} : { dpop_signing_alg: "PS256" }),
+    jwks: { keys: [keys.private] },
+  };
+}
+
+/** A key pair as JWKs; with a certificate, its own. */
+function keysOf(shown: ClientCertificate | undefined): { public: object; private: object } {
+  const { publicKey, privateKey } =
+    shown === undefined
+      ? generateKeyPairSync("rsa", { modulusLength: 2048 })
+      : { publicKey: createPublicKey(shown.key), privateKey: createPrivateKey(shown.key) };
+  const alg = publicKey.asymmetricKeyType === "rsa" ? "PS256" : "ES256";
+  const common = { kid: randomUUID(), alg, use: "sig" };
+  const chain =
+    shown === undefined ? {} : { x5c: [new X509Certificate(shown.cert).raw.toString("base64")] };
+  return {
+    public: { ...publicKey.export({ format: "jwk" }), ...common, ...chain },
+    private: { ...privateKey.export({ format: "jwk" }), ...common, ...chain },
   };
 }

@@ -1,7 +1,10 @@
 import assert from "node:assert/strict";
 import { once } from "node:events";
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { createServer, type Server } from "node:http";
 import type { AddressInfo } from "node:net";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import { text } from "node:stream/consumers";
 import type { Visit } from "../../src/conformance/browser.ts";
 import { PLANS } from "../../src/conformance/plans.ts";
@@ -9,6 +12,7 @@ import { hookToken } from "../../src/conformance/routes.ts";
 import { runPlan, type ModuleResult } from "../../src/conformance/run.ts";
 import { createSafeFetch } from "../../src/lib/fetch.ts";
 import { createLogger } from "../../src/lib/log.ts";
+import { aCertificate, CN } from "../support/certificates.ts";
 import { runCli } from "../support/cli.ts";
 import { json, RelyingParty, response, send, WebBrowser } from "../support/rp.ts";
 import { aServer, freePort, type TestServer } from "../support/server.ts";
@@ -24,6 +28,7 @@ interface PlanConfig {
   readonly browser: readonly Visit[];
   readonly override: Readonly<Record<string, { browser: readonly Visit[] }>>;
   readonly resource?: { resourceUrl: string };
+  readonly mtls?: { cert: string };
 }
 
 describe("the conformance kit", function () {
@@ -113,6 +118,37 @@ describe("the conformance kit", function () {
       assert.equal(config.resource?.resourceUrl, `${server.issuer}/bank/me`);
     });
 
+    it("makes clients that show certificates, and says how to make those", async () => {
+      const plan = ["conformance", "seed", "--plan", "fapi1-advanced-final-test-plan"];
+      const bank = {
+        ...environment,
+        MORE_ISSUERS: `old=fapi1@${server.issuer}/old`,
+        TRUSTED_PROXIES: "1",
+        MTLS_HEADER: "Client-Cert",
+        MTLS_PROXIES: "127.0.0.0/8",
+      };
+      assert.match((await runCli(plan, bank)).err, /openssl req -x509/);
+      const directory = mkdtempSync(join(tmpdir(), "lintel-kit-"));
+      const shown = ["first", "second"].flatMap((name) => {
+        const { cert, key } = aCertificate({ subject: [[[CN, name]]] });
+        writeFileSync(join(directory, `${name}.pem`), cert);
+        writeFileSync(join(directory, `${name}.key`), key);
+        const file = join(directory, name);
+        return ["--certificate", `${file}.pem`, "--key", `${file}.key`];
+      });
+      const mtls = ["--variant", "client_auth_type=mtls"];
+      const { code, out, err } = await runCli([...plan, ...mtls, ...shown], bank);
+      rmSync(directory, { recursive: true });
+      assert.equal(code, 0, err);
+      const config = JSON.parse(out) as PlanConfig;
+      assert.match(config.mtls?.cert ?? "", /BEGIN CERTIFICATE/);
+      const client = ["client", "show", String(config.client["client_id"]), "--json"];
+      const stored = JSON.parse((await runCli(client, bank)).out) as Record<string, unknown>;
+      assert.equal(stored["token_endpoint_auth_method"], "self_signed_tls_client_auth");
+      assert.equal(stored["tls_client_certificate_bound_access_tokens"], true);
+      assert.deepEqual(stored["response_types"], ["code id_token", "code"]);
+    });
+
     it("makes clients with secrets where the variant says that they are static", async () => {
       const config = await seeded(
         "oidcc-basic-certification-test-plan",
@@ -195,19 +231,20 @@ describe("the conformance kit", function () {
       `/session/end?${new URLSearchParams(fields)}`;
     const BACK = `${SUITE}/test/a/lintel/post_logout_redirect`;
 
-    it("signs out and comes back with the state: oidcc-rp-initiated-logout", async () => {
-      const app = await aRegistered();
-      const browser = new WebBrowser(server);
-      const hint = await signedIn(app, browser);
-      const { at } = await go(
-        browser,
-        "oidcc-rp-initiated-logout",
-        logout({ id_token_hint: hint, post_logout_redirect_uri: BACK, state: "s" }),
-      );
-      assert.equal(at, `${BACK}?state=s`);
-      const silent = await browser.open(app.authorization({ prompt: "none" }));
-      assert.equal(response(silent)["error"], "login_required");
-    });
+    for (const frames of [{}, { frontchannel_logout_uri: `${SUITE}/test/a/lintel/frontchannel` }])
+      it(`signs out and comes back with the state${"frontchannel_logout_uri" in frames ? ", when every client was told" : ""}: oidcc-rp-initiated-logout`, async () => {
+        const app = await aRegistered(frames);
+        const browser = new WebBrowser(server);
+        const hint = await signedIn(app, browser);
+        const { at } = await go(
+          browser,
+          "oidcc-rp-initiated-logout",
+          logout({ id_token_hint: hint, post_logout_redirect_uri: BACK, state: "s" }),
+        );
+        assert.equal(at, `${BACK}?state=s`);
+        const silent = await browser.open(app.authorization({ prompt: "none" }));
+        assert.equal(response(silent)["error"], "login_required");
+      });
 
     for (const [module, fields] of [
       [

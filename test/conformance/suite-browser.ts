@@ -33,7 +33,10 @@ export async function visit(
       }
       if (verb === "text") typed[nameOf(element)] = String(rest[0]);
       if (verb === "wait" && String(rest[2]).startsWith("update-image")) pictures.push(at);
-      if (verb === "click")
+      const link = /^<a [^>]*href="([^"]*)"/.exec(element)?.[1];
+      if (verb === "click" && link !== undefined)
+        ({ at, page } = await follow(browser, origin, link.replaceAll("&amp;", "&"), page));
+      else if (verb === "click")
         ({ at, page } = await press(browser, origin, { at, page, typed, element }));
     }
   }
