@@ -66,6 +66,12 @@ export interface Views {
     cancelAction: string;
     errors: readonly FieldError[];
   };
+  accounts: {
+    client: ClientView;
+    /** Who is signed in on this browser. */
+    accounts: readonly { readonly name: string; readonly email: string }[];
+    cancelAction: string;
+  };
   password: {
     client: ClientView;
     identifier: string;

@@ -16,6 +16,7 @@ export async function finish(knex: Knex, visit: Visit, origin: Origin, now: Date
   const { interaction, client, progress, user } = visit;
   const db = await writer(knex);
   const result: InteractionResults = {};
+  if (visit.demand.chooseAccount) result["select_account"] = {};
 
   if (progress.userId !== undefined) {
     result.login = {

@@ -56,7 +56,7 @@ export function passwordRoutes(router: Router, tools: StepTools, needs: Password
 async function showPassword(
   { page }: PasswordNeeds,
   ctx: Context,
-  { interaction, here, client, demand }: Visit,
+  { interaction, here, client, demand, progress }: Visit,
   errors: FieldError[],
   status = 200,
 ): Promise<void> {
@@ -66,7 +66,7 @@ async function showPassword(
     {
       client: clientView(client, interaction.params["redirect_uri"]),
       identifier: identifierOf(ctx.state["visit"] as Visit),
-      reauthenticate: demand.sessionUserId !== undefined,
+      reauthenticate: demand.sessionUserId !== undefined && progress.account !== "another",
       changeHref: `${here}?change=1`,
       cancelAction: `${here}/cancel`,
       errors,

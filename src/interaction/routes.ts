@@ -3,6 +3,7 @@ import type { Context, Middleware, Next } from "koa";
 import type { Knex } from "knex";
 import { errors as engineErrors, type Provider } from "oidc-provider";
 import { runInUnitOfWork } from "../database/transaction.ts";
+import { accountsRoutes } from "./accounts.ts";
 import { consentRoutes, type ConsentNeeds } from "./consent.ts";
 import { cancel, finish } from "./finish.ts";
 import { nextStep, stepPath, type Progress, type Step } from "./flow.ts";
@@ -75,6 +76,7 @@ export function interactionRoutes(needs: InteractionNeeds): Router {
     return next();
   });
 
+  accountsRoutes(router, tools, needs);
   identifierRoutes(router, tools, needs);
   passwordRoutes(router, tools, needs);
   consentRoutes(router, tools, needs);

@@ -81,6 +81,7 @@ async function assess(
   claimed: Progress,
 ): Promise<Visit> {
   const signIn = interaction.prompt.name === "login";
+  const chooseAccount = interaction.prompt.name === "select_account";
   const sessionUserId = interaction.session?.accountId;
   const userId = claimed.userId ?? sessionUserId;
   const found = userId === undefined ? undefined : await findUserWithClaims(reader(knex), userId);
@@ -113,6 +114,7 @@ async function assess(
     requestedScopes,
     allowedScopes: new Set(decided?.scopes),
     demand: {
+      chooseAccount,
       signIn,
       sessionUserId: user === undefined ? undefined : sessionUserId,
       consent:
@@ -130,8 +132,11 @@ function isStillGood({ userId, signedInAt = 0 }: Progress, user: User | undefine
 }
 
 /** As if nobody had signed in yet; what was typed stays. */
-function withoutSignIn({ identifier }: Progress): Progress {
-  return identifier === undefined ? {} : { identifier };
+function withoutSignIn({ identifier, account }: Progress): Progress {
+  return {
+    ...(identifier === undefined ? {} : { identifier }),
+    ...(account === undefined ? {} : { account }),
+  };
 }
 
 /** Our part of the engine's interaction: under a key of our own, so that it starts no session. */

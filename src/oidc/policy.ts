@@ -1,14 +1,15 @@
 import { interactionPolicy, type Account, type KoaContextWithOIDC } from "oidc-provider";
 import { isAlwaysAsked } from "../consents/consents.ts";
 
-const { Check, base } = interactionPolicy;
+const { Check, Prompt, base } = interactionPolicy;
 
 /**
- * When the engine stops an authorization request to ask the person something. To the engine's own rules we add one
- * and narrow one; the order (sign in, then consent) is the engine's.
+ * When the engine stops an authorization request to ask the person something. To the engine's own rules we add
+ * two and narrow one; after the choice of an account the order (sign in, then consent) is the engine's.
  */
 export function policy(): ReturnType<typeof base> {
   const prompts = base();
+  prompts.add(new Prompt({ name: "select_account", requestable: true }), 0);
 
   prompts
     .get("login")

@@ -93,6 +93,18 @@ export const fixtures: { readonly [Name in keyof Views]: Readonly<Record<string,
     switching: { ...login, username: LONG, signedInAs: LONG },
     odd: { ...login, client: odd, username: '"><script>alert(1)</script>' },
   },
+  accounts: {
+    one: {
+      client: login.client,
+      accounts: [{ name: "Ada Lovelace", email: "ada@example.com" }],
+      cancelAction: login.cancelAction,
+    },
+    odd: {
+      client: odd,
+      accounts: [{ name: LONG, email: "" }],
+      cancelAction: login.cancelAction,
+    },
+  },
   password: {
     empty: password,
     again: { ...password, reauthenticate: true },
