@@ -63,7 +63,7 @@ export async function createApp(deps: Deps): Promise<App> {
   const clientCache = new ClientCache(knex, seal);
   const resources = new ResourceCache(knex);
   const refreshTokenFormat = new RefreshTokenFormat(seal.derive("refresh-token"));
-  const pages = enginePages(page, config.mode);
+  const pages = enginePages({ knex, seal, page, mode: config.mode });
   const observer = observe({ knex, log, mailer });
   const { fetch } = deps;
   const engines = new Map<Issuer, Engine>();

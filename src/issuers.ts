@@ -35,6 +35,13 @@ type AuthMethod = (typeof AUTH_METHODS)[number];
 export const SIGNING_ALGORITHMS = ["ES256", "RS256", "PS256", "EdDSA"] as const;
 export type SigningAlgorithm = (typeof SIGNING_ALGORITHMS)[number];
 
+/** Grants by which a person approves on another device than the one that asks (RFC 8628 §3.4, CIBA Core §4). */
+export const DECOUPLED_GRANTS = {
+  device: "urn:ietf:params:oauth:grant-type:device_code",
+  ciba: "urn:openid:params:grant-type:ciba",
+} as const;
+type DecoupledGrant = keyof typeof DECOUPLED_GRANTS;
+
 /** Who may register clients over HTTP (RFC 7591): nobody, whoever has an initial access token, or anybody. */
 export const REGISTRATION = ["off", "token", "open"] as const;
 type Registration = (typeof REGISTRATION)[number];
@@ -68,6 +75,8 @@ export interface Preset {
   readonly rotatesRefreshTokens: boolean;
   /** Whether a client assertion must name this issuer, as a string, as its only audience (FAPI 2.0 §5.3.2.1). */
   readonly strictAssertionAudience: boolean;
+  /** How people sign in on a device that has no browser (RFC 8628) or that is not theirs (CIBA Core). */
+  readonly decoupled: readonly DecoupledGrant[];
   /** The profile whose further rules the engine keeps. */
   readonly fapi: "2.0" | "1.0 Final" | undefined;
 }
@@ -89,6 +98,7 @@ const PRESETS: Readonly<Record<PresetName, Preset>> = {
     sessionManagement: false,
     rotatesRefreshTokens: true,
     strictAssertionAudience: true,
+    decoupled: ["device"],
     fapi: undefined,
   },
   conformance: {
@@ -114,6 +124,7 @@ const PRESETS: Readonly<Record<PresetName, Preset>> = {
     sessionManagement: true,
     rotatesRefreshTokens: true,
     strictAssertionAudience: false,
+    decoupled: ["device"],
     fapi: undefined,
   },
   fapi2: {
@@ -132,6 +143,7 @@ const PRESETS: Readonly<Record<PresetName, Preset>> = {
     sessionManagement: false,
     rotatesRefreshTokens: false,
     strictAssertionAudience: true,
+    decoupled: [],
     fapi: "2.0",
   },
   fapi1: {
@@ -150,6 +162,7 @@ const PRESETS: Readonly<Record<PresetName, Preset>> = {
     sessionManagement: false,
     rotatesRefreshTokens: false,
     strictAssertionAudience: false,
+    decoupled: [],
     fapi: "1.0 Final",
   },
 };

@@ -91,6 +91,27 @@ export interface Views {
     /** Nobody has looked at what it says of itself. */
     registeredItself: boolean;
   };
+  "device-input": {
+    action: string;
+    xsrf: string;
+    userCode: string;
+    errors: readonly FieldError[];
+  };
+  "device-confirm": {
+    action: string;
+    xsrf: string;
+    client: ClientView;
+    /** As the device shows it. */
+    userCode: string;
+    /** Who is signed in on this browser. */
+    userName?: string;
+    scopes: readonly ConsentScope["name"][];
+    /** When the device asked, and from which network. */
+    minutesAgo: number;
+    network: string;
+    registeredItself: boolean;
+  };
+  "device-done": { outcome: "approved" | "denied"; clientName: string };
   logout: {
     action: string;
     xsrf: string;

@@ -79,6 +79,40 @@ CREATE TABLE data_keys
   CONSTRAINT data_keys_purpose_check CHECK ((purpose = 'app'::text))
   CREATE UNIQUE INDEX data_keys_app_uq ON data_keys USING btree (purpose) WHERE (retired_at IS NULL)
 
+CREATE TABLE decoupled_authorizations WITH (fillfactor=70, autovacuum_vacuum_scale_factor=0.02)
+  id uuid NOT NULL
+  kind text NOT NULL
+  code_hash bytea NOT NULL
+  user_code_hash bytea
+  client_id uuid NOT NULL
+  user_id uuid
+  grant_id uuid
+  status text NOT NULL DEFAULT 'pending'::text
+  payload_enc bytea NOT NULL
+  poll_interval integer NOT NULL DEFAULT 5
+  last_polled_at timestamp with time zone
+  created_at timestamp with time zone NOT NULL DEFAULT clock_timestamp()
+  expires_at timestamp with time zone NOT NULL
+  gc_at timestamp with time zone NOT NULL
+  decided_at timestamp with time zone
+  consumed_at timestamp with time zone
+  CONSTRAINT decoupled_authorizations_check CHECK (((kind = 'device'::text) = (user_code_hash IS NOT NULL)))
+  CONSTRAINT decoupled_authorizations_check1 CHECK (((kind = 'device'::text) OR (user_id IS NOT NULL)))
+  CONSTRAINT decoupled_authorizations_check2 CHECK (((status <> 'approved'::text) OR ((user_id IS NOT NULL) AND (grant_id IS NOT NULL))))
+  CONSTRAINT decoupled_authorizations_client_id_fkey FOREIGN KEY (client_id) REFERENCES oauth_clients(id) ON DELETE CASCADE
+  CONSTRAINT decoupled_authorizations_code_hash_check CHECK ((octet_length(code_hash) = 32))
+  CONSTRAINT decoupled_authorizations_code_hash_key UNIQUE (code_hash)
+  CONSTRAINT decoupled_authorizations_kind_check CHECK ((kind = ANY (ARRAY['device'::text, 'ciba'::text])))
+  CONSTRAINT decoupled_authorizations_pkey PRIMARY KEY (id)
+  CONSTRAINT decoupled_authorizations_poll_interval_check CHECK ((poll_interval > 0))
+  CONSTRAINT decoupled_authorizations_status_check CHECK ((status = ANY (ARRAY['pending'::text, 'in_flight'::text, 'approved'::text, 'denied'::text])))
+  CONSTRAINT decoupled_authorizations_user_code_hash_check CHECK ((octet_length(user_code_hash) = 32))
+  CONSTRAINT decoupled_authorizations_user_code_hash_key UNIQUE (user_code_hash)
+  CONSTRAINT decoupled_authorizations_user_id_fkey FOREIGN KEY (user_id) REFERENCES users(id) ON DELETE CASCADE
+  CREATE INDEX decoupled_authorizations_client_idx ON decoupled_authorizations USING btree (client_id)
+  CREATE INDEX decoupled_authorizations_gc_idx ON decoupled_authorizations USING btree (gc_at)
+  CREATE INDEX decoupled_authorizations_user_idx ON decoupled_authorizations USING btree (user_id) WHERE (user_id IS NOT NULL)
+
 CREATE TABLE initial_access_tokens
   id uuid NOT NULL
   name text NOT NULL
@@ -103,7 +137,7 @@ CREATE TABLE login_throttles WITH (fillfactor=70)
   gc_on date NOT NULL
   CONSTRAINT login_throttles_key_hash_check CHECK ((octet_length(key_hash) = 32))
   CONSTRAINT login_throttles_pkey PRIMARY KEY (key_hash)
-  CONSTRAINT login_throttles_scope_check CHECK ((scope = ANY (ARRAY['account'::text, 'ip'::text, 'account_ip'::text])))
+  CONSTRAINT login_throttles_scope_check CHECK ((scope = ANY (ARRAY['account'::text, 'ip'::text, 'account_ip'::text, 'code_ip'::text, 'code_session'::text])))
   CREATE INDEX login_throttles_gc_idx ON login_throttles USING btree (gc_on)
 
 CREATE TABLE logout_notices WITH (fillfactor=75)

@@ -23,6 +23,8 @@ export const EVENTS = {
   "consent.granted": { outcome: "success", details: ["scopes"] },
   "consent.denied": { outcome: "denied", details: ["scopes"] },
   "consent.revoked": { outcome: "success", details: [] },
+  "device.approved": { outcome: "success", details: ["grantId"] },
+  "device.denied": { outcome: "denied", details: [] },
   "token.refresh_reused": { outcome: "denied", details: ["grantId"] },
   "token.code_reused": { outcome: "denied", details: ["grantId"] },
   "token.revoked": { outcome: "success", details: ["kind", "grantId"] },

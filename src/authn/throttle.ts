@@ -5,6 +5,9 @@ import { LoginThrottle } from "../models/login-throttle.ts";
 import { findByIdentifier, readIdentifier } from "./identifier.ts";
 
 type Scope = LoginThrottle["scope"];
+/** What counts passwords, and what counts the codes that people type from another device. */
+type SignInScope = "account_ip" | "ip" | "account";
+type CodeScope = "code_session" | "code_ip";
 
 /** How many tries a counter allows and how long it then blocks; times in seconds. */
 interface Limit {
@@ -19,11 +22,16 @@ interface Limit {
 const MINUTE = 60;
 const DAY = 24 * 60 * MINUTE;
 
-/** NIST SP 800-63B-4 §3.2.2 allows 100 consecutive failures on an account; the others make them slow (T-63). */
+/**
+ * NIST SP 800-63B-4 §3.2.2 allows 100 consecutive failures on an account; the others make them slow (T-63). Of user
+ * codes there are 20^8, so that 50 guesses an hour find none (RFC 8628 §5.1).
+ */
 const LIMITS: Readonly<Record<Scope, Limit>> = {
   account_ip: { tries: 5, window: 15 * MINUTE, block: MINUTE, longestBlock: 15 * MINUTE },
   ip: { tries: 30, window: 10 * MINUTE, block: 10 * MINUTE, longestBlock: 10 * MINUTE },
   account: { tries: 100, window: 7 * DAY, block: 30 * DAY, longestBlock: 30 * DAY },
+  code_session: { tries: 5, window: 15 * MINUTE, block: MINUTE, longestBlock: 15 * MINUTE },
+  code_ip: { tries: 50, window: 60 * MINUTE, block: 15 * MINUTE, longestBlock: 60 * MINUTE },
 };
 
 /** Numbers of tries on one account, from anywhere, at which its owner should hear of them. */
@@ -37,10 +45,15 @@ export interface CountedTry {
   readonly allowed: true;
   /** True on exactly one try at each threshold, so that one mail is sent, and only if this try fails. */
   readonly ownerShouldBeTold: boolean;
-  readonly keys: Readonly<Record<Scope, Buffer>>;
+  readonly keys: Readonly<Record<SignInScope, Buffer>>;
 }
 
-export type Throttled = CountedTry | { readonly allowed: false; readonly retryAfter: number };
+interface Refused {
+  readonly allowed: false;
+  readonly retryAfter: number;
+}
+
+export type Throttled = CountedTry | Refused;
 
 /**
  * Counts a try to sign in, before the password is looked at, and says whether it may go on; parallel tries cannot
@@ -72,13 +85,52 @@ export async function throttleAttempt(
  */
 export async function throttleSuccess(db: TransactionOrKnex, { keys }: CountedTry): Promise<void> {
   await LoginThrottle.query(db).delete().whereIn("keyHash", [keys.account_ip, keys.account]);
+  await takeBack(db, "ip", keys.ip);
+}
+
+/** A user code that was typed and counted, for `throttleCodeSuccess`. */
+export interface CountedCode {
+  readonly allowed: true;
+  readonly keys: Readonly<Record<CodeScope, Buffer>>;
+}
+
+/**
+ * Counts that somebody typed a user code (RFC 8628 §5.1), before it is looked up, by session and by network. Call it
+ * outside a transaction, as `throttleAttempt`.
+ */
+export async function throttleCode(
+  db: TransactionOrKnex,
+  seal: Seal,
+  { sessionUid, ipPrefix, now }: { sessionUid: string; ipPrefix: string; now: Date },
+): Promise<CountedCode | Refused> {
+  const key = keyed(seal);
+  const keys = {
+    code_session: key("code_session", sessionUid),
+    code_ip: key("code_ip", ipPrefix),
+  };
+  for (const scope of ["code_session", "code_ip"] as const)
+    if ((await count(db, scope, keys[scope], now)) === undefined)
+      return await refusal(db, keys[scope], now);
+  return { allowed: true, keys };
+}
+
+/** Takes back what a code counted that exists. Failures before it stay: everybody can have a code of their own. */
+export async function throttleCodeSuccess(
+  db: TransactionOrKnex,
+  { keys }: CountedCode,
+): Promise<void> {
+  await takeBack(db, "code_session", keys.code_session);
+  await takeBack(db, "code_ip", keys.code_ip);
+}
+
+async function takeBack(db: TransactionOrKnex, scope: Scope, key: Buffer): Promise<void> {
   await LoginThrottle.statement(
     db,
     `UPDATE login_throttles
         SET failures = greatest(failures - 1, 0),
             blocked_until = CASE WHEN failures > :tries THEN blocked_until END
       WHERE key_hash = :key`,
-    { key: keys.ip, tries: LIMITS.ip.tries },
+    { key, tries: LIMITS[scope].tries },
   );
 }
 
@@ -112,14 +164,17 @@ function throttleKeys(
   seal: Seal,
   { account, typed, ipPrefix }: { account: string; typed: string; ipPrefix: string },
 ): CountedTry["keys"] {
-  const secret = seal.derive("throttle");
-  const key = (...parts: string[]): Buffer =>
-    createHmac("sha256", secret).update(JSON.stringify(parts)).digest();
+  const key = keyed(seal);
   return {
     account_ip: key("account_ip", typed, ipPrefix),
     ip: key("ip", ipPrefix),
     account: key("account", account),
   };
+}
+
+function keyed(seal: Seal): (...parts: string[]) => Buffer {
+  const secret = seal.derive("throttle");
+  return (...parts) => createHmac("sha256", secret).update(JSON.stringify(parts)).digest();
 }
 
 /** Counts one try, and blocks after it where it reaches the limit; `undefined` where a block stands. */
@@ -161,7 +216,7 @@ async function count(
   return row?.failures;
 }
 
-async function refusal(db: TransactionOrKnex, key: Buffer, now: Date): Promise<Throttled> {
+async function refusal(db: TransactionOrKnex, key: Buffer, now: Date): Promise<Refused> {
   const row = await LoginThrottle.query(db).findById(key);
   const seconds = Math.ceil(((row?.blockedUntil?.getTime() ?? 0) - now.getTime()) / 1000);
   return { allowed: false, retryAfter: Math.min(Math.max(seconds, 1), LONGEST_WAIT) };

@@ -1,5 +1,5 @@
 import type { z } from "zod";
-import type { Preset } from "../issuers.ts";
+import { DECOUPLED_GRANTS, type Preset } from "../issuers.ts";
 import { hasCustomScheme, isHttpsOnLoopback } from "./addresses.ts";
 import { broken } from "./profiles.ts";
 import type { clientMetadata } from "./schema.ts";
@@ -37,6 +37,7 @@ const SUBJECTS = [
 export function contradictions(metadata: Metadata, preset: Preset): string[] {
   return [
     ...grantRules(metadata),
+    ...decoupledRules(metadata, preset),
     ...responseRules(metadata, preset),
     ...redirectRules(metadata),
     ...authenticationRules(metadata, preset),
@@ -58,8 +59,31 @@ function* grantRules(metadata: Metadata): Generator<string> {
     yield "redirect_uris must have at least one address, because grant_types has authorization_code";
   if (!usesRedirect && redirects !== undefined && redirects.length > 0)
     yield "redirect_uris must be empty, or grant_types must have authorization_code";
-  if (!grants.includes("authorization_code") && grants.includes("refresh_token"))
+  const signsIn = grants.includes("authorization_code") || decoupledGrants(metadata).length > 0;
+  if (!signsIn && grants.includes("refresh_token"))
     yield "grant_types must have authorization_code where it has refresh_token";
+}
+
+/** RFC 8628 §3.1: no address is needed, for nobody is sent back. */
+function* decoupledRules(metadata: Metadata, preset: Preset): Generator<string> {
+  const { subject_type: subject, token_endpoint_auth_method: method } = metadata;
+  for (const [kind, grant] of decoupledGrants(metadata)) {
+    if (!preset.decoupled.includes(kind)) yield `grant_types must not have ${grant} at this issuer`;
+    // Without redirect_uris nothing but a key says to which sector a client belongs (CIBA Core §4).
+    if (subject === "pairwise" && method !== undefined && method !== "private_key_jwt")
+      yield `token_endpoint_auth_method must be private_key_jwt for a pairwise client with ${grant}`;
+    const hasSector =
+      metadata.grant_types?.includes("authorization_code") === true ||
+      metadata.sector_identifier_uri !== undefined;
+    if (subject === "pairwise" && !hasSector && metadata.jwks_uri === undefined)
+      yield `jwks_uri must be given for a pairwise client with ${grant}`;
+  }
+}
+
+/** The grants by which people approve on another device, as far as the client registered them. */
+function decoupledGrants({ grant_types: grants }: Metadata) {
+  const all = Object.entries(DECOUPLED_GRANTS) as [Preset["decoupled"][number], string][];
+  return all.filter(([, grant]) => (grants as readonly string[] | undefined)?.includes(grant));
 }
 
 /** OIDC Dynamic Client Registration §2: response types and grant types come in pairs. */

@@ -2,6 +2,7 @@ import { z } from "zod";
 import { errors } from "../errors.ts";
 import {
   AUTH_METHODS,
+  DECOUPLED_GRANTS,
   RESPONSE_TYPES,
   SIGNING_ALGORITHMS,
   type Preset,
@@ -23,12 +24,16 @@ import { contradictions } from "./rules.ts";
 
 const MAX_ADDRESSES = 20;
 
-/** What a client may do at the token endpoint (RFC 6749 §4, §6); `implicit` is for tokens that come without it. */
+/**
+ * What a client may do at the token endpoint (RFC 6749 §4, §6, RFC 8628 §3.4); `implicit` is for tokens that come
+ * without it.
+ */
 export const GRANT_TYPES = [
   "authorization_code",
   "refresh_token",
   "client_credentials",
   "implicit",
+  DECOUPLED_GRANTS.device,
 ] as const;
 
 /** The scopes a client may be limited to (OIDC Core §5.4, §11). */

@@ -3,7 +3,7 @@ import type { Knex } from "knex";
 import type { Provider } from "oidc-provider";
 import type { Page } from "../http/page.ts";
 import { OAuthClient } from "../models/oauth-client.ts";
-import { findUserWithClaims } from "../users/claims.ts";
+import { findUserWithClaims, nameOf } from "../users/claims.ts";
 
 export interface HomeNeeds {
   knex: Knex;
@@ -38,9 +38,7 @@ export function homeRoutes({ knex, engine, page }: HomeNeeds): Router {
       const href = client.metadata["initiate_login_uri"] ?? client.metadata["client_uri"];
       return typeof href === "string" ? [{ name: client.name, href }] : [];
     });
-    const userName =
-      user.profile?.displayName ?? user.primaryEmail?.email ?? user.username ?? user.id;
-    return page(ctx, "home", { userName, apps });
+    return page(ctx, "home", { userName: nameOf(user), apps });
   });
 
   return router;

@@ -3,7 +3,7 @@ import type { Context } from "koa";
 import { z } from "zod";
 import { readForm } from "../http/body.ts";
 import type { Page } from "../http/page.ts";
-import { clientView } from "./client-view.ts";
+import { clientView } from "../consents/client-view.ts";
 import type { StepTools } from "./routes.ts";
 
 const accountsForm = z.strictObject({ account: z.enum(["current", "another"]) });

@@ -3,10 +3,11 @@ import type { Context } from "koa";
 import { z } from "zod";
 import { readForm } from "../http/body.ts";
 import type { Page } from "../http/page.ts";
-import { claimsOf } from "../users/claims.ts";
+import { clientView } from "../consents/client-view.ts";
+import { explainedScopes } from "../consents/scopes.ts";
 import { permissionItem } from "../resources/access.ts";
+import { claimsOf, nameOf } from "../users/claims.ts";
 import type { ConsentApi, ConsentScope } from "../views.ts";
-import { clientView } from "./client-view.ts";
 import type { StepTools } from "./routes.ts";
 import type { Visit } from "./visit.ts";
 
@@ -19,10 +20,6 @@ const consentForm = z.strictObject({
   scope: z.array(z.string().max(700)).max(200).default([]),
 });
 
-/** What the page knows how to explain, in the order in which it does. */
-const EXPLAINED = ["openid", "profile", "email", "phone", "address", "offline_access"] as const;
-type ExplainedScope = (typeof EXPLAINED)[number];
-
 /** The last step: what the client may know and do. Every scope but `openid` can be left out. */
 export function consentRoutes(router: Router, tools: StepTools, needs: ConsentNeeds): void {
   router.get("/consent", tools.at("consent"), async (ctx: Context) => {
@@ -30,7 +27,7 @@ export function consentRoutes(router: Router, tools: StepTools, needs: ConsentNe
     const { interaction, client, user } = visit;
     await needs.page(ctx, "consent", {
       client: clientView(client, interaction.params["redirect_uri"]),
-      userName: user?.profile?.displayName ?? user?.primaryEmail?.email ?? user?.username ?? "",
+      userName: user === undefined ? "" : nameOf(user),
       scopes: explain(visit),
       apis: explainApis(visit),
       runsOnDevice: client.applicationType === "native",
@@ -56,7 +53,7 @@ export function consentRoutes(router: Router, tools: StepTools, needs: ConsentNe
 /** The requested scopes with the very values that this person would release. */
 function explain({ requestedScopes, allowedScopes, user }: Visit): ConsentScope[] {
   const claims = user === undefined ? undefined : claimsOf(user);
-  const values: Record<ExplainedScope, unknown> = {
+  const values: Record<ConsentScope["name"], unknown> = {
     openid: undefined,
     profile: claims?.["name"] ?? claims?.["preferred_username"],
     email: claims?.["email"],
@@ -64,7 +61,7 @@ function explain({ requestedScopes, allowedScopes, user }: Visit): ConsentScope[
     address: formatted(claims?.["address"]),
     offline_access: undefined,
   };
-  return EXPLAINED.filter((scope) => requestedScopes.includes(scope)).map((scope) => {
+  return explainedScopes(requestedScopes).map((scope) => {
     const value = values[scope];
     return {
       name: scope,

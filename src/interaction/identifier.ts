@@ -4,7 +4,7 @@ import { z } from "zod";
 import type { Config } from "../config.ts";
 import { readForm } from "../http/body.ts";
 import type { FieldError } from "../views.ts";
-import { clientView } from "./client-view.ts";
+import { clientView } from "../consents/client-view.ts";
 import { identifierOf, provePassword, type PasswordNeeds } from "./password.ts";
 import type { StepTools } from "./routes.ts";
 import type { Visit } from "./visit.ts";

@@ -14,7 +14,7 @@ import type { Page } from "../http/page.ts";
 import type { Seal } from "../keys/seal.ts";
 import type { Mailer } from "../mail/mailer.ts";
 import type { FieldError } from "../views.ts";
-import { clientView } from "./client-view.ts";
+import { clientView } from "../consents/client-view.ts";
 import type { Progress } from "./flow.ts";
 import { originOf } from "./origin.ts";
 import type { StepTools } from "./routes.ts";

@@ -4,7 +4,7 @@ import type { Provider } from "oidc-provider";
 import type { Page } from "../http/page.ts";
 import { sha256 } from "../lib/secret.ts";
 import { OAuthInteraction } from "../models/oauth-interaction.ts";
-import { clientView, httpsOnly } from "./client-view.ts";
+import { clientView, httpsOnly } from "../consents/client-view.ts";
 
 export interface StaleNeeds {
   knex: Knex;

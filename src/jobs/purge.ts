@@ -23,6 +23,7 @@ const thirtyDaysAgo = (now: Date) => new Date(now.getTime() - 30 * DAY_MS).toISO
 /** What expires, children before parents, so that deleting a grant finds no refresh tokens to take along. */
 const EXPIRIES: readonly Expiry[] = [
   { table: "oauth_interactions", column: "gc_at", before: instant },
+  { table: "decoupled_authorizations", column: "gc_at", before: instant },
   { table: "sessions", column: "gc_on", before: today },
   { table: "refresh_tokens", column: "gc_on", before: today },
   { table: "oauth_grants", column: "gc_on", before: today },

@@ -12,6 +12,7 @@ const ROUTES = new Set([
   "jwks",
   "request",
   "session",
+  "device",
   "interaction",
   "setup",
   "assets",

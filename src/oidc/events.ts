@@ -2,6 +2,7 @@ import type { Knex } from "knex";
 import type { KoaContextWithOIDC, Provider } from "oidc-provider";
 import { record } from "../audit/record.ts";
 import { internalId } from "../consents/consents.ts";
+import type { Decision } from "./adapter/decoupled-adapter.ts";
 import { writer } from "../database/transaction.ts";
 import { currentBrowser } from "../http/browser.ts";
 import type { Logger } from "../lib/log.ts";
@@ -32,9 +33,33 @@ export function observe(needs: EventNeeds): (provider: Provider) => void {
     });
     provider.use(async (ctx: KoaContextWithOIDC, next) => {
       await next();
+      if (ctx.state["decided"] !== undefined) await recordDecision(needs, ctx);
       if (AUDITED.has(ctx.oidc?.route ?? "") && ctx.status < 500) await recordOutcome(needs, ctx);
     });
   };
+}
+
+/** A person said yes or no to a device (RFC 8628 §3.3); what the adapter wrote, it left in the request. */
+async function recordDecision({ knex }: EventNeeds, ctx: KoaContextWithOIDC): Promise<void> {
+  const { id, status, clientId, grantId } = ctx.state["decided"] as Decision;
+  const client = await ctx.oidc.provider.Client.find(clientId);
+  const userId = ctx.oidc.session?.accountId;
+  const about = {
+    requestId: ctx.state["correlationId"] as string | undefined,
+    ipPrefix: ctx.state["ipPrefix"] as string | undefined,
+    clientId: client === undefined ? undefined : internalId(client),
+    actor: { type: userId === undefined ? "anonymous" : "user", id: userId },
+    userId,
+    target: { type: "decoupled_authorization", id },
+  } as const;
+  const db = await writer(knex);
+  if (status === "approved")
+    await record(db, {
+      ...about,
+      type: "device.approved",
+      details: { grantId: grantId ?? undefined },
+    });
+  else await record(db, { ...about, type: "device.denied" });
 }
 
 async function recordOutcome(needs: EventNeeds, ctx: KoaContextWithOIDC): Promise<void> {
@@ -55,7 +80,7 @@ async function recordOutcome(needs: EventNeeds, ctx: KoaContextWithOIDC): Promis
       const { id: grantId, userId } = revoked;
       const isRefresh = oidc.params?.["grant_type"] === "refresh_token";
       const type = isRefresh ? "token.refresh_reused" : "token.code_reused";
-      await record(db, { ...about, type, userId, details: { grantId } });
+      await record(db, { ...about, type, userId, details: { grantId: grantId ?? undefined } });
       if (isRefresh) {
         const clientName = client?.clientName ?? client?.clientId ?? "";
         await needs.mailer.tokenReused(db, { userId, clientName, now: new Date() });
@@ -75,7 +100,7 @@ async function recordOutcome(needs: EventNeeds, ctx: KoaContextWithOIDC): Promis
     const db = await writer(needs.knex);
     if (browser !== undefined) {
       // Somebody else who signs in ends the session of whoever was there, and then goes on.
-      const goesOn = /\/auth\/([\w-]+)$/.exec(ctx.response.get("location"))?.[1] ?? "";
+      const goesOn = /\/(?:auth|device)\/([\w-]+)$/.exec(ctx.response.get("location"))?.[1] ?? "";
       await OAuthInteraction.finishOfBrowser(db, browser, sha256(goesOn), new Date());
     }
     await record(db, {

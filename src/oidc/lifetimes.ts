@@ -18,6 +18,7 @@ export const LIFETIMES: NonNullable<Configuration["ttl"]> = {
   AccessToken: accessTokenLifetime,
   AuthorizationCode: MINUTE,
   ClientCredentials: accessTokenLifetime,
+  DeviceCode: 10 * MINUTE,
   IdToken: HOUR,
   Interaction: 30 * MINUTE,
   // A visitor who opens the sign-out page gets a session that knows nobody; it need not live long.

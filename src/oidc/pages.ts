@@ -4,38 +4,25 @@ import type { Config } from "../config.ts";
 import { isForMachines } from "../http/machines.ts";
 import type { Page } from "../http/page.ts";
 import { PROTOCOL_ERRORS } from "../protocol-errors.ts";
+import { devicePages, type DevicePageNeeds } from "./device-pages.ts";
 import type { EngineNeeds } from "./provider.ts";
 
+type RenderError = NonNullable<EngineNeeds["pages"]["renderError"]>;
+
+export interface EnginePageNeeds extends DevicePageNeeds {
+  mode: Config["mode"];
+}
+
 /**
- * The pages that the engine asks us to show: errors that cannot go back to the client, and signing out. In
- * development an error also says what to change.
+ * The pages that the engine asks us to show: errors that cannot go back to the client, signing out, and the codes of
+ * devices. In development an error also says what to change.
  */
-export function enginePages(page: Page, mode: Config["mode"]): EngineNeeds["pages"] {
+export function enginePages(needs: EnginePageNeeds): EngineNeeds["pages"] {
+  const { page, mode } = needs;
+  const renderError = errorPage(page, mode);
   return {
-    /** Shown in place, at the address that failed, because there is no trusted address to send the browser to. */
-    async renderError(ctx, out, error) {
-      if (isForMachines(ctx.path)) {
-        ctx.body = out;
-        return undefined;
-      }
-      if (error instanceof engineErrors.SessionNotFound) {
-        return page(ctx, "stale", { variant: "expired" }, 400);
-      }
-      const { oidc } = ctx;
-      const status = ctx.status >= 400 ? ctx.status : 400;
-      return page(
-        ctx,
-        "error",
-        {
-          status,
-          code: out.error,
-          description: out.error_description ?? "",
-          ...(mode === "production" ? {} : hintFor(ctx, out.error)),
-          ...(oidc?.client?.clientName === undefined ? {} : { clientName: oidc.client.clientName }),
-        },
-        status,
-      );
-    },
+    renderError,
+    ...devicePages(needs, renderError),
 
     async logoutSource(ctx) {
       const { oidc } = ctx;
@@ -55,6 +42,33 @@ export function enginePages(page: Page, mode: Config["mode"]): EngineNeeds["page
       const clientName = ctx.oidc.client?.clientName;
       await page(ctx, "signed-out", clientName === undefined ? {} : { clientName });
     },
+  };
+}
+
+/** Shown in place, at the address that failed, because there is no trusted address to send the browser to. */
+function errorPage(page: Page, mode: Config["mode"]): RenderError {
+  return async (ctx, out, error) => {
+    if (isForMachines(ctx.path)) {
+      ctx.body = out;
+      return undefined;
+    }
+    if (error instanceof engineErrors.SessionNotFound) {
+      return page(ctx, "stale", { variant: "expired" }, 400);
+    }
+    const { oidc } = ctx;
+    const status = ctx.status >= 400 ? ctx.status : 400;
+    return page(
+      ctx,
+      "error",
+      {
+        status,
+        code: out.error,
+        description: out.error_description ?? "",
+        ...(mode === "production" ? {} : hintFor(ctx, out.error)),
+        ...(oidc?.client?.clientName === undefined ? {} : { clientName: oidc.client.clientName }),
+      },
+      status,
+    );
   };
 }
 

@@ -24,6 +24,7 @@ import { findAccount } from "./account.ts";
 import { adapterFactory, type Storage } from "./adapter/index.ts";
 import { queueLogoutNotices } from "./backchannel-logout.ts";
 import { CHECK_SESSION_PATH } from "./check-session.ts";
+import { deviceInfo, sayInterval, type DevicePages } from "./device-pages.ts";
 import { showLogoutFrames, type ShowFrames } from "./frontchannel-logout.ts";
 import { loadExistingGrant } from "./grants.ts";
 import { LIFETIMES } from "./lifetimes.ts";
@@ -44,7 +45,7 @@ export interface EngineNeeds extends Storage {
     logoutSource: (ctx: KoaContextWithOIDC, form: string) => Promise<void>;
     postLogoutSuccessSource: (ctx: KoaContextWithOIDC) => Promise<void>;
     signingOut: ShowFrames;
-  };
+  } & DevicePages;
   observe: (provider: Provider) => void;
 }
 
@@ -107,6 +108,16 @@ export function createProvider(needs: EngineNeeds, jwks: JWKS): Provider {
       backchannelLogout: { enabled: true },
       claimsParameter: { enabled: true, assertClaimsParameter: async () => {} },
       clientCredentials: { enabled: true },
+      // Twenty consonants, eight of them: no word, nothing that looks like something else (RFC 8628 §6.1).
+      deviceFlow: {
+        enabled: preset.decoupled.includes("device"),
+        charset: "base-20",
+        mask: "****-****",
+        deviceInfo,
+        userCodeInputSource: needs.pages.userCodeInputSource,
+        userCodeConfirmSource: needs.pages.userCodeConfirmSource,
+        successSource: needs.pages.successSource,
+      },
       dPoP: { enabled: true, nonceSecret: seal.derive("dpop-nonce"), requireNonce: () => false },
       encryption: { enabled: true },
       fapi:
@@ -170,6 +181,7 @@ export function createProvider(needs: EngineNeeds, jwks: JWKS): Provider {
   queueLogoutNotices(provider, knex);
   if (preset.frontchannelLogout) showLogoutFrames(provider, needs.pages.signingOut);
   if (preset.sessionManagement) forgetBrowserState(provider, issuer);
+  provider.use(sayInterval);
   mintRefreshTokens(provider, needs.refreshTokenFormat);
   detectReplaysAtomically(provider, knex);
   provider.use((ctx, next) => runInUnitOfWork(knex, next, () => ctx.status < 500));
@@ -217,6 +229,7 @@ function isPublic(client: Client): boolean {
 function discovery({ config, issuer: { url, preset } }: EngineNeeds): Configuration["discovery"] {
   return {
     ui_locales_supported: [...config.locales],
+    prompt_values_supported: ["none", "login", "consent", "select_account"],
     ...(preset.frontchannelLogout
       ? { frontchannel_logout_supported: true, frontchannel_logout_session_supported: true }
       : {}),

@@ -104,6 +104,11 @@ export function claimsOf(user: User): AccountClaims {
   return { ...claims, sub: user.id };
 }
 
+/** What a page calls a user. */
+export function nameOf(user: User): string {
+  return user.profile?.displayName ?? user.primaryEmail?.email ?? user.username ?? user.id;
+}
+
 function fullName(user: User): string | undefined {
   const name = [user.profile?.givenName, user.profile?.familyName].filter(Boolean).join(" ");
   return name === "" ? undefined : name;

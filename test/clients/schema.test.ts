@@ -242,6 +242,27 @@ describe("client metadata", () => {
     );
   });
 
+  it("takes a device: no redirect URI, no secret, refresh tokens if it likes (RFC 8628 §3.1)", () => {
+    const device = {
+      redirect_uris: [],
+      grant_types: ["urn:ietf:params:oauth:grant-type:device_code", "refresh_token"],
+      token_endpoint_auth_method: "none",
+    };
+    assert.deepEqual(accept(device).response_types, []);
+    refuse(
+      { ...device, redirect_uris: MINIMAL.redirect_uris },
+      /^redirect_uris must be empty, or grant_types must have authorization_code/,
+    );
+    refuse(
+      { ...device, subject_type: "pairwise" },
+      /^token_endpoint_auth_method must be private_key_jwt for a pairwise.*jwks_uri must be given/,
+    );
+    assert.throws(
+      () => parseClientMetadata({ ...MINIMAL, ...device }, presetOf("fapi2")),
+      /grant_types must not have urn:ietf:params:oauth:grant-type:device_code at this issuer/,
+    );
+  });
+
   it("refuses grants that make no sense together", () => {
     refuse(
       { redirect_uris: [], grant_types: ["refresh_token"] },

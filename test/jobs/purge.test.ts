@@ -65,6 +65,9 @@ describe("purge", () => {
       INSERT INTO oauth_interactions (uid_hash, expires_at, gc_at)
         SELECT sha256(int4send(n)), t, t
           FROM generate_series(0, 2) n, LATERAL (SELECT timestamptz '2026-11-21 09:00Z' + n * interval '1 hour') x(t);
+      INSERT INTO decoupled_authorizations (id, kind, code_hash, user_code_hash, client_id, payload_enc, expires_at, gc_at)
+        SELECT gen_random_uuid(), 'device', sha256(int4send(n)), sha256(int4send(n)), '00000000-0000-7000-8000-000000000002', '', t, t
+          FROM generate_series(0, 2) n, LATERAL (SELECT timestamptz '2026-11-21 09:00Z' + n * interval '1 hour') x(t);
       INSERT INTO replay_guards
         SELECT sha256(int4send(n)), timestamptz '2026-11-21 09:00Z' + n * interval '1 hour' FROM generate_series(0, 2) n;
       INSERT INTO one_time_tokens (id, purpose, token_hash, created_at, expires_at)
@@ -83,6 +86,7 @@ describe("purge", () => {
     });
     const each = {
       oauth_interactions: 1,
+      decoupled_authorizations: 1,
       sessions: 1,
       refresh_tokens: 1,
       oauth_grants: 1,

@@ -64,6 +64,17 @@ const consent: Views["consent"] = {
   ],
 };
 
+const deviceConfirm: Views["device-confirm"] = {
+  action: "/device",
+  xsrf: "x".repeat(48),
+  client: acme,
+  userCode: "BCDF-GHJK",
+  scopes: ["openid", "email"],
+  minutesAgo: 0,
+  network: "192.0.2.0/24",
+  registeredItself: false,
+};
+
 const mail: Views["mailbox-message"] = {
   id: "01960000-0000-7000-8000-000000000000",
   to: "ada@example.com",
@@ -140,6 +151,24 @@ export const fixtures: { readonly [Name in keyof Views]: Readonly<Record<string,
       ],
     },
     short: { ...consent, scopes: consent.scopes.slice(0, 1) },
+  },
+  "device-input": {
+    empty: { action: "/device", xsrf: "x".repeat(48), userCode: "", errors: [] },
+    error: {
+      action: "/device",
+      xsrf: "x".repeat(48),
+      userCode: '"><script>alert(1)</script>',
+      errors: [{ field: "user_code", message: "err.device.unknown" }],
+    },
+  },
+  "device-confirm": {
+    "signed-in": { ...deviceConfirm, userName: LONG },
+    "signed-out": deviceConfirm,
+    odd: { ...deviceConfirm, client: odd, scopes: [], registeredItself: true, minutesAgo: 9 },
+  },
+  "device-done": {
+    approved: { outcome: "approved", clientName: odd.name },
+    denied: { outcome: "denied", clientName: "" },
   },
   logout: {
     plain: { action: "/session/end/confirm", xsrf: "x".repeat(48), isConfirmed: false },

@@ -7,6 +7,7 @@ import type { RefreshTokenFormat } from "../refresh-token-format.ts";
 import { ArtifactAdapter } from "./artifact-adapter.ts";
 import { AuthorizationCodeAdapter } from "./authorization-code-adapter.ts";
 import { ClientAdapter } from "./client-adapter.ts";
+import { DecoupledAdapter } from "./decoupled-adapter.ts";
 import { GrantAdapter } from "./grant-adapter.ts";
 import { GrantRevocation } from "./grant-revocation.ts";
 import { InteractionAdapter } from "./interaction-adapter.ts";
@@ -42,6 +43,8 @@ export function adapterFactory(storage: Storage): (model: string) => Adapter {
         return new ArtifactAdapter(model, knex, prefetch, revocation);
       case "AuthorizationCode":
         return new AuthorizationCodeAdapter(knex, prefetch, revocation);
+      case "DeviceCode":
+        return new DecoupledAdapter("device", storage, revocation);
       case "RefreshToken":
         return new RefreshTokenAdapter(knex, refreshTokenFormat, prefetch, revocation);
       case "Session":
