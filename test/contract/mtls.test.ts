@@ -82,6 +82,7 @@ describe("mutual TLS (RFC 8705)", () => {
           introspection_endpoint: `${issuer}/token/introspection`,
           userinfo_endpoint: `${issuer}/me`,
           pushed_authorization_request_endpoint: `${issuer}/request`,
+          ...(path === "" ? { device_authorization_endpoint: `${issuer}/device/auth` } : {}),
         });
       }
     });

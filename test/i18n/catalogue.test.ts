@@ -117,7 +117,7 @@ describe("catalogues", () => {
       for (const [, id = ""] of text.matchAll(/['"]([a-z][a-z-]*\.[a-z0-9_.-]+)['"]/g))
         literal.add(id);
       // `stale.${variant}.heading`; that of titles has a list of its own, below.
-      for (const [, start = "", end = ""] of text.matchAll(/`([a-z]+\.)\$\{[^}`]*\}(\.[a-z_]+)`/g))
+      for (const [, start = "", end = ""] of text.matchAll(/`([a-z-]+\.)\$\{[^}`]*\}(\.[a-z_]+)`/g))
         families.push(
           (id) => id.startsWith(start) && id.endsWith(end) && id.split(".").length === 3,
         );
