@@ -1,3 +1,5 @@
+import { DECOUPLED_GRANTS } from "../issuers.ts";
+
 type Metadata = Readonly<Record<string, unknown>>;
 
 /** What belongs together for one kind of client. */
@@ -18,6 +20,8 @@ interface Demand {
 const HOUR = 3600;
 const DAY = 24 * HOUR;
 const SECRETS_TRAVEL = "secrets travel, keys do not (§5.3.2.1)";
+const SHIPPED = "a secret that is shipped is known";
+const DEVICE_CODE = DECOUPLED_GRANTS.device;
 const SIGNS_IN = ["authorization_code", "refresh_token"];
 
 /**
@@ -81,6 +85,19 @@ const PROFILES = {
     demands: [
       grantsOf(["client_credentials"]),
       isNot("token_endpoint_auth_method", "none", "nobody else vouches for it"),
+    ],
+  },
+  /** A program on something without a browser: a television, a command line (RFC 8628). */
+  device: {
+    defaults: () => ({
+      application_type: "native",
+      grant_types: [DEVICE_CODE, "refresh_token"],
+      token_endpoint_auth_method: "none",
+    }),
+    demands: [
+      grantsOf([DEVICE_CODE, "refresh_token"]),
+      isNot("token_endpoint_auth_method", "client_secret_basic", SHIPPED),
+      isNot("token_endpoint_auth_method", "client_secret_post", SHIPPED),
     ],
   },
   /** What moves money or health records (FAPI 2.0 Security Profile). */

@@ -47,6 +47,16 @@ describe("security profiles", () => {
     assert.equal(keyed.token_endpoint_auth_method, "private_key_jwt");
   });
 
+  it("make a device a public client that needs no address to come back to", () => {
+    const made = parse({ security_profile: "device" });
+    assert.deepEqual(made.grant_types, [
+      "urn:ietf:params:oauth:grant-type:device_code",
+      "refresh_token",
+    ]);
+    assert.equal(made.token_endpoint_auth_method, "none");
+    assert.deepEqual(made.redirect_uris, []);
+  });
+
   it("make a FAPI client push its requests, prove its key and bind its tokens", () => {
     const made = parse({ security_profile: "fapi2", ...CALLBACK, jwks: { keys: [KEY] } });
     assert.equal(made.token_endpoint_auth_method, "private_key_jwt");
@@ -86,6 +96,8 @@ describe("security profiles", () => {
     ["native", { token_endpoint_auth_method: "client_secret_post" }, /a secret that is shipped/],
     ["machine", { grant_types: ["authorization_code"] }, /must be of client_credentials/],
     ["machine", { token_endpoint_auth_method: "none" }, /nobody else vouches/],
+    ["device", { grant_types: ["authorization_code"] }, /must be of urn:ietf:params:oauth/],
+    ["device", { token_endpoint_auth_method: "client_secret_basic" }, /a secret that is shipped/],
     ["fapi2", { token_endpoint_auth_method: "client_secret_basic" }, /secrets travel, keys do not/],
     ["fapi2", { require_pushed_authorization_requests: false }, /the browser carries no request/],
     ["fapi2", { dpop_bound_access_tokens: false }, /tokens are bound to a key or a certificate/],
