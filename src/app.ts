@@ -35,6 +35,7 @@ import { Metrics } from "./metrics/metrics.ts";
 import { deliverLogoutNotice } from "./oidc/backchannel-logout.ts";
 import { checkSessionRoutes } from "./oidc/check-session.ts";
 import { ClientCache } from "./oidc/client-cache.ts";
+import { ClientDocuments } from "./oidc/client-documents.ts";
 import { Engine } from "./oidc/engine.ts";
 import { observe } from "./oidc/events.ts";
 import { enginePages } from "./oidc/pages.ts";
@@ -68,7 +69,11 @@ export async function createApp(deps: Deps): Promise<App> {
   const { fetch } = deps;
   const engines = new Map<Issuer, Engine>();
   for (const issuer of config.issuers) {
-    const storage = { knex, seal, clientCache, refreshTokenFormat, issuer };
+    const clientDocuments =
+      issuer.documentHosts.length > 0
+        ? new ClientDocuments({ knex, fetch, issuer, log })
+        : undefined;
+    const storage = { knex, seal, clientCache, clientDocuments, refreshTokenFormat, issuer };
     const engine = await Engine.open({
       knex,
       seal,

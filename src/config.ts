@@ -94,6 +94,25 @@ export const SETTINGS = {
     .url({ protocol: /^https$/ })
     .optional()
     .describe("Where a conformance suite runs: it may be called, and may rotate the keys"),
+  CLIENT_DOCUMENT_HOSTS: z
+    .string()
+    .default("")
+    .transform((list) =>
+      list
+        .split(",")
+        .map((item) => item.trim())
+        .filter((item) => item !== ""),
+    )
+    .pipe(
+      z.array(
+        z.string().regex(/^(\*|(\*\.)?[a-z0-9-]+(\.[a-z0-9-]+)*)$/, {
+          error: "must list host names such as app.example, *.app.example, or * for any",
+        }),
+      ),
+    )
+    .describe(
+      "Hosts whose clients may be known by a metadata document at `ISSUER`, separated by commas; `*.app.example` and `*` work",
+    ),
   FRONTCHANNEL_LOGOUT: z
     .enum(["off", "on"])
     .default("off")
@@ -298,6 +317,8 @@ export function readConfig(environment: Environment): Config {
   const [first, ...others] = named.map(({ name, url, preset }) =>
     issuerOf(name, url, preset, {
       registration: settings.REGISTRATION,
+      // An address is one client, and a client belongs to one issuer.
+      documentHosts: name === "" ? settings.CLIENT_DOCUMENT_HOSTS : [],
       frontchannelLogout: settings.FRONTCHANNEL_LOGOUT === "on",
       sessionManagement: settings.SESSION_MANAGEMENT === "on",
       certificates: secure.certificatesAt(url),

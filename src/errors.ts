@@ -88,6 +88,13 @@ export const errors = {
       "This setup link was used or has expired. Run `lintel setup-link` for a new one.",
     ),
   invalidClientMetadata: (detail: string) => new AppError("invalid_client_metadata", 400, detail),
+  unreadableDocument: (cause?: unknown) =>
+    new AppError(
+      "invalid_client_metadata",
+      400,
+      "the document could not be read; its address must answer with 200, JSON of at most 16 kB, and no redirect",
+      { cause },
+    ),
   unknownClient: (clientId: string) =>
     new AppError(
       "unknown_client",

@@ -191,6 +191,8 @@ export interface Issuer {
   readonly registration: Registration;
   /** Undefined where no client certificate reaches it. */
   readonly certificates: CertificateReach | undefined;
+  /** The hosts whose client ID metadata documents it takes: names, `*.example.com`, or `*` for any. */
+  readonly documentHosts: readonly string[];
 }
 
 /** What a preset decides. */
@@ -201,6 +203,7 @@ export function presetOf(name: PresetName): Preset {
 /** What settings say of every issuer, beside its preset. */
 interface Choices {
   readonly registration?: Registration;
+  readonly documentHosts?: readonly string[];
   readonly frontchannelLogout?: boolean;
   readonly sessionManagement?: boolean;
   readonly certificates?: CertificateReach | undefined;
@@ -211,7 +214,7 @@ export function issuerOf(
   name: string,
   url: string,
   presetName: PresetName,
-  { registration = "off", certificates, ...choices }: Choices = {},
+  { registration = "off", documentHosts = [], certificates, ...choices }: Choices = {},
 ): Issuer {
   const preset = PRESETS[presetName];
   return {
@@ -230,6 +233,7 @@ export function issuerOf(
     certificates,
     // The suites register a client for every test.
     registration: presetName === "conformance" ? "open" : registration,
+    documentHosts,
   };
 }
 

@@ -90,6 +90,8 @@ export interface Views {
     runsOnDevice: boolean;
     /** Nobody has looked at what it says of itself. */
     registeredItself: boolean;
+    /** Nobody registered it: the host of the address it is known by, and where the answer goes if that is elsewhere. */
+    knownByAddress?: { readonly host: string; readonly answerHost?: string };
   };
   "device-input": {
     action: string;

@@ -56,6 +56,16 @@ CREATE TABLE audit_events PARTITION BY RANGE (occurred_at)
   CREATE INDEX audit_events_type_idx ON ONLY audit_events USING btree (type, occurred_at DESC) WHERE (outcome <> 'success'::text)
   CREATE INDEX audit_events_user_idx ON ONLY audit_events USING btree (user_id, occurred_at DESC) WHERE (user_id IS NOT NULL)
 
+CREATE TABLE client_documents WITH (fillfactor=85)
+  client_id uuid NOT NULL
+  content_hash bytea NOT NULL
+  fetched_at timestamp with time zone NOT NULL
+  fresh_until timestamp with time zone NOT NULL
+  CONSTRAINT client_documents_client_id_fkey FOREIGN KEY (client_id) REFERENCES oauth_clients(id) ON DELETE CASCADE
+  CONSTRAINT client_documents_content_hash_check CHECK ((octet_length(content_hash) = 32))
+  CONSTRAINT client_documents_pkey PRIMARY KEY (client_id)
+  CREATE INDEX client_documents_fresh_idx ON client_documents USING btree (fresh_until)
+
 CREATE TABLE client_logos
   client_id uuid NOT NULL
   logo_uri text NOT NULL
@@ -214,6 +224,7 @@ CREATE TABLE oauth_clients
   deleted_at timestamp with time zone
   is_dynamic boolean NOT NULL DEFAULT false
   issuer text NOT NULL DEFAULT ''::text
+  from_document boolean NOT NULL DEFAULT false
   CONSTRAINT oauth_clients_application_type_check CHECK ((application_type = ANY (ARRAY['web'::text, 'native'::text])))
   CONSTRAINT oauth_clients_check CHECK (((jwks IS NULL) OR (jwks_uri IS NULL)))
   CONSTRAINT oauth_clients_check1 CHECK (((NOT ('authorization_code'::text = ANY (grant_types))) OR (cardinality(redirect_uris) > 0)))

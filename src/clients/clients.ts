@@ -42,6 +42,7 @@ const MAX_PAGE = 200;
  * @param input.clientId an identifier the client already has elsewhere; random unless given.
  * @param input.secret a secret the client already has; random unless given. Only where the client has one.
  * @param input.isDynamic whether it registers itself.
+ * @param input.isFromDocument whether its identifier is the address that its metadata was read from.
  * @param input.issuer the name of the issuer it belongs to; the first one unless given.
  * @throws AppError `invalid_client_metadata` with everything that is wrong.
  */
@@ -53,6 +54,7 @@ export async function createClient(
     secret?: string | undefined;
     issuer?: string | undefined;
     isDynamic?: boolean;
+    isFromDocument?: boolean;
     actor?: Actor;
   },
   now: Date,
@@ -72,6 +74,7 @@ export async function createClient(
       clientId,
       issuer: issuer.name,
       isDynamic: input.isDynamic === true,
+      fromDocument: input.isFromDocument === true,
       createdAt: now,
       updatedAt: now,
     })

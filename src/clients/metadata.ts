@@ -33,6 +33,8 @@ export type EngineClient = Omit<ClientMetadata, "first_party"> & {
   first_party: boolean;
   /** Whether it registered itself. */
   is_dynamic: boolean;
+  /** Whether it is known by the address of a document, and by nothing else. */
+  from_document: boolean;
   internal_id: string;
 };
 
@@ -123,6 +125,7 @@ export function toEngine(row: OAuthClient, seal: Seal, now: Date = new Date()): 
       ? { client_secret: plain ?? HIDDEN, secret_hashes: secrets.map(toHex).join(",") }
       : {}),
     is_dynamic: row.isDynamic,
+    from_document: row.fromDocument,
     internal_id: row.id,
   };
 }

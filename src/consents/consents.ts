@@ -30,7 +30,7 @@ export function undecidedScopes(
 
 /**
  * Whether a person is asked although everything was decided before: the client asked for it (`prompt=consent`), or
- * it cannot prove who it is and lives on the person's device, under an address that any other program could claim too
+ * nobody but its own address vouches for it, or it cannot prove who it is and lives on the person's device, under an address that any other program could claim too
  * (RFC 8252 §8.6).
  */
 export function isAlwaysAsked(
@@ -39,8 +39,10 @@ export function isAlwaysAsked(
   redirectUri: string | undefined,
 ): boolean {
   if (prompts.has("consent")) return true;
+  if (isFirstParty(client)) return false;
+  if (isKnownByAddress(client)) return true;
   const provesNothing = client.applicationType === "native" || client.clientAuthMethod === "none";
-  return provesNothing && !isFirstParty(client) && redirectUri?.startsWith("https:") !== true;
+  return provesNothing && redirectUri?.startsWith("https:") !== true;
 }
 
 /** Writes a decision down, adding to what was decided before. Two tabs may answer at once; both answers count. */
@@ -78,6 +80,11 @@ export async function saveConsent(
 /** Whether the client is the operator's own, so that nobody is asked for consent. */
 export function isFirstParty(client: Client): boolean {
   return client["first_party"] === true;
+}
+
+/** Whether the client is one that nobody registered: its identifier is the address of a document about it. */
+export function isKnownByAddress(client: Client): boolean {
+  return client["from_document"] === true;
 }
 
 /** The key of the client's row; its public identifier is `clientId`. */

@@ -1,13 +1,15 @@
 import type { Router } from "@koa/router";
 import type { Context } from "koa";
+import type { Client } from "oidc-provider";
 import { z } from "zod";
+import { isKnownByAddress } from "../consents/consents.ts";
 import { readForm } from "../http/body.ts";
 import type { Page } from "../http/page.ts";
-import { clientView } from "../consents/client-view.ts";
+import { clientView, hostOf } from "../consents/client-view.ts";
 import { explainedScopes } from "../consents/scopes.ts";
 import { permissionItem } from "../resources/access.ts";
 import { claimsOf, nameOf } from "../users/claims.ts";
-import type { ConsentApi, ConsentScope } from "../views.ts";
+import type { ConsentApi, ConsentScope, Views } from "../views.ts";
 import type { StepTools } from "./routes.ts";
 import type { Visit } from "./visit.ts";
 
@@ -25,13 +27,18 @@ export function consentRoutes(router: Router, tools: StepTools, needs: ConsentNe
   router.get("/consent", tools.at("consent"), async (ctx: Context) => {
     const visit = tools.visit(ctx);
     const { interaction, client, user } = visit;
+    const { redirect_uri: redirectUri } = interaction.params;
+    const knownByAddress = isKnownByAddress(client) ? addressOf(client, redirectUri) : undefined;
     await needs.page(ctx, "consent", {
-      client: clientView(client, interaction.params["redirect_uri"]),
+      client: clientView(client, redirectUri),
       userName: user === undefined ? "" : nameOf(user),
       scopes: explain(visit),
       apis: explainApis(visit),
-      runsOnDevice: client.applicationType === "native",
+      runsOnDevice:
+        client.applicationType === "native" ||
+        (knownByAddress !== undefined && !String(redirectUri).startsWith("https:")),
       registeredItself: client["is_dynamic"] === true,
+      ...(knownByAddress === undefined ? {} : { knownByAddress }),
     });
   });
 
@@ -48,6 +55,16 @@ export function consentRoutes(router: Router, tools: StepTools, needs: ConsentNe
       },
     });
   });
+}
+
+/** The host of its document, and where the answer goes if that is elsewhere. */
+function addressOf(
+  { clientId }: Client,
+  redirectUri: unknown,
+): NonNullable<Views["consent"]["knownByAddress"]> {
+  const { host } = new URL(clientId);
+  const answerHost = hostOf(redirectUri);
+  return { host, ...(answerHost === undefined || answerHost === host ? {} : { answerHost }) };
 }
 
 /** The requested scopes with the very values that this person would release. */

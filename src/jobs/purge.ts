@@ -83,6 +83,10 @@ export async function purge(
     deleted[expiry.table] = total;
     more ||= rows === BATCH;
   }
+  const documents = await forgetUnusedDocuments(db, now);
+  if (documents > 0) onDeleted?.("client_documents", documents);
+  deleted["client_documents"] = documents;
+  more ||= documents === BATCH;
   return { deleted, more };
 }
 
@@ -97,6 +101,20 @@ async function forgetUnfinished(db: Knex, now: Date): Promise<void> {
         AND payload_enc IS NOT NULL`,
     { now: instant(now) },
   );
+}
+
+/** Clients that somebody named once by the address of a document, and nobody ever allowed anything. */
+async function forgetUnusedDocuments(db: Knex, now: Date): Promise<number> {
+  const result: { rowCount: number } = await db.raw(
+    `DELETE FROM oauth_clients WHERE id = ANY (ARRAY(
+       SELECT c.id FROM client_documents d JOIN oauth_clients c ON c.id = d.client_id AND c.deleted_at IS NULL
+        WHERE d.fresh_until < CAST(:now AS timestamptz) - interval '7 days'
+          AND NOT EXISTS (SELECT FROM oauth_consents WHERE client_id = c.id)
+          AND NOT EXISTS (SELECT FROM oauth_grants WHERE client_id = c.id)
+        ORDER BY d.fresh_until LIMIT :batch FOR UPDATE SKIP LOCKED))`,
+    { now: instant(now), batch: BATCH },
+  );
+  return result.rowCount;
 }
 
 /** The order makes PostgreSQL walk the index, whose dead entries it learns to skip, instead of the emptied heap. */

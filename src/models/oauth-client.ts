@@ -12,6 +12,8 @@ export class OAuthClient extends IdentifiedModel {
   declare applicationType: "web" | "native";
   /** Whether it registered itself, so that nobody has looked at what it says of itself. */
   declare isDynamic: boolean;
+  /** Whether its identifier is the address of the document that it was read from. */
+  declare fromDocument: boolean;
   /** The name of the issuer it belongs to; empty for the first one. */
   declare issuer: string;
   declare tokenEndpointAuthMethod:

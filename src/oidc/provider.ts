@@ -198,6 +198,7 @@ export function cookieKeys(seal: Seal): string[] {
 const OPERATORS_METADATA = [
   "first_party",
   "is_dynamic",
+  "from_document",
   "refresh_reuse_interval",
   "cors_origins",
   "internal_id",
@@ -226,13 +227,17 @@ function isPublic(client: Client): boolean {
 }
 
 /** What the metadata of the issuer says beyond what the engine knows (OIDC Discovery §3). */
-function discovery({ config, issuer: { url, preset } }: EngineNeeds): Configuration["discovery"] {
+function discovery({
+  config,
+  issuer: { url, preset, documentHosts },
+}: EngineNeeds): Configuration["discovery"] {
   return {
     ui_locales_supported: [...config.locales],
     prompt_values_supported: ["none", "login", "consent", "select_account"],
     ...(preset.frontchannelLogout
       ? { frontchannel_logout_supported: true, frontchannel_logout_session_supported: true }
       : {}),
+    ...(documentHosts.length > 0 ? { client_id_metadata_document_supported: true } : {}),
     ...(preset.sessionManagement ? { check_session_iframe: url + CHECK_SESSION_PATH } : {}),
   };
 }

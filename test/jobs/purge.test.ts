@@ -76,6 +76,12 @@ describe("purge", () => {
       INSERT INTO logout_notices (id, client_id, user_id, sid, status, created_at)
         SELECT gen_random_uuid(), c.id, u.id, 'a', 'delivered', timestamptz '2026-10-22 09:00Z' + n * interval '1 hour'
           FROM generate_series(0, 2) n, (SELECT id FROM oauth_clients LIMIT 1) c, (SELECT id FROM users LIMIT 1) u;
+      INSERT INTO oauth_clients (id, client_id, name, redirect_uris, from_document)
+        SELECT ('00000000-0000-7000-8000-00000000002' || n)::uuid, 'https://app.example/' || n, 'App',
+               '{https://rp.example/cb}', true FROM generate_series(0, 2) n;
+      INSERT INTO client_documents (client_id, content_hash, fetched_at, fresh_until)
+        SELECT id, sha256('x'), '2026-01-01', timestamptz '2026-11-14 09:00Z' + row_number() OVER (ORDER BY id) * interval '1 hour' - interval '1 hour'
+          FROM oauth_clients WHERE from_document;
       INSERT INTO outbox_messages (id, channel, template, locale, recipient_enc, payload_enc, status, created_at)
         SELECT gen_random_uuid(), 'email', 'test', 'en', '', '', 'sent',
                timestamptz '2026-10-22 09:00Z' + n * interval '1 hour' FROM generate_series(0, 2) n;
@@ -95,6 +101,7 @@ describe("purge", () => {
       one_time_tokens: 1,
       logout_notices: 1,
       outbox_messages: 1,
+      client_documents: 1,
     };
     assert.deepEqual(result, { deleted: each, more: false });
     assert.deepEqual(seen, Object.entries(each));

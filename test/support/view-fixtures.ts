@@ -150,6 +150,12 @@ export const fixtures: { readonly [Name in keyof Views]: Readonly<Record<string,
         },
       ],
     },
+    address: { ...consent, knownByAddress: { host: "claude.example" } },
+    "address-elsewhere": {
+      ...consent,
+      client: odd,
+      knownByAddress: { host: odd.host ?? "", answerHost: "localhost:33418" },
+    },
     short: { ...consent, scopes: consent.scopes.slice(0, 1) },
   },
   "device-input": {

@@ -7,6 +7,7 @@ import { AppError } from "../../errors.ts";
 import type { Issuer } from "../../issuers.ts";
 import type { Seal } from "../../keys/seal.ts";
 import type { ClientCache } from "../client-cache.ts";
+import type { ClientDocuments } from "../client-documents.ts";
 import { ModelAdapter } from "./model-adapter.ts";
 import { spendInitialAccessToken } from "./registration-adapters.ts";
 
@@ -20,22 +21,32 @@ export class ClientAdapter extends ModelAdapter {
   readonly #knex: Knex;
   readonly #seal: Seal;
   readonly #cache: ClientCache;
+  readonly #documents: ClientDocuments | undefined;
   readonly #issuer: Pick<Issuer, "name" | "preset">;
 
   constructor(storage: {
     knex: Knex;
     seal: Seal;
     clientCache: ClientCache;
+    clientDocuments?: ClientDocuments | undefined;
     issuer: Pick<Issuer, "name" | "preset">;
   }) {
     super();
     this.#knex = storage.knex;
     this.#seal = storage.seal;
     this.#cache = storage.clientCache;
+    this.#documents = storage.clientDocuments;
     this.#issuer = storage.issuer;
   }
 
-  find(id: string): Promise<AdapterPayload | undefined> {
+  async find(id: string): Promise<AdapterPayload | undefined> {
+    if (this.#documents?.covers(id) === true) {
+      try {
+        if (await this.#documents.refresh(id)) this.#cache.clear();
+      } catch (error) {
+        return refuse(error);
+      }
+    }
     return this.#cache.find(this.#issuer.name, id);
   }
 
@@ -72,4 +83,14 @@ export class ClientAdapter extends ModelAdapter {
     onCommit(() => this.#cache.clear());
     await deleteClient(await writer(this.#knex), id, { actor: ACTOR }, new Date());
   }
+}
+
+/** A client whose document is not acceptable is unknown; whoever makes it is told why. */
+function refuse(error: unknown): undefined {
+  if (!(error instanceof AppError)) throw error;
+  const { oidc } = Provider.ctx ?? {};
+  if (oidc === undefined) return undefined;
+  // Not looked for again to answer with the error.
+  Object.assign(oidc, { noclient: true });
+  throw new errors.InvalidClient(`client_id is no acceptable client: ${error.message}`);
 }

@@ -3,6 +3,7 @@ import type { Adapter } from "oidc-provider";
 import type { Issuer } from "../../issuers.ts";
 import type { Seal } from "../../keys/seal.ts";
 import type { ClientCache } from "../client-cache.ts";
+import type { ClientDocuments } from "../client-documents.ts";
 import type { RefreshTokenFormat } from "../refresh-token-format.ts";
 import { ArtifactAdapter } from "./artifact-adapter.ts";
 import { AuthorizationCodeAdapter } from "./authorization-code-adapter.ts";
@@ -25,6 +26,8 @@ export interface Storage {
   knex: Knex;
   seal: Seal;
   clientCache: ClientCache;
+  /** Clients that nobody registered, where the issuer takes them. */
+  clientDocuments?: ClientDocuments | undefined;
   refreshTokenFormat: RefreshTokenFormat;
   /** Whose clients there are. */
   issuer: Pick<Issuer, "name" | "preset">;
