@@ -166,6 +166,7 @@ describe("translator", () => {
     const values = {
       product: "Lintel",
       client: "Acme",
+      host: "app.example",
       api: "Notes",
       email: "a@b.example",
       minutes: 2,
