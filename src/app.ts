@@ -78,8 +78,12 @@ export async function createApp(deps: Deps): Promise<App> {
       knex,
       seal,
       algorithms: issuer.preset.algorithms,
-      build: (jwks) =>
-        createProvider({ ...storage, resources, config, fetch, pages, observe: observer }, jwks),
+      build: (jwks, types) =>
+        createProvider(
+          { ...storage, resources, config, fetch, pages, observe: observer },
+          jwks,
+          types,
+        ),
     });
     engines.set(issuer, engine);
   }
@@ -89,6 +93,7 @@ export async function createApp(deps: Deps): Promise<App> {
   deps.onChange("lintel_clients", () => clientCache.clear());
   deps.onChange("lintel_resources", () => resources.clear());
   deps.onChange("lintel_keys", refreshEngines);
+  deps.onChange("lintel_authorization_types", refreshEngines);
 
   const app = new Koa({ proxy: true });
   app.keys = cookieKeys(seal);

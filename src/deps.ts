@@ -19,6 +19,14 @@ import { UserEmail } from "./models/user-email.ts";
 import { UserProfile } from "./models/user-profile.ts";
 import { User } from "./models/user.ts";
 
+/** What nodes tell each other when it changed. */
+const CHANNELS = [
+  "lintel_clients",
+  "lintel_resources",
+  "lintel_keys",
+  "lintel_authorization_types",
+] as const;
+
 /** What the process owns: opened once, handed down in parts, closed in reverse. */
 export interface Deps {
   readonly config: Config;
@@ -30,11 +38,8 @@ export interface Deps {
   readonly hashQueue: HashQueue;
   readonly passwords: Passwords;
   readonly fetch: typeof fetch;
-  /** Calls back when clients, APIs or keys changed in the database, and when changes may have been missed. */
-  onChange(
-    channel: "lintel_clients" | "lintel_resources" | "lintel_keys",
-    handler: () => void,
-  ): void;
+  /** Calls back when one of these changed in the database, and when changes may have been missed. */
+  onChange(channel: (typeof CHANNELS)[number], handler: () => void): void;
   close(): Promise<void>;
 }
 
@@ -80,7 +85,7 @@ export async function openDeps(config: Config, log: Logger): Promise<Deps> {
     const notify = (channel: string) => handlers.get(channel)?.forEach((handler) => handler());
     const listener = await listen({
       url: directUrl,
-      channels: ["lintel_clients", "lintel_resources", "lintel_keys"],
+      channels: [...CHANNELS],
       onNotify: notify,
       onReconnect: () => [...handlers.keys()].forEach(notify),
       log,

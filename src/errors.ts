@@ -108,6 +108,20 @@ export const errors = {
       404,
       `There is no API with the identifier ${indicator}. Run \`lintel resource list\`.`,
     ),
+  invalidAuthorizationType: (detail: string) =>
+    new AppError("invalid_authorization_type", 400, detail),
+  unknownAuthorizationType: (type: string) =>
+    new AppError(
+      "unknown_authorization_type",
+      404,
+      `There is no authorization type ${type}. Run \`lintel authorization-type list\`.`,
+    ),
+  authorizationTypeInUse: (type: string) =>
+    new AppError(
+      "authorization_type_in_use",
+      409,
+      `Clients are registered for ${type}. Take it out of their authorization_details_types first.`,
+    ),
   unknownRegistrationToken: (id: string) =>
     new AppError(
       "unknown_registration_token",

@@ -45,6 +45,15 @@ export interface ConsentApi {
   }[];
 }
 
+/** One thing beyond scopes that a consent page asks for, with everything it says (RFC 9396). */
+export interface ConsentDetail {
+  readonly title: string;
+  readonly rows: readonly {
+    readonly label: string;
+    readonly values: readonly (string | boolean)[];
+  }[];
+}
+
 /** A mail as the development mailbox lists it. */
 export interface MailboxEntry {
   readonly id: string;
@@ -86,6 +95,8 @@ export interface Views {
     userName: string;
     scopes: readonly ConsentScope[];
     apis: readonly ConsentApi[];
+    /** What else is asked for, each field with its title. */
+    details: readonly ConsentDetail[];
     /** Whether the app runs on the person's device, so that nobody can say who made it. */
     runsOnDevice: boolean;
     /** Nobody has looked at what it says of itself. */

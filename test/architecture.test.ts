@@ -44,6 +44,7 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
     "audit",
     "clients",
     "conformance",
+    "consents",
     "keys",
     "mail",
     "resources",

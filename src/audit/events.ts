@@ -20,7 +20,7 @@ export const EVENTS = {
   "user.enabled": { outcome: "success", details: [] },
 
   "authorization.succeeded": { outcome: "success", details: ["scope", "responseType"] },
-  "consent.granted": { outcome: "success", details: ["scopes"] },
+  "consent.granted": { outcome: "success", details: ["scopes", "authorizationDetailsTypes"] },
   "consent.denied": { outcome: "denied", details: ["scopes"] },
   "consent.revoked": { outcome: "success", details: [] },
   "device.approved": { outcome: "success", details: ["grantId"] },
@@ -41,6 +41,8 @@ export const EVENTS = {
   "resource.created": { outcome: "success", details: ["name"] },
   "resource.updated": { outcome: "success", details: ["fields"] },
   "resource.deleted": { outcome: "success", details: [] },
+  "authorization.type_saved": { outcome: "success", details: ["type"] },
+  "authorization.type_deleted": { outcome: "success", details: ["type"] },
 
   "key.created": { outcome: "success", details: ["alg"] },
   "key.rotated": { outcome: "success", details: ["alg"] },

@@ -1,7 +1,7 @@
 import { readFile } from "node:fs/promises";
 import { PROFILE_NAMES } from "../clients/profiles.ts";
 import { GRANT_TYPES, type ClientMetadata } from "../clients/schema.ts";
-import { errors } from "../errors.ts";
+import { errors, type AppError } from "../errors.ts";
 import { AUTH_METHODS } from "../issuers.ts";
 import { readStdin, type Io } from "./io.ts";
 import { readWhole } from "./paging.ts";
@@ -190,6 +190,13 @@ const FLAGS = {
     value: "ADDRESS",
     help: "or an e-mail address that its certificate is for",
   },
+  "authorization-type": {
+    field: "authorization_details_types",
+    type: "string",
+    multiple: true,
+    value: "TYPE",
+    help: "type of authorization details it may ask for (RFC 9396); none unless said",
+  },
   "require-par": {
     field: "require_pushed_authorization_requests",
     type: "boolean",
@@ -258,16 +265,23 @@ export async function readMetadata(
   return metadata;
 }
 
-async function readObject(io: Io, path: string): Promise<Record<string, unknown>> {
+/**
+ * Reads a JSON object from a file, or from standard input where the path is `-`.
+ *
+ * @throws what `refuse` makes of the reason why it cannot.
+ */
+export async function readObject(
+  io: Io,
+  path: string,
+  refuse: (detail: string) => AppError = errors.invalidClientMetadata,
+): Promise<Record<string, unknown>> {
   let value: unknown;
   try {
     value = JSON.parse(path === "-" ? await readStdin(io) : await readFile(path, "utf8"));
   } catch (error) {
-    throw errors.invalidClientMetadata(
-      `${path} cannot be read as JSON: ${(error as Error).message}`,
-    );
+    throw refuse(`${path} cannot be read as JSON: ${(error as Error).message}`);
   }
   if (typeof value !== "object" || value === null || Array.isArray(value))
-    throw errors.invalidClientMetadata(`${path} must hold a JSON object`);
+    throw refuse(`${path} must hold a JSON object`);
   return { ...value };
 }

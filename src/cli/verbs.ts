@@ -1,3 +1,4 @@
+import { AUTHORIZATION_TYPE_VERBS } from "./authorization-type-verbs.ts";
 import { CLIENT_VERBS } from "./client-verbs.ts";
 import { CONFORMANCE_VERBS } from "./conformance-verbs.ts";
 import { KEY_VERBS } from "./key-verbs.ts";
@@ -15,6 +16,7 @@ export function allVerbs(server: Server): readonly Verb[] {
     ...CLIENT_VERBS,
     ...REGISTRATION_VERBS,
     ...RESOURCE_VERBS,
+    ...AUTHORIZATION_TYPE_VERBS,
     ...KEY_VERBS,
     ...CONFORMANCE_VERBS,
   ];

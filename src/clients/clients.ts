@@ -4,6 +4,7 @@ import { errors } from "../errors.ts";
 import { presetOf, type Issuer } from "../issuers.ts";
 import type { Seal } from "../keys/seal.ts";
 import { uuidv7 } from "../lib/uuid.ts";
+import { AuthorizationType } from "../models/authorization-type.ts";
 import { OAuthClient } from "../models/oauth-client.ts";
 import { endGrantsOfClient } from "./grants.ts";
 import { needsPlainSecret, toMetadata, toRow, usesSecret } from "./metadata.ts";
@@ -62,6 +63,7 @@ export async function createClient(
 ): Promise<ClientWithSecret> {
   const issuer = issuerNamed(registrar, input.issuer ?? registrar.issuers[0]?.name ?? "");
   const metadata = parseClientMetadata(input.metadata, issuer.preset);
+  await assertKnownTypes(db, metadata);
   const clientId = input.clientId ?? uuidv7(now.getTime());
   if (!CLIENT_ID.test(clientId))
     throw errors.invalidClientMetadata(
@@ -159,6 +161,7 @@ export async function updateClient(
   const old = toMetadata(before);
   const { preset } = issuerNamed(registrar, before.issuer);
   const metadata = parseClientMetadata(merge(old, change.metadata), preset);
+  await assertKnownTypes(db, metadata);
   const client = await OAuthClient.query(db).patchAndFetchById(before.id, {
     ...toRow(metadata),
     version: before.version + 1,
@@ -243,6 +246,20 @@ export async function deleteClient(
   await revokeSecrets(db, client, { keepSeconds: 0, actor }, now);
   await endGrantsOfClient(db, client.id, now);
   await record(db, { type: "client.deleted", actor, clientId: client.id });
+}
+
+/** RFC 9396 §10: a client is registered for types that there are; while it is, none of them is deleted. */
+async function assertKnownTypes(
+  db: TransactionOrKnex,
+  { authorization_details_types: types }: ClientMetadata,
+): Promise<void> {
+  if (types.length === 0) return;
+  const known = await AuthorizationType.query(db).whereIn("type", types).forShare();
+  const missing = types.filter((type) => !known.some((row) => row.type === type));
+  if (missing.length > 0)
+    throw errors.invalidClientMetadata(
+      `authorization_details_types has ${missing.join(", ")}, which is not registered; see \`lintel authorization-type list\``,
+    );
 }
 
 /** One writer at a time: what is merged and checked is what is there when it is written. */

@@ -106,7 +106,7 @@ const addresses = (item: typeof redirectUri) => distinct(item, MAX_ADDRESSES).de
 
 /**
  * The metadata of a client by their registered names (RFC 7591 §2, OpenID Connect Dynamic Client Registration §2,
- * RP-Initiated Logout §3.1, RFC 9449 §5.2, RFC 9126 §6, RFC 8705 §2.1.2, §3.4), then our own policy. The one definition for the command line,
+ * RP-Initiated Logout §3.1, RFC 9449 §5.2, RFC 9126 §6, RFC 8705 §2.1.2, §3.4, RFC 9396 §10), then our own policy. The one definition for the command line,
  * imported files and registration; the engine's own checks are looser and come after these.
  */
 export const clientMetadata = z.strictObject({
@@ -172,6 +172,8 @@ export const clientMetadata = z.strictObject({
   access_token_lifetime: z.int().min(60).max(86_400).optional(),
   /** Seconds after which a refresh token that nobody used ends. */
   refresh_token_lifetime: z.int().min(300).max(31_536_000).optional(),
+  /** The types of authorization details that it may ask for (RFC 9396 §10); none unless said. */
+  authorization_details_types: distinct(z.string().min(1).max(200), 50).default([]),
   dpop_bound_access_tokens: z.boolean().default(false),
   tls_client_certificate_bound_access_tokens: z.boolean().default(false),
   ...certificateSubjects,

@@ -1,19 +1,28 @@
 import type { Router } from "@koa/router";
 import type { Context } from "koa";
 import type { Client } from "oidc-provider";
+import type { Knex } from "knex";
 import { z } from "zod";
-import { isKnownByAddress } from "../consents/consents.ts";
-import { readForm } from "../http/body.ts";
-import type { Page } from "../http/page.ts";
+import type { Config } from "../config.ts";
+import { inWords, problemOf } from "../consents/authorization-details.ts";
+import { loadDefinitions } from "../consents/authorization-types.ts";
 import { clientView, hostOf } from "../consents/client-view.ts";
+import { isKnownByAddress } from "../consents/consents.ts";
 import { explainedScopes } from "../consents/scopes.ts";
+import { reader } from "../database/transaction.ts";
+import { errors } from "../errors.ts";
+import { readForm } from "../http/body.ts";
+import { localeOf } from "../http/locale.ts";
+import type { Page } from "../http/page.ts";
 import { permissionItem } from "../resources/access.ts";
 import { claimsOf, nameOf } from "../users/claims.ts";
-import type { ConsentApi, ConsentScope, Views } from "../views.ts";
+import type { ConsentApi, ConsentDetail, ConsentScope, Views } from "../views.ts";
 import type { StepTools } from "./routes.ts";
 import type { Visit } from "./visit.ts";
 
 export interface ConsentNeeds {
+  config: Pick<Config, "locales">;
+  knex: Knex;
   page: Page;
 }
 
@@ -34,6 +43,7 @@ export function consentRoutes(router: Router, tools: StepTools, needs: ConsentNe
       userName: user === undefined ? "" : nameOf(user),
       scopes: explain(visit),
       apis: explainApis(visit),
+      details: await describeDetails(needs, ctx, visit),
       runsOnDevice:
         client.applicationType === "native" ||
         (knownByAddress !== undefined && !String(redirectUri).startsWith("https:")),
@@ -65,6 +75,29 @@ function addressOf(
   const { host } = new URL(clientId);
   const answerHost = hostOf(redirectUri);
   return { host, ...(answerHost === undefined || answerHost === host ? {} : { answerHost }) };
+}
+
+/**
+ * Everything that the request asks for beyond scopes, in the words of its types.
+ *
+ * @throws AppError `bad_request` where a type is gone or says something else now: nobody is asked for what they cannot see.
+ */
+async function describeDetails(
+  { knex, config }: ConsentNeeds,
+  ctx: Context,
+  { requestedDetails }: Visit,
+): Promise<ConsentDetail[]> {
+  if (requestedDetails.length === 0) return [];
+  const definitions = await loadDefinitions(reader(knex));
+  const locale = localeOf(ctx, config.locales);
+  return requestedDetails.map((detail) => {
+    const definition = definitions.get(detail.type);
+    if (definition === undefined || problemOf(detail, definition) !== undefined)
+      throw errors.badRequest(
+        "What the app asks for is no longer possible. Start again at the app.",
+      );
+    return inWords(detail, definition, locale);
+  });
 }
 
 /** The requested scopes with the very values that this person would release. */

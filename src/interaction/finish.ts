@@ -13,7 +13,7 @@ import type { Visit } from "./visit.ts";
  * engine, which starts the session and issues the code. The only place that puts `login` into a result.
  */
 export async function finish(knex: Knex, visit: Visit, origin: Origin, now: Date): Promise<string> {
-  const { interaction, client, progress, user } = visit;
+  const { interaction, client, progress, user, requestedDetails } = visit;
   const db = await writer(knex);
   const result: InteractionResults = {};
   if (visit.demand.chooseAccount) result["select_account"] = {};
@@ -52,7 +52,11 @@ export async function finish(knex: Knex, visit: Visit, origin: Origin, now: Date
       actor: { type: "user", id: user.id },
       userId: user.id,
       clientId: internalId(client),
-      details: { scopes: progress.consent.scopes },
+      details: {
+        scopes: progress.consent.scopes,
+        authorizationDetailsTypes:
+          requestedDetails.length === 0 ? undefined : requestedDetails.map(({ type }) => type),
+      },
     });
   }
 

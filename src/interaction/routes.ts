@@ -2,6 +2,7 @@ import { Router } from "@koa/router";
 import type { Context, Middleware, Next } from "koa";
 import type { Knex } from "knex";
 import { errors as engineErrors, type Provider } from "oidc-provider";
+import type { Config } from "../config.ts";
 import { runInUnitOfWork } from "../database/transaction.ts";
 import { accountsRoutes } from "./accounts.ts";
 import { consentRoutes, type ConsentNeeds } from "./consent.ts";
@@ -15,6 +16,7 @@ import { advance, loadVisit, saveProgress, type Visit, type VisitNeeds } from ".
 
 export interface InteractionNeeds
   extends IdentifierNeeds, PasswordNeeds, ConsentNeeds, StaleNeeds, VisitNeeds {
+  config: Pick<Config, "signInLayout" | "locales">;
   knex: Knex;
   engine: { readonly provider: Provider };
 }

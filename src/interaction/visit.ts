@@ -3,6 +3,7 @@ import { errors, type Client, type Provider } from "oidc-provider";
 import type { Context } from "koa";
 import { reader } from "../database/transaction.ts";
 import type { User } from "../models/user.ts";
+import { detailsIn, type AuthorizationDetail } from "../consents/authorization-details.ts";
 import {
   findConsent,
   internalId,
@@ -33,6 +34,8 @@ export interface Visit {
   /** What the request asks for, as items of consent, and which of them this person has already allowed. */
   readonly requestedScopes: readonly string[];
   readonly allowedScopes: ReadonlySet<string>;
+  /** What the request asks for beyond scopes (RFC 9396). */
+  readonly requestedDetails: readonly AuthorizationDetail[];
 }
 
 /** Where a visit finds what it needs to know. */
@@ -102,6 +105,7 @@ async function assess(
     user !== undefined && knowsWho && !isFirstParty(client)
       ? await findConsent(reader(knex), user.id, client)
       : undefined;
+  const requestedDetails = detailsIn(interaction.params);
   const prompts = new Set(wordsOf(interaction.params["prompt"]));
   const redirectUri = interaction.params["redirect_uri"];
   return {
@@ -113,11 +117,14 @@ async function assess(
     apis,
     requestedScopes,
     allowedScopes: new Set(decided?.scopes),
+    requestedDetails,
     demand: {
       chooseAccount,
       signIn,
       sessionUserId: user === undefined ? undefined : sessionUserId,
+      // Each detail is a decision of its own, whoever asks and whatever was allowed before.
       consent:
+        requestedDetails.length > 0 ||
         isAlwaysAsked(client, prompts, typeof redirectUri === "string" ? redirectUri : undefined) ||
         undecidedScopes(requestedScopes, client, decided).length > 0,
     },

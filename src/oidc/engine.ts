@@ -2,6 +2,7 @@ import mount from "koa-mount";
 import type { Middleware } from "koa";
 import type { JWKS, Provider } from "oidc-provider";
 import type { Knex } from "knex";
+import { loadDefinitions, type TypeDefinition } from "../consents/authorization-types.ts";
 import { loadKeys } from "../keys/keystore.ts";
 import type { Seal } from "../keys/seal.ts";
 import type { Logger } from "../lib/log.ts";
@@ -11,19 +12,20 @@ export interface EngineOptions {
   readonly seal: Seal;
   /** Which of the keys it publishes and signs with. */
   readonly algorithms: readonly string[];
-  readonly build: (jwks: JWKS) => Provider;
+  readonly build: (jwks: JWKS, types: ReadonlyMap<string, TypeDefinition>) => Provider;
 }
 
 /**
- * The engine of one issuer that runs now. It is built from keys and never changed: when the keys do, a new one takes its place,
- * also in the middle of a sign-in, because everything it knows is in the database.
+ * The engine of one issuer that runs now. It is built from keys and authorization types and never changed: when they
+ * do, a new one takes its place, also in the middle of a sign-in, because everything it knows is in the database.
  */
 export class Engine {
   readonly #knex: Knex;
   readonly #seal: Seal;
   readonly #algorithms: readonly string[];
-  readonly #build: (jwks: JWKS) => Provider;
+  readonly #build: EngineOptions["build"];
   #version = "";
+  #last: Promise<void> = Promise.resolve();
   #provider: Provider | undefined;
   #mounted: Middleware | undefined;
 
@@ -58,17 +60,28 @@ export class Engine {
 
   /** {@link refresh} when nobody waits for it; what fails now is tried again at the next occasion. */
   refreshSoon(log: Logger): void {
-    this.refresh().catch((error: unknown) => log.error({ err: error }, "signing keys not read"));
+    this.refresh().catch((error: unknown) =>
+      log.error({ err: error }, "signing keys and authorization types not read"),
+    );
   }
 
-  /** Builds a new engine if the keys changed since the last one was built. */
-  async refresh(): Promise<void> {
+  /** Builds a new engine if the keys or the authorization types changed since the last one was built. */
+  refresh(): Promise<void> {
+    // One after the other: of two that overlap, the one that read earlier must not win.
+    const next = this.#last.catch(() => undefined).then(() => this.#reload());
+    this.#last = next;
+    return next;
+  }
+
+  async #reload(): Promise<void> {
     const keys = await loadKeys(this.#knex, this.#seal);
-    if (keys.version === this.#version) return;
+    const types = await loadDefinitions(this.#knex);
+    const version = `${keys.version} ${JSON.stringify([...types])}`;
+    if (version === this.#version) return;
     const ours = keys.signing.filter(({ alg }) => this.#algorithms.includes(alg ?? ""));
-    const provider = this.#build({ keys: ours });
+    const provider = this.#build({ keys: ours }, types);
     this.#mounted = mount(provider);
     this.#provider = provider;
-    this.#version = keys.version;
+    this.#version = version;
   }
 }

@@ -1,5 +1,6 @@
 import type { Knex } from "knex";
 import type { Client, Grant, KoaContextWithOIDC, Provider } from "oidc-provider";
+import { detailsIn, type AuthorizationDetail } from "../consents/authorization-details.ts";
 import { findConsent, isFirstParty, undecidedScopes } from "../consents/consents.ts";
 import { reader, writer } from "../database/transaction.ts";
 import { uuidv7 } from "../lib/uuid.ts";
@@ -20,6 +21,8 @@ interface Decision {
   readonly rejected: readonly string[];
   /** Asked for one by one; each goes with its scope. */
   readonly claims: readonly string[];
+  /** What else the person has just allowed (RFC 9396); no decision on file stands for it. */
+  readonly details: readonly AuthorizationDetail[];
 }
 
 /** A grant for one sign-in. */
@@ -36,7 +39,8 @@ async function createGrant(
   return grant;
 }
 
-function extendGrant(grant: Grant, { scopes, rejected, claims }: Decision): void {
+function extendGrant(grant: Grant, { scopes, rejected, claims, details }: Decision): void {
+  for (const detail of details) grant.addRar(detail);
   for (const { resource, name } of scopes.map(readItem)) {
     if (resource === undefined) grant.addOIDCScope(name);
     else grant.addResourceScope(resource, name);
@@ -77,7 +81,7 @@ export function loadExistingGrant(
 
     const decided = await decisionOnFile(knex, account.accountId, client, requested);
     if (decided === undefined) return grant;
-    const decision = { ...decided, claims };
+    const decision = { ...decided, claims, details: hasAnswered ? detailsIn(params) : [] };
     if (!hasAnswered) grant = (await latestGrant(knex, ctx, account.accountId)) ?? grant;
     if (grant === undefined) {
       return createGrant(provider, account.accountId, client, decision);
@@ -125,7 +129,7 @@ async function decisionOnFile(
   userId: string,
   client: Client,
   requested: readonly string[],
-): Promise<Omit<Decision, "claims"> | undefined> {
+): Promise<Omit<Decision, "claims" | "details"> | undefined> {
   if (isFirstParty(client)) return { scopes: [...requested], rejected: [] };
   const consent = await findConsent(reader(knex), userId, client);
   if (consent === undefined || undecidedScopes(requested, client, consent).length > 0)

@@ -11,6 +11,7 @@ import {
 import { SINGLE_FACTOR } from "../authn/levels.ts";
 import { HIDDEN, secretMatches } from "../clients/metadata.ts";
 import type { Config } from "../config.ts";
+import type { TypeDefinition } from "../consents/authorization-types.ts";
 import { runInUnitOfWork, writer } from "../database/transaction.ts";
 import { problemWith } from "../http/request-limits.ts";
 import type { Issuer, Preset } from "../issuers.ts";
@@ -22,6 +23,7 @@ import type { ResourceCache } from "../resources/cache.ts";
 import { CLAIMS_BY_SCOPE } from "../users/claims.ts";
 import { findAccount } from "./account.ts";
 import { adapterFactory, type Storage } from "./adapter/index.ts";
+import { richAuthorizationRequests } from "./authorization-details.ts";
 import { queueLogoutNotices } from "./backchannel-logout.ts";
 import { CHECK_SESSION_PATH } from "./check-session.ts";
 import { deviceInfo, sayInterval, type DevicePages } from "./device-pages.ts";
@@ -53,7 +55,11 @@ export interface EngineNeeds extends Storage {
  * The only `new Provider`. Which specifications are on, for how long things live, what is stored where: all that the
  * engine is told is on this page, and what is not named here is the engine's default.
  */
-export function createProvider(needs: EngineNeeds, jwks: JWKS): Provider {
+export function createProvider(
+  needs: EngineNeeds,
+  jwks: JWKS,
+  types: ReadonlyMap<string, TypeDefinition> = new Map(),
+): Provider {
   const { config, knex, seal, issuer } = needs;
   const { preset } = issuer;
   const secure = issuer.url.startsWith("https:");
@@ -143,7 +149,8 @@ export function createProvider(needs: EngineNeeds, jwks: JWKS): Provider {
         secretFactory: async () => newSecret("ls"),
       },
       registrationManagement: { enabled: issuer.registration !== "off" },
-      resourceIndicators: resourceIndicators(needs),
+      resourceIndicators: resourceIndicators(needs, types),
+      richAuthorizationRequests: richAuthorizationRequests(types),
       revocation: {
         enabled: true,
         // A client ends the tokens that were issued to it, and no others.

@@ -24,13 +24,21 @@ type ResourceIndicators = NonNullable<NonNullable<Configuration["features"]>["re
  * Tokens for APIs (RFC 8707). Without `resource` in a token request the answer is what the request asked for at
  * first: the token for userinfo where that had `openid`, otherwise the token for the one API it named.
  */
-export function resourceIndicators(needs: ResourceNeeds): ResourceIndicators {
+export function resourceIndicators(
+  needs: ResourceNeeds,
+  types: ReadonlyMap<string, unknown>,
+): ResourceIndicators {
+  const { url } = needs.issuer;
   return {
     enabled: true,
     getResourceServerInfo: (ctx, indicator, client) =>
-      resourceServer(needs, ctx, indicator, client),
-    // None is anybody's default; of several the client has to choose (RFC 8707 §2.2).
-    defaultResource: (_ctx, _client, oneOf) => oneOf,
+      types.size > 0 && indicator === url
+        ? { scope: "", audience: url, accessTokenFormat: "opaque" }
+        : resourceServer(needs, ctx, indicator, client),
+    // None is anybody's default; of several the client has to choose (RFC 8707 §2.2). Authorization details only go
+    // into tokens for a resource: where none is named, it is this server, which can be asked about them.
+    defaultResource: (ctx, _client, oneOf) =>
+      oneOf ?? (ctx.oidc.params?.["authorization_details"] === undefined ? undefined : url),
     useGrantedResource: () => false,
   };
 }

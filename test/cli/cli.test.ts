@@ -338,6 +338,7 @@ describe("lintel, the command line", () => {
         security_profile: "web",
         access_token_lifetime: 120,
         refresh_token_lifetime: 86400,
+        authorization_details_types: [],
         dpop_bound_access_tokens: true,
         tls_client_certificate_bound_access_tokens: false,
         require_pushed_authorization_requests: true,
@@ -371,6 +372,29 @@ describe("lintel, the command line", () => {
         assert.equal(added["client_secret"], undefined);
       }
       failsWith(await lintel([...args, "tls_client_auth"]), 1, /at this issuer/);
+    });
+
+    it("registers types of authorization details, lists them, and keeps those in use", async () => {
+      const definition = {
+        type: "payment_initiation",
+        title: { en: "Make a payment", de: "Eine Zahlung ausführen" },
+        properties: { creditor: { title: "Paid to", type: "string" } },
+        required: ["creditor"],
+      };
+      const { type } = definition;
+      const add = ["authorization-type", "add", "--file", "-"];
+      assert.deepEqual(await json(add, JSON.stringify(definition)), definition);
+      const { out } = await lintel(["authorization-type", "list"]);
+      assert.match(out, /payment_initiation +Make a payment +creditor/);
+      failsWith(await lintel(add, "{"), 1, /- cannot be read as JSON/);
+      failsWith(await lintel(add, "{}"), 1, /type: .*; title: /);
+      const client = await json(["client", "add", ...WEB, "--authorization-type", type]);
+      assert.deepEqual(client["authorization_details_types"], ["payment_initiation"]);
+      const drop = ["authorization-type", "delete", type];
+      failsWith(await lintel(drop), 1, /Clients are registered for payment_initiation/);
+      await lintel(["client", "delete", String(client["client_id"])]);
+      assert.deepEqual(await json(drop), { type: "payment_initiation", deleted: true });
+      failsWith(await lintel(drop), 1, /There is no authorization type payment_initiation/);
     });
 
     it("takes metadata from a file or standard input, with options on top", async () => {

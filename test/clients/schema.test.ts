@@ -55,6 +55,7 @@ describe("client metadata", () => {
       require_auth_time: false,
       backchannel_logout_session_required: false,
       frontchannel_logout_session_required: false,
+      authorization_details_types: [],
       dpop_bound_access_tokens: false,
       tls_client_certificate_bound_access_tokens: false,
       require_pushed_authorization_requests: false,

@@ -62,6 +62,7 @@ const consent: Views["consent"] = {
     },
     { name: "offline_access", required: false, allowedBefore: false, value: undefined },
   ],
+  details: [],
 };
 
 const deviceConfirm: Views["device-confirm"] = {
@@ -146,6 +147,19 @@ export const fixtures: { readonly [Name in keyof Views]: Readonly<Record<string,
               description: LONG,
               allowedBefore: false,
             },
+          ],
+        },
+      ],
+    },
+    details: {
+      ...consent,
+      details: [
+        {
+          title: "Make a payment",
+          rows: [
+            { label: "Amount – Currency", values: ["EUR"] },
+            { label: "To", values: [LONG, "<script>alert(1)</script>"] },
+            { label: "At once", values: [true, false] },
           ],
         },
       ],
