@@ -2,7 +2,7 @@ import { isNetwork, type CertificateHeaders } from "./http/client-certificate.ts
 import type { CertificateReach } from "./issuers.ts";
 import { readTls, type TlsFiles } from "./lib/tls.ts";
 
-/** How client certificates reach this process: through a port of ours, a header of a proxy, or both. */
+/** How client certificates reach this process: through a port of ours or a header of a proxy. */
 export interface MutualTls extends CertificateHeaders {
   readonly port: number | undefined;
 }
@@ -110,6 +110,8 @@ function* proxyProblems(settings: Settings): Generator<string> {
     if (proxies.length > 0) yield "MTLS_PROXIES needs MTLS_HEADER";
     return;
   }
+  if (settings.MTLS_PORT !== undefined)
+    yield "MTLS_PORT is for TLS that Lintel ends and MTLS_HEADER for TLS that a proxy ends; keep one";
   if (settings.TRUSTED_PROXIES === 0)
     yield "MTLS_HEADER comes from a proxy, so TRUSTED_PROXIES must be at least 1";
   if (proxies.length === 0)

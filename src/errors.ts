@@ -78,7 +78,7 @@ export const errors = {
     new AppError(
       "cannot_listen",
       500,
-      `Cannot listen on ${host}:${port}. Another process has the port, or it needs privileges; set PORT, DEMO_PORT or METRICS_PORT to a free one.`,
+      `Cannot listen on ${host}:${port}. Another process has the port, or it needs privileges; set PORT, MTLS_PORT, DEMO_PORT or METRICS_PORT to a free one.`,
       { cause },
     ),
   invalidSetupLink: () =>

@@ -176,6 +176,7 @@ describe("settings", () => {
         problem({ ...PROXY, TRUSTED_PROXIES: "0" }),
         /TRUSTED_PROXIES must be at least 1/,
       );
+      assert.match(problem({ ...TLS, ...PROXY, MTLS_PORT: "4000" }), /keep one/);
       assert.match(problem({ ...PROXY, MTLS_PROXIES: "" }), /MTLS_PROXIES must name/);
       assert.match(problem({ ...PROXY, MTLS_PROXIES: "10.0.0.0/99" }), /no address and no network/);
       assert.match(problem({ ...PROXY, MTLS_HEADER: "a b" }), /MTLS_HEADER must be the name/);

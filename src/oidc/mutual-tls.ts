@@ -26,7 +26,12 @@ const ALIASED = [
  * was bound to one when that was possible is refused then, and not served without.
  */
 export function mutualTls(issuer: Issuer, headers: CertificateHeaders = NONE): Feature {
-  const shownBy = ({ req }: KoaContextWithOIDC) => clientCertificate(req, headers);
+  const origin = issuer.certificates?.origin;
+  const elsewhere = origin === undefined ? undefined : new URL(origin).host;
+  // Where certificates have an address of their own, only there does a proxy vouch for the header: at any other it may
+  // pass on what a client sent.
+  const shownBy = ({ req, host }: KoaContextWithOIDC) =>
+    clientCertificate(req, elsewhere === undefined || host === elsewhere ? headers : NONE);
   return {
     enabled: true,
     certificateBoundAccessTokens: true,

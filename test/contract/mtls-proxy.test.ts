@@ -3,7 +3,14 @@ import { createHash } from "node:crypto";
 import { OAuthClient } from "../../src/models/oauth-client.ts";
 import { aCertificate, asJwks, CN, O, type Identity } from "../support/certificates.ts";
 import { anAuthority } from "../support/mutual-tls.ts";
-import { aProductionServer, errorOf, json, RelyingParty, send } from "../support/rp.ts";
+import {
+  aProductionServer,
+  errorOf,
+  json,
+  RelyingParty,
+  send,
+  type Target,
+} from "../support/rp.ts";
 import { aClient, type TestServer } from "../support/server.ts";
 
 const HEADER = "client-cert";
@@ -38,7 +45,8 @@ describe("client certificates behind a proxy that ends TLS", () => {
   });
   after(() => server.stop());
 
-  const ask = (headers: Record<string, string>, { clientId } = client, at = server) =>
+  const there = (): Target => ({ issuer: "https://mtls.id.example", port: server.port });
+  const ask = (headers: Record<string, string>, { clientId } = client, at: Target = there()) =>
     send(at, { path: "/token", fields: { ...GRANT, client_id: clientId }, headers });
 
   for (const [name, written] of [
@@ -138,10 +146,16 @@ describe("client certificates behind a proxy that ends TLS", () => {
     const metadata = json(await send(server, { path: "/.well-known/openid-configuration" }));
     const aliases = metadata["mtls_endpoint_aliases"] as Record<string, string>;
     assert.equal(aliases["token_endpoint"], "https://mtls.id.example/token");
-    const there = { ...server, issuer: "https://mtls.id.example" };
-    assert.equal((await ask({ [HEADER]: rfc9440(identity) }, client, there)).status, 200);
+    assert.equal((await ask({ [HEADER]: rfc9440(identity) })).status, 200);
     for (const path of ["/auth", "/", "/.well-known/openid-configuration"])
-      assert.equal((await send(there, { path })).status, 404, path);
+      assert.equal((await send(there(), { path })).status, 404, path);
+  });
+
+  it("are not believed at any other, where the proxy may pass on what a client sent (RFC 9440 §2.4)", async () => {
+    for (const host of [{}, { "x-forwarded-host": "mtls.id.example" }]) {
+      const headers = { [HEADER]: rfc9440(identity), ...host };
+      assert.equal((await ask(headers, client, server)).status, 401);
+    }
   });
 
   it("bind tokens (RFC 8705 §3)", async () => {
@@ -154,7 +168,7 @@ describe("client certificates behind a proxy that ends TLS", () => {
     const headers = { [HEADER]: nginx(identity) };
     const { access_token: token } = json(await ask(headers, bound));
     const fields = { token: String(token), client_id: bound.clientId };
-    const seen = await send(server, { path: "/token/introspection", fields, headers });
+    const seen = await send(there(), { path: "/token/introspection", fields, headers });
     const thumbprint = createHash("sha256").update(identity.der).digest("base64url");
     assert.deepEqual(json(seen)["cnf"], { "x5t#S256": thumbprint });
   });

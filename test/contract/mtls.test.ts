@@ -247,6 +247,36 @@ describe("mutual TLS (RFC 8705)", () => {
         await assert.rejects(register({ ...PKI, [field]: value }), new RegExp(`${field} must be`));
     });
 
+    it("is what a client can register itself for (RFC 8705 §2.1.2, RFC 7591 §2)", async () => {
+      const register = async (metadata: object) => {
+        const body = JSON.stringify({ ...MACHINE, response_types: [], ...BOUND, ...metadata });
+        const headers = {
+          "content-type": "application/json",
+          "content-length": String(Buffer.byteLength(body)),
+        };
+        return send(lintel.target, { path: "/open/reg", method: "POST", body, headers });
+      };
+      const names = { tls_client_auth_subject_dn: "CN=photos,O=Acme" };
+      const method = { token_endpoint_auth_method: "tls_client_auth" };
+      const answer = await register({ ...method, ...names });
+      assert.equal(answer.status, 201, answer.text);
+      const made = json(answer);
+      assert.equal(made["tls_client_auth_subject_dn"], "CN=photos,O=Acme");
+      assert.equal(made["tls_client_certificate_bound_access_tokens"], true);
+      assert.equal(made["client_secret"], undefined);
+      const credentials = {
+        clientId: String(made["client_id"]),
+        clientSecret: "",
+        redirectUri: "",
+      };
+      const there = new RelyingParty(lintel.shows(issued({ subject }), "/open"), credentials);
+      assert.equal((await there.token(GRANT)).status, 200);
+      for (const wrong of [{}, { ...names, tls_client_auth_san_dns: "a.example" }]) {
+        const refusal = await register({ ...method, ...wrong });
+        assert.equal(errorOf(refusal), "invalid_client_metadata");
+      }
+    });
+
     it("is what its names are for, and no other method (RFC 8705 §2.1.2)", async () => {
       await assert.rejects(
         register({ tls_client_auth_san_dns: "a.example" }),
