@@ -56,6 +56,15 @@ CREATE TABLE audit_events PARTITION BY RANGE (occurred_at)
   CREATE INDEX audit_events_type_idx ON ONLY audit_events USING btree (type, occurred_at DESC) WHERE (outcome <> 'success'::text)
   CREATE INDEX audit_events_user_idx ON ONLY audit_events USING btree (user_id, occurred_at DESC) WHERE (user_id IS NOT NULL)
 
+CREATE TABLE authorization_types
+  type text NOT NULL
+  definition json NOT NULL
+  created_at timestamp with time zone NOT NULL DEFAULT now()
+  updated_at timestamp with time zone NOT NULL DEFAULT now()
+  CONSTRAINT authorization_types_pkey PRIMARY KEY (type)
+  CONSTRAINT authorization_types_type_check CHECK (((char_length(type) >= 1) AND (char_length(type) <= 200)))
+  CREATE TRIGGER authorization_types_changed AFTER INSERT OR DELETE OR UPDATE ON authorization_types FOR EACH STATEMENT EXECUTE FUNCTION lintel_notify('lintel_authorization_types')
+
 CREATE TABLE client_documents WITH (fillfactor=85)
   client_id uuid NOT NULL
   content_hash bytea NOT NULL
@@ -77,14 +86,6 @@ CREATE TABLE client_logos
   CONSTRAINT client_logos_client_id_fkey FOREIGN KEY (client_id) REFERENCES oauth_clients(id) ON DELETE CASCADE
   CONSTRAINT client_logos_media_type_check CHECK ((media_type = ANY (ARRAY['image/png'::text, 'image/jpeg'::text, 'image/webp'::text, 'image/gif'::text])))
   CONSTRAINT client_logos_pkey PRIMARY KEY (client_id)
-CREATE TABLE authorization_types
-  type text NOT NULL
-  definition json NOT NULL
-  created_at timestamp with time zone NOT NULL DEFAULT now()
-  updated_at timestamp with time zone NOT NULL DEFAULT now()
-  CONSTRAINT authorization_types_pkey PRIMARY KEY (type)
-  CONSTRAINT authorization_types_type_check CHECK (((char_length(type) >= 1) AND (char_length(type) <= 200)))
-  CREATE TRIGGER authorization_types_changed AFTER INSERT OR DELETE OR UPDATE ON authorization_types FOR EACH STATEMENT EXECUTE FUNCTION lintel_notify('lintel_authorization_types')
 
 CREATE TABLE data_keys
   id uuid NOT NULL
