@@ -22,6 +22,10 @@ export async function up(knex: Knex): Promise<void> {
       gc_at            timestamptz NOT NULL,
       decided_at       timestamptz,
       consumed_at      timestamptz,
+      -- Whether a client that wants to be told was told (CIBA Core §10.2).
+      pinged_at        timestamptz,
+      ping_attempts    smallint NOT NULL DEFAULT 0,
+      ping_error       text CHECK (char_length(ping_error) <= 500),
       CHECK ((kind = 'device') = (user_code_hash IS NOT NULL)),
       CHECK (kind = 'device' OR user_id IS NOT NULL),
       CHECK (status <> 'approved' OR (user_id IS NOT NULL AND grant_id IS NOT NULL))
@@ -30,17 +34,17 @@ export async function up(knex: Knex): Promise<void> {
     CREATE INDEX decoupled_authorizations_user_idx ON decoupled_authorizations (user_id) WHERE user_id IS NOT NULL;
     CREATE INDEX decoupled_authorizations_gc_idx ON decoupled_authorizations (gc_at);
 
-    -- Guesses of user codes are counted by network and by session.
+    -- Guesses of user codes are counted by network and by session, those of login hints by client.
     ALTER TABLE login_throttles
       DROP CONSTRAINT login_throttles_scope_check,
       ADD CONSTRAINT login_throttles_scope_check
-        CHECK (scope IN ('account','ip','account_ip','code_ip','code_session'));
+        CHECK (scope IN ('account','ip','account_ip','code_ip','code_session','hint'));
   `);
 }
 
 export async function down(knex: Knex): Promise<void> {
   await knex.raw(`
-    DELETE FROM login_throttles WHERE scope IN ('code_ip','code_session');
+    DELETE FROM login_throttles WHERE scope IN ('code_ip','code_session','hint');
     ALTER TABLE login_throttles
       DROP CONSTRAINT login_throttles_scope_check,
       ADD CONSTRAINT login_throttles_scope_check CHECK (scope IN ('account','ip','account_ip'));

@@ -32,8 +32,10 @@ import { createMailer } from "./mail/mailer.ts";
 import { createMailRenderer } from "./mail/render.ts";
 import { createMailTransport } from "./mail/transport.ts";
 import { Metrics } from "./metrics/metrics.ts";
+import { approveRoutes } from "./interaction/approve.ts";
 import { deliverLogoutNotice } from "./oidc/backchannel-logout.ts";
 import { checkSessionRoutes } from "./oidc/check-session.ts";
+import { CibaRequests, deliverPing } from "./oidc/ciba-requests.ts";
 import { ClientCache } from "./oidc/client-cache.ts";
 import { ClientDocuments } from "./oidc/client-documents.ts";
 import { Engine } from "./oidc/engine.ts";
@@ -80,7 +82,7 @@ export async function createApp(deps: Deps): Promise<App> {
       algorithms: issuer.preset.algorithms,
       build: (jwks, types) =>
         createProvider(
-          { ...storage, resources, config, fetch, pages, observe: observer },
+          { ...storage, resources, config, mailer, fetch, pages, observe: observer },
           jwks,
           types,
         ),
@@ -116,11 +118,13 @@ export async function createApp(deps: Deps): Promise<App> {
     renderMail: createMailRenderer({ config, templates, catalogues }),
     from: parseSender(config.mailFrom),
   };
+  const requests = new CibaRequests({ knex, seal });
   for (const [issuer, engine] of engines) {
     const routers = [
       interactionRoutes({ config, knex, seal, passwords, mailer, page, engine, resources }),
+      approveRoutes({ knex, seal, passwords, mailer, page, engine, requests }),
       logoRoutes({ knex, fetch, issuer }),
-      homeRoutes({ knex, page, engine }),
+      homeRoutes({ knex, page, engine, issuer }),
     ];
     if (issuer.preset.sessionManagement) routers.push(checkSessionRoutes({ issuer, assets }));
     if (issuer === config.issuers[0]) {
@@ -143,6 +147,7 @@ export async function createApp(deps: Deps): Promise<App> {
       knex,
       mail: { ...mail, transport, log },
       deliverLogout: (notice) => deliverLogoutNotice({ knex, providerOf, log }, notice),
+      deliverPing: (ping) => deliverPing({ knex, seal, providerOf, log }, ping),
       rotateKeys: (now) =>
         knex.transaction(async (trx) => recordKeyChanges(trx, await keepKeysFresh(trx, seal, now))),
       onPurged: (table, rows) => metrics.purged(table, rows),

@@ -98,7 +98,7 @@ const PRESETS: Readonly<Record<PresetName, Preset>> = {
     sessionManagement: false,
     rotatesRefreshTokens: true,
     strictAssertionAudience: true,
-    decoupled: ["device"],
+    decoupled: ["device", "ciba"],
     fapi: undefined,
   },
   conformance: {
@@ -124,7 +124,7 @@ const PRESETS: Readonly<Record<PresetName, Preset>> = {
     sessionManagement: true,
     rotatesRefreshTokens: true,
     strictAssertionAudience: false,
-    decoupled: ["device"],
+    decoupled: ["device", "ciba"],
     fapi: undefined,
   },
   fapi2: {
@@ -162,7 +162,7 @@ const PRESETS: Readonly<Record<PresetName, Preset>> = {
     sessionManagement: false,
     rotatesRefreshTokens: false,
     strictAssertionAudience: false,
-    decoupled: [],
+    decoupled: ["ciba"],
     fapi: "1.0 Final",
   },
 };

@@ -125,6 +125,21 @@ export interface Views {
     registeredItself: boolean;
   };
   "device-done": { outcome: "approved" | "denied"; clientName: string };
+  "ciba-password": { action: string; username: string; errors: readonly FieldError[] };
+  ciba: {
+    action: string;
+    client: ClientView;
+    userName: string;
+    /** What the client shows where the person began; empty where it sent nothing. */
+    bindingMessage: string;
+    scopes: readonly ConsentScope["name"][];
+    minutesAgo: number;
+    minutesLeft: number;
+    registeredItself: boolean;
+    /** Says that this browser has just proved who is there; empty where its session does. */
+    proof: string;
+  };
+  "ciba-done": { outcome: "approved" | "denied" | "reported" | "over" };
   logout: {
     action: string;
     xsrf: string;
@@ -156,6 +171,8 @@ export interface Views {
     /** Who is signed in on this browser. */
     userName?: string;
     apps: readonly { name: string; href: string }[];
+    /** What waits for the person's decision. */
+    approvals: readonly { clientName: string; href: string }[];
   };
   setup: { email: string; displayName: string; minLength: number; errors: readonly FieldError[] };
   "setup-done": { email: string };

@@ -115,6 +115,9 @@ CREATE TABLE decoupled_authorizations WITH (fillfactor=70, autovacuum_vacuum_sca
   gc_at timestamp with time zone NOT NULL
   decided_at timestamp with time zone
   consumed_at timestamp with time zone
+  pinged_at timestamp with time zone
+  ping_attempts smallint NOT NULL DEFAULT 0
+  ping_error text
   CONSTRAINT decoupled_authorizations_check CHECK (((kind = 'device'::text) = (user_code_hash IS NOT NULL)))
   CONSTRAINT decoupled_authorizations_check1 CHECK (((kind = 'device'::text) OR (user_id IS NOT NULL)))
   CONSTRAINT decoupled_authorizations_check2 CHECK (((status <> 'approved'::text) OR ((user_id IS NOT NULL) AND (grant_id IS NOT NULL))))
@@ -122,6 +125,7 @@ CREATE TABLE decoupled_authorizations WITH (fillfactor=70, autovacuum_vacuum_sca
   CONSTRAINT decoupled_authorizations_code_hash_check CHECK ((octet_length(code_hash) = 32))
   CONSTRAINT decoupled_authorizations_code_hash_key UNIQUE (code_hash)
   CONSTRAINT decoupled_authorizations_kind_check CHECK ((kind = ANY (ARRAY['device'::text, 'ciba'::text])))
+  CONSTRAINT decoupled_authorizations_ping_error_check CHECK ((char_length(ping_error) <= 500))
   CONSTRAINT decoupled_authorizations_pkey PRIMARY KEY (id)
   CONSTRAINT decoupled_authorizations_poll_interval_check CHECK ((poll_interval > 0))
   CONSTRAINT decoupled_authorizations_status_check CHECK ((status = ANY (ARRAY['pending'::text, 'in_flight'::text, 'approved'::text, 'denied'::text])))
@@ -156,7 +160,7 @@ CREATE TABLE login_throttles WITH (fillfactor=70)
   gc_on date NOT NULL
   CONSTRAINT login_throttles_key_hash_check CHECK ((octet_length(key_hash) = 32))
   CONSTRAINT login_throttles_pkey PRIMARY KEY (key_hash)
-  CONSTRAINT login_throttles_scope_check CHECK ((scope = ANY (ARRAY['account'::text, 'ip'::text, 'account_ip'::text, 'code_ip'::text, 'code_session'::text])))
+  CONSTRAINT login_throttles_scope_check CHECK ((scope = ANY (ARRAY['account'::text, 'ip'::text, 'account_ip'::text, 'code_ip'::text, 'code_session'::text, 'hint'::text])))
   CREATE INDEX login_throttles_gc_idx ON login_throttles USING btree (gc_on)
 
 CREATE TABLE logout_notices WITH (fillfactor=75)

@@ -389,6 +389,12 @@ describe("mails", () => {
   });
   const at = "2026-02-03T04:05:06.000Z";
   const props: MailProps = {
+    ciba_request: {
+      clientName: "Acme Photos",
+      bindingMessage: "Till 4",
+      url: "https://id.example/approve/01960000-0000-7000-8000-000000000000",
+      expiresAt: "2026-02-03T04:05:06.000Z",
+    },
     signin_blocked: { email: "ada@example.com", at },
     token_reused: { email: "ada@example.com", clientName: "<b>Acme</b> & Co", at },
     administrator_created: { email: "ada@example.com", at },

@@ -32,6 +32,7 @@ const LIMITS: Readonly<Record<Scope, Limit>> = {
   account: { tries: 100, window: 7 * DAY, block: 30 * DAY, longestBlock: 30 * DAY },
   code_session: { tries: 5, window: 15 * MINUTE, block: MINUTE, longestBlock: 15 * MINUTE },
   code_ip: { tries: 50, window: 60 * MINUTE, block: 15 * MINUTE, longestBlock: 60 * MINUTE },
+  hint: { tries: 30, window: 60 * MINUTE, block: 15 * MINUTE, longestBlock: 60 * MINUTE },
 };
 
 /** Numbers of tries on one account, from anywhere, at which its owner should hear of them. */
@@ -121,6 +122,18 @@ export async function throttleCodeSuccess(
 ): Promise<void> {
   await takeBack(db, "code_session", keys.code_session);
   await takeBack(db, "code_ip", keys.code_ip);
+}
+
+/**
+ * Counts that a client named somebody whom we do not know, and says whether it may go on asking: one that tries out
+ * names learns of few (CIBA Core §13). Call it outside a transaction.
+ */
+export async function throttleHint(
+  db: TransactionOrKnex,
+  seal: Seal,
+  { clientId, now }: { clientId: string; now: Date },
+): Promise<boolean> {
+  return (await count(db, "hint", keyed(seal)("hint", clientId), now)) !== undefined;
 }
 
 async function takeBack(db: TransactionOrKnex, scope: Scope, key: Buffer): Promise<void> {

@@ -129,6 +129,24 @@ const FLAGS = {
     type: "boolean",
     help: "that page is told which session, too",
   },
+  "ciba-mode": {
+    field: "backchannel_token_delivery_mode",
+    type: "string",
+    value: "MODE",
+    help: "poll or ping: how it learns that a person decided elsewhere (CIBA)",
+  },
+  "ciba-notification-endpoint": {
+    field: "backchannel_client_notification_endpoint",
+    type: "string",
+    value: "URL",
+    help: "where it is pinged",
+  },
+  "ciba-signing-alg": {
+    field: "backchannel_authentication_request_signing_alg",
+    type: "string",
+    value: "ALG",
+    help: "its authentication requests are signed with this",
+  },
   contact: {
     field: "contacts",
     type: "string",

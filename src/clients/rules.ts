@@ -33,11 +33,18 @@ const SUBJECTS = [
   "tls_client_auth_san_email",
 ] as const;
 
+const BACKCHANNEL = [
+  "backchannel_token_delivery_mode",
+  "backchannel_client_notification_endpoint",
+  "backchannel_authentication_request_signing_alg",
+] as const;
+
 /** Names what is right field by field but not together or not at this issuer, each with the way to fix it. */
 export function contradictions(metadata: Metadata, preset: Preset): string[] {
   return [
     ...grantRules(metadata),
     ...decoupledRules(metadata, preset),
+    ...backchannelRules(metadata, preset),
     ...responseRules(metadata, preset),
     ...redirectRules(metadata),
     ...authenticationRules(metadata, preset),
@@ -73,11 +80,43 @@ function* decoupledRules(metadata: Metadata, preset: Preset): Generator<string> 
     if (subject === "pairwise" && method !== undefined && method !== "private_key_jwt")
       yield `token_endpoint_auth_method must be private_key_jwt for a pairwise client with ${grant}`;
     const hasSector =
-      metadata.grant_types?.includes("authorization_code") === true ||
-      metadata.sector_identifier_uri !== undefined;
+      kind === "device" &&
+      (metadata.grant_types?.includes("authorization_code") === true ||
+        metadata.sector_identifier_uri !== undefined);
     if (subject === "pairwise" && !hasSector && metadata.jwks_uri === undefined)
       yield `jwks_uri must be given for a pairwise client with ${grant}`;
   }
+}
+
+/** CIBA Core §4: only clients that prove who they are ask for people, and they say how they learn the answer. */
+function* backchannelRules(metadata: Metadata, preset: Preset): Generator<string> {
+  const {
+    grant_types: grants,
+    token_endpoint_auth_method: method,
+    backchannel_token_delivery_mode: mode,
+    backchannel_client_notification_endpoint: endpoint,
+    backchannel_authentication_request_signing_alg: algorithm,
+  } = metadata;
+  if (grants === undefined) return;
+  if (!grants.includes(DECOUPLED_GRANTS.ciba)) {
+    for (const field of BACKCHANNEL)
+      if (metadata[field] !== undefined)
+        yield `${field} is for ${DECOUPLED_GRANTS.ciba} only, so remove it`;
+    return;
+  }
+  if (mode === undefined)
+    yield `backchannel_token_delivery_mode must be poll or ping for ${DECOUPLED_GRANTS.ciba}`;
+  if (method === "none")
+    yield `token_endpoint_auth_method must not be none for ${DECOUPLED_GRANTS.ciba}`;
+  if (mode !== undefined && (mode === "ping") !== (endpoint !== undefined))
+    yield `backchannel_client_notification_endpoint must ${mode === "ping" ? "" : "not "}be given where backchannel_token_delivery_mode is ${mode}`;
+  if (algorithm === undefined && preset.requiresSignedRequests)
+    yield "backchannel_authentication_request_signing_alg must be given at this issuer";
+  if (algorithm === undefined) return;
+  if (!preset.clientAlgorithms.includes(algorithm))
+    yield `backchannel_authentication_request_signing_alg must be ${preset.clientAlgorithms.join(" or ")} at this issuer`;
+  if (metadata.jwks === undefined && metadata.jwks_uri === undefined)
+    yield "jwks or jwks_uri must be given for backchannel_authentication_request_signing_alg";
 }
 
 /** The grants by which people approve on another device, as far as the client registered them. */

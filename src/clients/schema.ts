@@ -25,8 +25,8 @@ import { contradictions } from "./rules.ts";
 const MAX_ADDRESSES = 20;
 
 /**
- * What a client may do at the token endpoint (RFC 6749 §4, §6, RFC 8628 §3.4); `implicit` is for tokens that come
- * without it.
+ * What a client may do at the token endpoint (RFC 6749 §4, §6, RFC 8628 §3.4, CIBA Core §4); `implicit` is for tokens
+ * that come without it.
  */
 export const GRANT_TYPES = [
   "authorization_code",
@@ -34,6 +34,7 @@ export const GRANT_TYPES = [
   "client_credentials",
   "implicit",
   DECOUPLED_GRANTS.device,
+  DECOUPLED_GRANTS.ciba,
 ] as const;
 
 /** The scopes a client may be limited to (OIDC Core §5.4, §11). */
@@ -158,6 +159,12 @@ export const clientMetadata = z.strictObject({
   /** Its page that a browser shows in a frame when a session ends (OIDC Front-Channel Logout §2). */
   frontchannel_logout_uri: frameUri.optional(),
   frontchannel_logout_session_required: z.boolean().default(false),
+  /** How it learns that a person decided elsewhere (CIBA Core §4); `push` is not offered. */
+  backchannel_token_delivery_mode: z.enum(["poll", "ping"]).optional(),
+  backchannel_client_notification_endpoint: httpsUri.optional(),
+  backchannel_authentication_request_signing_alg: signedWith,
+  /** People have no code of their own here that a client could ask for. */
+  backchannel_user_code_parameter: z.literal(false).optional(),
   initiate_login_uri: httpsUri.optional(),
   client_uri: httpsUri.optional(),
   logo_uri: pictureUri.optional(),

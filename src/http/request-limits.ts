@@ -11,7 +11,7 @@ const LONGEST_HINT = 255;
  * engine's router also takes capitals and a slash at the end.
  */
 const PROTOCOL =
-  /^\/(auth|request|device(\/auth)?|token(\/introspection|\/revocation)?|session\/end(\/confirm)?)\/?$/i;
+  /^\/(auth|request|backchannel|device(\/auth)?|token(\/introspection|\/revocation)?|session\/end(\/confirm)?)\/?$/i;
 
 /**
  * Bounds what can be said in an address (T-08), and has it said in one place: a POST to the protocol's endpoints

@@ -5,7 +5,7 @@ import { writer } from "../database/transaction.ts";
 import { User } from "../models/user.ts";
 import { SINGLE_FACTOR } from "../authn/levels.ts";
 import { internalId, saveConsent } from "../consents/consents.ts";
-import type { Origin } from "./origin.ts";
+import type { Origin } from "../http/origin.ts";
 import type { Visit } from "./visit.ts";
 
 /**

@@ -13,10 +13,11 @@ import { readForm } from "../http/body.ts";
 import type { Page } from "../http/page.ts";
 import type { Seal } from "../keys/seal.ts";
 import type { Mailer } from "../mail/mailer.ts";
+import type { User } from "../models/user.ts";
 import type { FieldError } from "../views.ts";
 import { clientView } from "../consents/client-view.ts";
 import type { Progress } from "./flow.ts";
-import { originOf } from "./origin.ts";
+import { originOf } from "../http/origin.ts";
 import type { StepTools } from "./routes.ts";
 import type { Visit } from "./visit.ts";
 
@@ -80,23 +81,51 @@ export function identifierOf({ progress, user }: Visit): string {
   return progress.identifier ?? user?.primaryEmail?.email ?? user?.username ?? "";
 }
 
-export type PasswordOutcome =
-  | { readonly progress: Progress }
-  | { readonly errors: FieldError[]; readonly status: number };
+interface Refusal {
+  readonly errors: FieldError[];
+  readonly status: number;
+}
 
-/**
- * Checks a password and says how far the person has come. The attempt is counted before it is checked, and an
- * unknown address, a wrong password and a disabled user cost the same and look the same; that a user is disabled
- * is said only to somebody who knows the password.
- */
+export type PasswordOutcome = { readonly progress: Progress } | Refusal;
+
+/** Checks a password and says how far the person has come. */
 export async function provePassword(
   needs: PasswordNeeds,
   ctx: Context,
   visit: Visit,
   attempt: { identifier: string; password: string; remember: boolean },
 ): Promise<PasswordOutcome> {
-  const { knex, seal, passwords, mailer } = needs;
   const { identifier, password, remember } = attempt;
+  const now = new Date();
+  const clientId = internalId(visit.client);
+  const outcome = await checkPassword(needs, ctx, { identifier, password, clientId });
+  if ("errors" in outcome) return outcome;
+  return {
+    progress: {
+      ...visit.progress,
+      identifier,
+      userId: outcome.user.id,
+      amr: ["pwd"],
+      signedInAt: now.getTime() / 1000,
+      remember,
+    },
+  };
+}
+
+/**
+ * Checks a password. The attempt is counted before it is checked, and an unknown address, a wrong password and a
+ * disabled user cost the same and look the same; that a user is disabled is said only to somebody who knows the
+ * password.
+ *
+ * @param attempt.clientId the key of the row of the client that it is for.
+ */
+export async function checkPassword(
+  needs: PasswordNeeds,
+  ctx: Context,
+  attempt: { identifier: string; password: string; clientId: string },
+): Promise<{ readonly user: User } | Refusal> {
+  const { knex, seal, passwords, mailer } = needs;
+  const { identifier, password, clientId } = attempt;
   if (password === "") return refuse("password", "err.password.empty", 422);
 
   const now = new Date();
@@ -117,7 +146,7 @@ export async function provePassword(
       ...origin,
       actor: { type: "anonymous" },
       userId: found?.user.id,
-      clientId: internalId(visit.client),
+      clientId,
     } as const;
     await (verdict.allowed
       ? record(db, {
@@ -145,16 +174,7 @@ export async function provePassword(
   }
 
   if (verdict.allowed) await throttleSuccess(db, verdict);
-  return {
-    progress: {
-      ...visit.progress,
-      identifier,
-      userId: outcome.user.id,
-      amr: ["pwd"],
-      signedInAt: now.getTime() / 1000,
-      remember,
-    },
-  };
+  return { user: outcome.user };
 }
 
 function refuse(
@@ -162,7 +182,7 @@ function refuse(
   message: FieldError["message"],
   status: number,
   values?: FieldError["values"],
-): PasswordOutcome {
+): Refusal {
   return {
     status,
     errors: [values === undefined ? { field, message } : { field, message, values }],

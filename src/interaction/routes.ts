@@ -9,7 +9,7 @@ import { consentRoutes, type ConsentNeeds } from "./consent.ts";
 import { cancel, finish } from "./finish.ts";
 import { nextStep, stepPath, type Progress, type Step } from "./flow.ts";
 import { identifierRoutes, type IdentifierNeeds } from "./identifier.ts";
-import { originOf } from "./origin.ts";
+import { originOf } from "../http/origin.ts";
 import { passwordRoutes, type PasswordNeeds } from "./password.ts";
 import { showStale, type StaleNeeds } from "./stale.ts";
 import { advance, loadVisit, saveProgress, type Visit, type VisitNeeds } from "./visit.ts";

@@ -4,6 +4,7 @@ import { parseCronItems, type CronItem, type ParsedCronItem } from "graphile-wor
 export type TaskName =
   | "deliver_mail"
   | "deliver_logout"
+  | "deliver_ping"
   | "purge"
   | "ensure_partitions"
   | "rotate_keys";

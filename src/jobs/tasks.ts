@@ -16,6 +16,8 @@ export interface TaskNeeds {
   readonly mail: DeliverNeeds;
   /** Tells one client that a session ended. */
   readonly deliverLogout: (notice: { id: string; attempt: number; last: boolean }) => Promise<void>;
+  /** Tells one client that a person decided. */
+  readonly deliverPing: (ping: { id: string; attempt: number; last: boolean }) => Promise<void>;
   readonly rotateKeys: (now: Date) => Promise<unknown>;
   /** Hears how many expired rows left which table. */
   readonly onPurged?: (table: string, rows: number) => void;
@@ -26,7 +28,7 @@ const delivery = z.object({ id: z.uuid() });
 
 /** Every job there is, by the name it has in the database. */
 export function createTasks(needs: TaskNeeds): Record<TaskName, Task> {
-  const { knex, mail, deliverLogout, rotateKeys, onPurged, log } = needs;
+  const { knex, mail, deliverLogout, deliverPing, rotateKeys, onPurged, log } = needs;
   return {
     async deliver_mail(payload, { job }) {
       const { id } = delivery.parse(payload);
@@ -38,6 +40,12 @@ export function createTasks(needs: TaskNeeds): Record<TaskName, Task> {
       const { id } = delivery.parse(payload);
       const last = job.attempts >= job.max_attempts;
       await deliverLogout({ id, attempt: job.attempts, last });
+    },
+
+    async deliver_ping(payload, { job }) {
+      const { id } = delivery.parse(payload);
+      const last = job.attempts >= job.max_attempts;
+      await deliverPing({ id, attempt: job.attempts, last });
     },
 
     async purge(_payload, { abortSignal, addJob }) {

@@ -18,6 +18,17 @@ export interface Mailer {
     db: TransactionOrKnex,
     event: { userId: string; clientName: string; now: Date },
   ): Promise<void>;
+  /** Only to a verified address: the link in it leads to a decision. */
+  cibaRequest(
+    db: TransactionOrKnex,
+    event: {
+      userId: string;
+      clientName: string;
+      bindingMessage: string;
+      url: string;
+      expiresAt: Date;
+    },
+  ): Promise<void>;
   administratorCreated(db: TransactionOrKnex, event: { userId: string; now: Date }): Promise<void>;
   /** @throws AppError `invalid_email` for what is not exactly one plain address. */
   test(db: TransactionOrKnex, event: { to: string; now: Date }): Promise<void>;
@@ -45,6 +56,12 @@ export function createMailer(needs: {
       const mail = messages.tokenReused({ email: reader.to, clientName, at: now });
       const dedupeKey = daily(now, mail, userId, clientName);
       await sendMail(db, { seal }, { ...reader, mail, dedupeKey });
+    },
+
+    async cibaRequest(db, { userId, ...request }) {
+      const reader = await findReader(db, userId);
+      if (reader?.isVerified !== true) return;
+      await sendMail(db, { seal }, { ...reader, mail: messages.cibaRequest(request) });
     },
 
     async administratorCreated(db, { userId, now }) {

@@ -6,6 +6,13 @@ export interface MailProps {
   token_reused: { readonly email: string; readonly clientName: string; readonly at: string };
   /** The setup link, or the command line, made an administrator. */
   administrator_created: { readonly email: string; readonly at: string };
+  /** A client asks the person to approve a sign-in elsewhere. */
+  ciba_request: {
+    readonly clientName: string;
+    readonly bindingMessage: string;
+    readonly url: string;
+    readonly expiresAt: string;
+  };
   /** An operator asks whether mail works. */
   test: { readonly at: string };
 }
@@ -44,6 +51,19 @@ export function tokenReused(event: { email: string; clientName: string; at: Date
 /** Tells a new administrator, at the new address, that the account exists. */
 export function administratorCreated(event: { email: string; at: Date }): Mail {
   return { template: "administrator_created", props: { ...event, at: event.at.toISOString() } };
+}
+
+/** Asks a user to look at what a client wants approved (CIBA Core §8). */
+export function cibaRequest(event: {
+  clientName: string;
+  bindingMessage: string;
+  url: string;
+  expiresAt: Date;
+}): Mail {
+  return {
+    template: "ciba_request",
+    props: { ...event, expiresAt: event.expiresAt.toISOString() },
+  };
 }
 
 /** Shows an operator that mail arrives. */

@@ -40,6 +40,17 @@ const LETTERS: { readonly [T in MailTemplate]: (props: MailProps[T], words: Word
       t("mail.administrator_created.not_you"),
     ],
   }),
+  ciba_request: ({ clientName, bindingMessage, url, expiresAt }, { t, time, product }) => ({
+    subject: t("mail.ciba_request.subject", { client: clientName }),
+    paragraphs: [
+      t("mail.ciba_request.what", { client: clientName, product }),
+      ...(bindingMessage === ""
+        ? []
+        : [t("mail.ciba_request.message", { message: bindingMessage })]),
+      t("mail.ciba_request.open", { url, time: time(expiresAt) }),
+      t("mail.ciba_request.not_you"),
+    ],
+  }),
   test: ({ at }, { t, time, product }) => ({
     subject: t("mail.test.subject", { product }),
     paragraphs: [t("mail.test.what", { product, time: time(at) })],

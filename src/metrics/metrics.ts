@@ -13,6 +13,8 @@ const ROUTES = new Set([
   "request",
   "session",
   "device",
+  "backchannel",
+  "approve",
   "interaction",
   "setup",
   "assets",

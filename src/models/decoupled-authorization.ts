@@ -9,6 +9,9 @@ const TOLERANCE = 0.5;
 /** Seconds that are added for every question that came too early (RFC 8628 §3.5, CIBA Core §11). */
 const SLOWER_BY = 5;
 
+/** How often a client is told: with graphile-worker's backoff of e^n seconds, for about seven minutes. */
+const PING_ATTEMPTS = 6;
+
 /** What a token request needs to know. */
 export interface DecoupledAuthorizationRow {
   status: DecoupledAuthorization["status"];
@@ -40,6 +43,9 @@ export class DecoupledAuthorization extends IdentifiedModel {
   declare gcAt: Date;
   declare decidedAt: Date | null;
   declare consumedAt: Date | null;
+  declare pingedAt: Date | null;
+  declare pingAttempts: number;
+  declare pingError: string | null;
 
   /**
    * Adds a request; `clientId` is the client's public identifier. `false` where there is no such client, or where the
@@ -137,6 +143,31 @@ export class DecoupledAuthorization extends IdentifiedModel {
       { codeHash },
     );
     return false;
+  }
+
+  /** Adds the job that tells the client of the decision, in the caller's transaction (CIBA Core §10.2). */
+  static async queuePing(db: TransactionOrKnex, codeHash: Buffer): Promise<void> {
+    await DecoupledAuthorization.statement(
+      db,
+      `SELECT graphile_worker.add_job('deliver_ping', json_build_object('id', id), max_attempts => :attempts)
+       FROM decoupled_authorizations WHERE code_hash = :codeHash`,
+      { codeHash, attempts: PING_ATTEMPTS },
+    );
+  }
+
+  /** The requests that wait for a user's decision, the oldest first. */
+  static pendingOf(db: TransactionOrKnex, userId: string, now: Date) {
+    return DecoupledAuthorization.query(db)
+      .where({ userId, kind: "ciba", status: "pending" })
+      .where("expiresAt", ">", now)
+      .orderBy("createdAt");
+  }
+
+  /** Ends what waits for a user's decision; the clients are told that it was denied. */
+  static async denyAllOf(db: TransactionOrKnex, userId: string, now: Date): Promise<void> {
+    await DecoupledAuthorization.query(db)
+      .patch({ status: "denied", decidedAt: now })
+      .where({ userId, status: "pending" });
   }
 
   /** Spends the decision. Of any number of callers exactly one gets `true`. */

@@ -24,9 +24,6 @@ export type DevicePages = Pick<
 >;
 type RenderError = NonNullable<Configuration["renderError"]>;
 
-/** Seconds between two questions of a device, until it asks too often (RFC 8628 §3.2); a column's default too. */
-const INTERVAL = 5;
-
 /** What the engine's own errors mean for whoever typed a code. */
 const WRONG_CODES: Readonly<Record<string, FieldError["message"]>> = {
   NoCodeError: "err.device.empty",
@@ -38,16 +35,6 @@ const WRONG_CODES: Readonly<Record<string, FieldError["message"]>> = {
 /** What a person is told of the device that asks, so that somebody else's is noticed (RFC 8628 §5.4). */
 export function deviceInfo(ctx: KoaContextWithOIDC): Record<string, unknown> {
   return { network: ctx.state["ipPrefix"], requestedAt: Date.now() };
-}
-
-/** Says how often a device may ask; the engine leaves it to the default (RFC 8628 §3.2). */
-export async function sayInterval(
-  ctx: KoaContextWithOIDC,
-  next: () => Promise<unknown>,
-): Promise<void> {
-  await next();
-  if (ctx.status !== 200 || ctx.oidc?.route !== "device_authorization") return;
-  Object.assign(ctx.body as object, { interval: INTERVAL });
 }
 
 /**

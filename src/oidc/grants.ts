@@ -6,7 +6,7 @@ import { reader, writer } from "../database/transaction.ts";
 import { uuidv7 } from "../lib/uuid.ts";
 import { Session } from "../models/session.ts";
 import { permissionsAskedFor, readItem } from "../resources/access.ts";
-import { claimsAskedFor, scopeOf, scopesAskedFor } from "../users/claims.ts";
+import { CLAIMS_BY_SCOPE, claimsAskedFor, scopeOf, scopesAskedFor } from "../users/claims.ts";
 
 /*
  * Consent is a person's lasting decision about a client; a grant is what one sign-in may do. Signing out anywhere
@@ -26,7 +26,7 @@ interface Decision {
 }
 
 /** A grant for one sign-in. */
-async function createGrant(
+export async function createGrant(
   provider: Provider,
   userId: string,
   client: Client,
@@ -122,6 +122,11 @@ function covers(grant: Grant, scopes: readonly string[], claims: readonly string
     return known.split(" ").includes(name);
   };
   return scopes.every(isKnown) && claims.every((each) => knownClaims.has(each));
+}
+
+/** Whether the engine knows a scope as one of OpenID Connect's; what it does not know, it ignores. */
+export function isOidcScope(scope: string): boolean {
+  return scope === "offline_access" || Object.hasOwn(CLAIMS_BY_SCOPE, scope);
 }
 
 async function decisionOnFile(

@@ -18,6 +18,10 @@ export const LIFETIMES: NonNullable<Configuration["ttl"]> = {
   AccessToken: accessTokenLifetime,
   AuthorizationCode: MINUTE,
   ClientCredentials: accessTokenLifetime,
+  BackchannelAuthenticationRequest: (ctx) => {
+    const { requested_expiry: requested } = ctx.oidc.params ?? {};
+    return Math.min(10 * MINUTE, typeof requested === "string" ? Number(requested) : 5 * MINUTE);
+  },
   DeviceCode: 10 * MINUTE,
   IdToken: HOUR,
   Interaction: 30 * MINUTE,

@@ -18,6 +18,7 @@ import type { Issuer, Preset } from "../issuers.ts";
 import type { Seal } from "../keys/seal.ts";
 import { newSecret, sha256 } from "../lib/secret.ts";
 import { uuidv7 } from "../lib/uuid.ts";
+import type { Mailer } from "../mail/mailer.ts";
 import { ReplayGuard } from "../models/replay-guard.ts";
 import type { ResourceCache } from "../resources/cache.ts";
 import { CLAIMS_BY_SCOPE } from "../users/claims.ts";
@@ -26,7 +27,9 @@ import { adapterFactory, type Storage } from "./adapter/index.ts";
 import { richAuthorizationRequests } from "./authorization-details.ts";
 import { queueLogoutNotices } from "./backchannel-logout.ts";
 import { CHECK_SESSION_PATH } from "./check-session.ts";
-import { deviceInfo, sayInterval, type DevicePages } from "./device-pages.ts";
+import { assertSignedRequest, ciba, sayWhatIsOffered } from "./ciba.ts";
+import { queuePings } from "./ciba-requests.ts";
+import { deviceInfo, type DevicePages } from "./device-pages.ts";
 import { showLogoutFrames, type ShowFrames } from "./frontchannel-logout.ts";
 import { loadExistingGrant } from "./grants.ts";
 import { LIFETIMES } from "./lifetimes.ts";
@@ -42,6 +45,7 @@ export interface EngineNeeds extends Storage {
   config: Pick<Config, "locales" | "mutualTls">;
   issuer: Issuer;
   resources: ResourceCache;
+  mailer: Mailer;
   fetch: typeof fetch;
   pages: Pick<Configuration, "renderError"> & {
     logoutSource: (ctx: KoaContextWithOIDC, form: string) => Promise<void>;
@@ -88,7 +92,10 @@ export function createProvider(
     clientBasedCORS: (_ctx, origin, client) => corsOrigins(client).includes(origin),
     // A client that registered the refresh token grant gets refresh tokens. Without offline_access they end with
     // the session; the engine's rule, `expiresWithSession`, sees to that.
-    issueRefreshToken: async (_ctx, client) => client.grantTypeAllowed("refresh_token"),
+    // What was approved elsewhere has no session to end with.
+    issueRefreshToken: async (_ctx, client, source) =>
+      client.grantTypeAllowed("refresh_token") &&
+      (source.kind !== "BackchannelAuthenticationRequest" || source.scopes.has("offline_access")),
     rotateRefreshToken: preset.rotatesRefreshTokens,
 
     scopes: ["openid", "offline_access"],
@@ -112,6 +119,7 @@ export function createProvider(
     features: {
       devInteractions: { enabled: false },
       backchannelLogout: { enabled: true },
+      ciba: ciba(needs),
       claimsParameter: { enabled: true, assertClaimsParameter: async () => {} },
       clientCredentials: { enabled: true },
       // Twenty consonants, eight of them: no word, nothing that looks like something else (RFC 8628 §6.1).
@@ -140,7 +148,8 @@ export function createProvider(
       requestObjects: {
         enabled: true,
         requireSignedRequestObject: preset.requiresSignedRequests,
-        assertJwtClaimsAndHeader: async () => {},
+        assertJwtClaimsAndHeader: async (ctx, claims, _header, client) =>
+          assertSignedRequest(ctx, claims, client),
       },
       registration: {
         enabled: issuer.registration !== "off",
@@ -188,7 +197,8 @@ export function createProvider(
   queueLogoutNotices(provider, knex);
   if (preset.frontchannelLogout) showLogoutFrames(provider, needs.pages.signingOut);
   if (preset.sessionManagement) forgetBrowserState(provider, issuer);
-  provider.use(sayInterval);
+  queuePings(provider, knex);
+  sayWhatIsOffered(provider);
   mintRefreshTokens(provider, needs.refreshTokenFormat);
   detectReplaysAtomically(provider, knex);
   provider.use((ctx, next) => runInUnitOfWork(knex, next, () => ctx.status < 500));

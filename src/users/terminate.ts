@@ -1,5 +1,6 @@
 import type { TransactionOrKnex } from "objection";
 import { record, type NewEvent } from "../audit/record.ts";
+import { DecoupledAuthorization } from "../models/decoupled-authorization.ts";
 import { LogoutNotice } from "../models/logout-notice.ts";
 import { OAuthGrant } from "../models/oauth-grant.ts";
 import { RefreshToken } from "../models/refresh-token.ts";
@@ -25,6 +26,7 @@ export async function terminateUser(
 ): Promise<void> {
   await User.query(db).findById(userId).patch({ sessionsValidAfter: now });
   await LogoutNotice.queueForUser(db, userId, now);
+  await DecoupledAuthorization.denyAllOf(db, userId, now);
   const sessions = await Session.query(db)
     .patch({
       endedAt: now,

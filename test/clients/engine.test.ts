@@ -7,6 +7,8 @@ import { toEngine } from "../../src/clients/metadata.ts";
 import { GRANT_TYPES, SCOPES } from "../../src/clients/schema.ts";
 import { ensureKeys, loadKeys } from "../../src/keys/keystore.ts";
 import { ResourceCache } from "../../src/resources/cache.ts";
+import { DECOUPLED_GRANTS } from "../../src/issuers.ts";
+import { createMailer } from "../../src/mail/mailer.ts";
 import { createProvider } from "../../src/oidc/provider.ts";
 import { aStorage, type TestStorage } from "../support/storage.ts";
 
@@ -22,6 +24,8 @@ const ACCEPTED: Readonly<Record<string, object>> = {
   "a confidential web application with everything": {
     ...APP,
     grant_types: GRANT_TYPES.filter((grant) => grant !== "implicit"),
+    backchannel_token_delivery_mode: "ping",
+    backchannel_client_notification_endpoint: "https://app.example.com/ping",
     post_logout_redirect_uris: ["https://app.example.com/"],
     scope: SCOPES.join(" "),
     id_token_signed_response_alg: "RS256",
@@ -56,6 +60,21 @@ const ACCEPTED: Readonly<Record<string, object>> = {
     token_endpoint_auth_signing_alg: "ES256",
     jwks,
   },
+  "a device": {
+    client_name: "A television",
+    application_type: "native",
+    grant_types: [DECOUPLED_GRANTS.device, "refresh_token"],
+    token_endpoint_auth_method: "none",
+  },
+  "a till that signs its requests, and knows people by its own names for them": {
+    client_name: "A till",
+    grant_types: [DECOUPLED_GRANTS.ciba],
+    subject_type: "pairwise",
+    token_endpoint_auth_method: "private_key_jwt",
+    backchannel_token_delivery_mode: "poll",
+    backchannel_authentication_request_signing_alg: "ES256",
+    jwks_uri: "https://app.example.com/jwks",
+  },
   "a client with a key set elsewhere": {
     ...APP,
     token_endpoint_auth_method: "private_key_jwt",
@@ -76,6 +95,7 @@ describe("a client that we accept", () => {
         ...storage,
         resources: new ResourceCache(storage.knex),
         config: { locales: ["en"], mutualTls: undefined },
+        mailer: createMailer({ seal: storage.seal, locales: ["en"] }),
         fetch: () => Promise.reject(new Error("no network")),
         pages: {
           renderError: none,

@@ -264,6 +264,55 @@ describe("client metadata", () => {
     );
   });
 
+  const TILL = {
+    redirect_uris: [],
+    grant_types: ["urn:openid:params:grant-type:ciba"],
+    backchannel_token_delivery_mode: "poll",
+  };
+
+  it("takes a client that asks people elsewhere, with a ping or without (CIBA Core §4)", () => {
+    accept(TILL);
+    accept({
+      ...TILL,
+      backchannel_token_delivery_mode: "ping",
+      backchannel_client_notification_endpoint: "https://till.example.com/ping",
+      backchannel_user_code_parameter: false,
+    });
+  });
+
+  it("refuses one that says too little, or what is not offered (CIBA Core §4)", () => {
+    refuse({ ...TILL, token_endpoint_auth_method: "none" }, /must not be none for urn:openid/);
+    refuse(
+      { ...TILL, backchannel_token_delivery_mode: undefined },
+      /^backchannel_token_delivery_mode must be poll or ping/,
+    );
+    refuse({ ...TILL, backchannel_token_delivery_mode: "push" }, /must be poll or ping/);
+    refuse(
+      { ...TILL, backchannel_token_delivery_mode: "ping" },
+      /^backchannel_client_notification_endpoint must be given/,
+    );
+    const endpoint = { backchannel_client_notification_endpoint: "https://till.example.com/ping" };
+    refuse({ ...TILL, ...endpoint }, /must not be given where .* is poll/);
+    refuse(endpoint, /is for urn:openid:params:grant-type:ciba only, so remove it/);
+    refuse(
+      {
+        ...TILL,
+        backchannel_token_delivery_mode: "ping",
+        backchannel_client_notification_endpoint: "http://localhost:1/ping",
+      },
+      /^backchannel_client_notification_endpoint must use https/,
+    );
+    refuse({ ...TILL, backchannel_user_code_parameter: true }, /must be false/);
+    refuse(
+      { ...TILL, backchannel_authentication_request_signing_alg: "ES256" },
+      /^jwks or jwks_uri must be given/,
+    );
+    refuse(
+      { ...TILL, backchannel_authentication_request_signing_alg: "HS256" },
+      /must be ES256 or/,
+    );
+  });
+
   it("refuses grants that make no sense together", () => {
     refuse(
       { redirect_uris: [], grant_types: ["refresh_token"] },

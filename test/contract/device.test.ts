@@ -162,6 +162,7 @@ describe("device authorization grant", () => {
       const web = new RelyingParty(server, await aClient(server));
       const answer = await web.post("/device/auth", { scope: "openid" });
       assert.equal(answer.status, 400);
+      assert.equal(errorOf(answer), "unauthorized_client");
     });
 
     it("needs the secret of a client that has one (§3.1)", async () => {

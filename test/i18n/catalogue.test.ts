@@ -174,6 +174,8 @@ describe("translator", () => {
       min: 15,
       max: 256,
       time: "now",
+      message: "Till 4",
+      url: "https://id.example/",
     };
     for (const locale of ["en-XA", "ar-XB"]) {
       const say = catalogues.translator(locale);

@@ -80,6 +80,7 @@ describe("job worker", function () {
         renderMail: (template) => ({ subject: template, text: template, html: template }),
       },
       deliverLogout: async () => {},
+      deliverPing: async () => {},
       rotateKeys: async () => {
         rotations += 1;
       },

@@ -76,6 +76,20 @@ const deviceConfirm: Views["device-confirm"] = {
   registeredItself: false,
 };
 
+const APPROVE = "/approve/01960000-0000-7000-8000-000000000000";
+
+const ciba: Views["ciba"] = {
+  action: APPROVE,
+  client: acme,
+  userName: "Ada Lovelace",
+  bindingMessage: "Till 4, 12.50 €",
+  scopes: ["openid", "profile"],
+  minutesAgo: 0,
+  minutesLeft: 4,
+  registeredItself: false,
+  proof: "",
+};
+
 const mail: Views["mailbox-message"] = {
   id: "01960000-0000-7000-8000-000000000000",
   to: "ada@example.com",
@@ -190,6 +204,27 @@ export const fixtures: { readonly [Name in keyof Views]: Readonly<Record<string,
     approved: { outcome: "approved", clientName: odd.name },
     denied: { outcome: "denied", clientName: "" },
   },
+  "ciba-password": {
+    empty: { action: APPROVE, username: "", errors: [] },
+    wrong: { action: APPROVE, username: LONG, errors: [wrong] },
+  },
+  ciba: {
+    plain: ciba,
+    odd: {
+      ...ciba,
+      client: odd,
+      userName: LONG,
+      bindingMessage: "",
+      registeredItself: true,
+      proof: "x".repeat(90),
+    },
+  },
+  "ciba-done": {
+    approved: { outcome: "approved" },
+    denied: { outcome: "denied" },
+    reported: { outcome: "reported" },
+    over: { outcome: "over" },
+  },
   logout: {
     plain: { action: "/session/end/confirm", xsrf: "x".repeat(48), isConfirmed: false },
     client: {
@@ -234,14 +269,15 @@ export const fixtures: { readonly [Name in keyof Views]: Readonly<Record<string,
     server: { status: 500, code: "server_error", description: "" },
   },
   home: {
-    "signed-out": { apps: [] },
-    "signed-in": { userName: "Ada Lovelace", apps: [] },
+    "signed-out": { apps: [], approvals: [] },
+    "signed-in": { userName: "Ada Lovelace", apps: [], approvals: [] },
     apps: {
       userName: LONG,
       apps: [
         { name: "Acme Photos", href: "https://acme.example/" },
         { name: odd.name, href: "https://odd.example/" },
       ],
+      approvals: [{ clientName: odd.name, href: "/approve/01960000-0000-7000-8000-000000000000" }],
     },
   },
   setup: {

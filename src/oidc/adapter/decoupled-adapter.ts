@@ -26,7 +26,7 @@ export interface Decision {
   readonly grantId: string | null;
 }
 
-/** DeviceCode: rows of `decoupled_authorizations`, sealed. */
+/** DeviceCode and BackchannelAuthenticationRequest: rows of `decoupled_authorizations`, sealed. */
 export class DecoupledAdapter extends ModelAdapter {
   readonly #kind: DecoupledAuthorization["kind"];
   readonly #knex: Knex;
@@ -132,12 +132,19 @@ export class DecoupledAdapter extends ModelAdapter {
   }
 
   #open(row: DecoupledAuthorizationRow, codeHash: Buffer): AdapterPayload {
-    const place = { ...PAYLOAD_COLUMN, id: codeHash.toString("hex") };
-    const sealed = JSON.parse(this.#seal.decrypt(row.payload_enc, place).toString());
-    const payload: AdapterPayload = { ...sealed, exp: toEpoch(row.expires_at) };
+    const payload = openPayload(this.#seal, codeHash, row.payload_enc);
+    payload.exp = toEpoch(row.expires_at);
+    // Denied without the person: whoever disabled them did it.
+    if (row.status === "denied") payload.error ??= "access_denied";
     if (row.consumed_at !== null) payload.consumed = toEpoch(row.consumed_at);
     return payload;
   }
+}
+
+/** What a row holds, with the code itself as `jti`. */
+export function openPayload(seal: Seal, codeHash: Buffer, payloadEnc: Buffer): AdapterPayload {
+  const place = { ...PAYLOAD_COLUMN, id: codeHash.toString("hex") };
+  return JSON.parse(seal.decrypt(payloadEnc, place).toString()) as AdapterPayload;
 }
 
 function statusOf({ error, grantId, inFlight }: AdapterPayload): DecoupledAuthorization["status"] {

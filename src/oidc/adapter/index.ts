@@ -48,6 +48,8 @@ export function adapterFactory(storage: Storage): (model: string) => Adapter {
         return new AuthorizationCodeAdapter(knex, prefetch, revocation);
       case "DeviceCode":
         return new DecoupledAdapter("device", storage, revocation);
+      case "BackchannelAuthenticationRequest":
+        return new DecoupledAdapter("ciba", storage, revocation);
       case "RefreshToken":
         return new RefreshTokenAdapter(knex, refreshTokenFormat, prefetch, revocation);
       case "Session":

@@ -1,0 +1,189 @@
+import {
+  errors,
+  type CIBAConfiguration,
+  type Client,
+  type KoaContextWithOIDC,
+  type Provider,
+} from "oidc-provider";
+import type { Knex } from "knex";
+import { record } from "../audit/record.ts";
+import { findByIdentifier, readIdentifier } from "../authn/identifier.ts";
+import { throttleHint } from "../authn/throttle.ts";
+import { internalId } from "../consents/consents.ts";
+import { reader, writer } from "../database/transaction.ts";
+import { DECOUPLED_GRANTS, type Issuer } from "../issuers.ts";
+import type { Seal } from "../keys/seal.ts";
+import { sha256 } from "../lib/secret.ts";
+import { isUuid } from "../lib/uuid.ts";
+import type { Mailer } from "../mail/mailer.ts";
+import { DecoupledAuthorization } from "../models/decoupled-authorization.ts";
+import { scopesAskedFor } from "../users/claims.ts";
+
+export interface CibaNeeds {
+  knex: Knex;
+  seal: Seal;
+  issuer: Issuer;
+  mailer: Mailer;
+}
+
+/** Seconds between two questions of a client, until it asks too often (CIBA Core §7.3). */
+const INTERVAL = 5;
+/** Where clients begin what is approved elsewhere, and what they must have registered for it. */
+const GRANTS: Readonly<Record<string, string>> = {
+  device_authorization: DECOUPLED_GRANTS.device,
+  backchannel_authentication: DECOUPLED_GRANTS.ciba,
+};
+/** How many requests of one client may wait for one person. */
+const MOST_WAITING = 5;
+/** Longest message that a person compares, in characters. */
+const LONGEST_MESSAGE = 100;
+/** Seconds between the beginning and the end of a signed request (FAPI-CIBA §5.2.2). */
+const LONGEST_REQUEST = 3600;
+/** Controls, and characters that are invisible or change the direction of others. */
+const DECEPTIVE = /[\p{Cc}\p{Cf}\p{Co}\p{Cs}\p{Zl}\p{Zp}\p{Default_Ignorable_Code_Point}]/u;
+
+/**
+ * Requests that a person approves elsewhere (OpenID Connect CIBA Core 1.0), by polling or after a ping. `push` is not
+ * offered: it hands tokens to whoever answers at an address.
+ */
+export function ciba(needs: CibaNeeds): CIBAConfiguration {
+  const { knex, issuer } = needs;
+  return {
+    enabled: issuer.preset.decoupled.includes("ciba"),
+    deliveryModes: ["poll", "ping"],
+    processLoginHint: (ctx, hint) => userOfHint(needs, ctx, hint ?? ""),
+    processLoginHintToken() {
+      throw new errors.InvalidRequest("login_hint_token is not supported, so send login_hint");
+    },
+    validateBindingMessage: (_ctx, message) => assertReadable(issuer, message),
+    // Nothing here is decided by a context, so there is none that would be wrong.
+    validateRequestContext: () => {},
+    // The one hook between knowing the person and asking them.
+    verifyUserCode: (ctx, account) => assertNotFlooded(knex, ctx, account.accountId),
+    triggerAuthenticationDevice: (ctx, request, account, client) =>
+      ask(needs, ctx, { jti: request.jti, userId: account.accountId, client }),
+  };
+}
+
+/**
+ * Whom a hint means: an address, a username or, for clients that know people by it, a subject. Nobody, somebody
+ * disabled and somebody unknown look the same, and a client that names many of them is stopped (CIBA Core §13).
+ */
+async function userOfHint(
+  { knex, seal }: CibaNeeds,
+  { oidc: { client } }: KoaContextWithOIDC,
+  hint: string,
+): Promise<string | undefined> {
+  if (client === undefined) return undefined;
+  const isSubject = isUuid(hint) && client.subjectType === "public";
+  const found = await findByIdentifier(reader(knex), readIdentifier(hint));
+  if (found?.user.isActive === true) return found.user.id;
+  if (isSubject) return hint;
+  // Outside the unit of work: it counts even if what follows is rolled back.
+  if (await throttleHint(knex, seal, { clientId: client.clientId, now: new Date() }))
+    return undefined;
+  throw denied(429, "too many login hints named nobody, so wait");
+}
+
+/** CIBA Core §7.1: short plain text; FAPI-CIBA §5.2.2 wants one in every request. */
+function assertReadable({ preset }: Issuer, message: string | undefined): void {
+  if (message === undefined) {
+    if (preset.fapi === undefined) return;
+    throw new errors.InvalidBindingMessage("binding_message is needed at this issuer");
+  }
+  if (message.trim() === "" || DECEPTIVE.test(message) || [...message].length > LONGEST_MESSAGE)
+    throw new errors.InvalidBindingMessage(
+      `binding_message must be plain text of at most ${LONGEST_MESSAGE} characters`,
+    );
+}
+
+/** Nobody is worn down with requests until they approve one. */
+async function assertNotFlooded(
+  knex: Knex,
+  { oidc: { client } }: KoaContextWithOIDC,
+  userId: string,
+): Promise<void> {
+  if (client === undefined) return;
+  const waiting = await DecoupledAuthorization.pendingOf(reader(knex), userId, new Date())
+    .where({ clientId: internalId(client) })
+    .resultSize();
+  if (waiting >= MOST_WAITING) throw denied(403, "too many requests wait for this person");
+}
+
+/** Tells the person by mail; the request is on their home page as well. */
+async function ask(
+  { knex, issuer, mailer }: CibaNeeds,
+  ctx: KoaContextWithOIDC,
+  { jti, userId, client }: { jti: string; userId: string; client: Client },
+): Promise<void> {
+  const db = await writer(knex);
+  const row = await DecoupledAuthorization.query(db).findOne({ codeHash: sha256(jti) });
+  if (row === undefined) throw new Error("a request is stored before anybody is asked");
+  const params = ctx.oidc.params ?? {};
+  const { binding_message: message } = params;
+  await mailer.cibaRequest(db, {
+    userId,
+    clientName: client.clientName ?? client.clientId,
+    bindingMessage: typeof message === "string" ? message : "",
+    url: `${issuer.url}/approve/${row.id}`,
+    expiresAt: row.expiresAt,
+  });
+  await record(db, {
+    type: "ciba.requested",
+    actor: { type: "client", id: row.clientId },
+    userId,
+    clientId: row.clientId,
+    target: { type: "decoupled_authorization", id: row.id },
+    requestId: ctx.state["correlationId"] as string | undefined,
+    ipPrefix: ctx.state["ipPrefix"] as string | undefined,
+    details: { scopes: scopesAskedFor(params) },
+  });
+}
+
+function denied(status: 403 | 429, description: string): errors.OIDCProviderError {
+  return Object.assign(new errors.AccessDenied(description), { status, statusCode: status });
+}
+
+/**
+ * A signed authentication request says who made it, for whom, from when to when, and is used once (CIBA Core §7.1.1,
+ * FAPI-CIBA §5.2.2). The engine has checked the signature's key and whatever of these claims there is.
+ */
+export async function assertSignedRequest(
+  ctx: KoaContextWithOIDC,
+  claims: Readonly<Record<string, unknown>>,
+  client: Client,
+): Promise<void> {
+  if (ctx.oidc.route !== "backchannel_authentication") return;
+  for (const name of ["iss", "aud", "exp", "iat", "nbf", "jti"])
+    if (claims[name] === undefined)
+      throw new errors.InvalidRequest(`the signed request must have ${name}`);
+  const [exp, nbf] = [Number(claims["exp"]), Number(claims["nbf"])];
+  if (exp - nbf > LONGEST_REQUEST)
+    throw new errors.InvalidRequest(
+      `the signed request must end ${LONGEST_REQUEST} seconds after nbf at the latest`,
+    );
+  const isNew = await ctx.oidc.provider.ReplayDetection.unique(
+    client.clientId,
+    `ciba:${String(claims["jti"])}`,
+    exp,
+  );
+  if (!isNew) throw new errors.InvalidRequest("the signed request was already used");
+}
+
+/**
+ * Says how often a client may ask, calls one that did not register the grant by its name (RFC 6749 §5.2), and takes
+ * back what the engine advertises but we do not offer.
+ */
+export function sayWhatIsOffered(provider: Provider): void {
+  provider.use(async (ctx: KoaContextWithOIDC, next) => {
+    await next();
+    if (typeof ctx.body !== "object" || ctx.body === null) return;
+    const { route, client } = ctx.oidc ?? {};
+    const grant = route === undefined ? undefined : GRANTS[route];
+    if (grant !== undefined && ctx.status === 200) Object.assign(ctx.body, { interval: INTERVAL });
+    if (grant !== undefined && ctx.status === 400 && client?.grantTypeAllowed(grant) === false)
+      Object.assign(ctx.body, { error: "unauthorized_client" });
+    if (route === "discovery" && "backchannel_user_code_parameter_supported" in ctx.body)
+      Object.assign(ctx.body, { backchannel_user_code_parameter_supported: false });
+  });
+}
