@@ -22,6 +22,9 @@ type ColumnField =
   | "refresh_reuse_interval"
   | "cors_origins";
 
+/** Metadata that a row may be older than; where the engine is told nothing of it, it takes that for everything. */
+type Younger = "authorization_details_types" | "tls_client_certificate_bound_access_tokens";
+
 /** What the engine gets of a client, as its adapter's answer. */
 export type EngineClient = Omit<ClientMetadata, "first_party"> & {
   client_id: string;
@@ -89,7 +92,8 @@ export function toRow(metadata: ClientMetadata): PartialModelObject<OAuthClient>
 
 /** A client's metadata by its registered names, as people and clients see it (RFC 7591 §2); no secrets. */
 export function toMetadata(row: OAuthClient): ClientMetadata {
-  const stored = row.metadata as Omit<ClientMetadata, ColumnField>;
+  const stored = row.metadata as Omit<ClientMetadata, ColumnField | Younger> &
+    Partial<Pick<ClientMetadata, Younger>>;
   return {
     client_name: row.name,
     application_type: row.applicationType,
@@ -101,6 +105,8 @@ export function toMetadata(row: OAuthClient): ClientMetadata {
     ...(row.jwks === null ? {} : { jwks: row.jwks as ClientMetadata["jwks"] }),
     ...(row.jwksUri === null ? {} : { jwks_uri: row.jwksUri }),
     ...(row.scope === null ? {} : { scope: row.scope }),
+    authorization_details_types: [],
+    tls_client_certificate_bound_access_tokens: false,
     ...stored,
     first_party: row.consentMode === "first_party",
     refresh_reuse_interval: row.refreshReuseInterval,

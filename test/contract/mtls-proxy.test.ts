@@ -77,6 +77,7 @@ describe("client certificates behind a proxy that ends TLS", () => {
       `${envoy(other)},${envoy(own)}`,
       `${envoy(own)},${envoy(other)}`,
       `${envoy(other)};${envoy(own)}`,
+      `Hash=00;Subject="CN=another",${envoy(own)}`,
     ])
       assert.equal((await ask({ [HEADER]: value })).status, 401);
   });

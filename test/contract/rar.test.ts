@@ -4,6 +4,7 @@ import { exportJWK, generateKeyPair, SignJWT } from "jose";
 import { parseDefinition } from "../../src/consents/authorization-types.ts";
 import { AuditEvent } from "../../src/models/audit-event.ts";
 import { AuthorizationType } from "../../src/models/authorization-type.ts";
+import { OAuthClient } from "../../src/models/oauth-client.ts";
 import {
   errorOf,
   json,
@@ -201,6 +202,16 @@ describe("rich authorization requests (RFC 9396)", () => {
       await refused([payment], other);
       await refused([payment], await register({ authorization_details_types: [] }));
       assert.equal((await open(asked(accounts), other)).page, "consent");
+    });
+
+    it("is not for a client from before there were types (RFC 9396 §10)", async () => {
+      const old = await register({ authorization_details_types: [] });
+      const row = OAuthClient.query(server.database.knex).findOne({
+        clientId: old.credentials.clientId,
+      });
+      await row.patch({ metadata: {} });
+      await setTimeout(200);
+      await refused([payment], old);
     });
 
     it("is checked when it is pushed (RFC 9396 §5, RFC 9126 §2.3)", async () => {
