@@ -131,7 +131,7 @@ describe("client ID metadata documents", () => {
     assert.equal((await at("/open"))["client_id_metadata_document_supported"], undefined);
   });
 
-  it("are fetched with GET, as JSON, without cookies or credentials", async () => {
+  it("are fetched with GET, as JSON, without cookies or credentials (§5)", async () => {
     await accepted(publish().app);
     const [request] = asked;
     assert.equal(request?.method, "GET");
@@ -140,14 +140,14 @@ describe("client ID metadata documents", () => {
       assert.equal(request?.headers[name], undefined, name);
   });
 
-  it("are fetched once however many ask at once", async () => {
+  it("are fetched once however many ask at once (§9.1)", async () => {
     const { app } = publish();
     const answers = await Promise.all(Array.from({ length: 8 }, () => open(app)));
     for (const { status } of answers) assert.equal(status, 303);
     assert.equal(asked.length, 1);
   });
 
-  it("are one client when two nodes read a document at once", async () => {
+  it("are one client when two nodes read a document at once (§3)", async () => {
     const { app, clientId } = publish();
     const { running } = await server.another();
     const other = { ...server, port: running.port };
@@ -175,7 +175,7 @@ describe("client ID metadata documents", () => {
       assert.match(notice, /Your answer goes to localhost:33418/, "where that is elsewhere (§8.1)");
     });
 
-    it("ask again every time, whatever was allowed before", async () => {
+    it("ask again every time, whatever was allowed before (§8.4)", async () => {
       const { app } = publish();
       const browser = new WebBrowser(server);
       for (let times = 0; times < 2; times += 1) {
@@ -200,7 +200,7 @@ describe("client ID metadata documents", () => {
       assert.doesNotMatch(text, /<img/);
     });
 
-    it("are warned of where the answer stays on the device", async () => {
+    it("are warned of where the answer stays on the device (RFC 8252 §8.6)", async () => {
       const { text } = await consentOf(publish().app);
       assert.match(text, /runs on your device/);
     });
@@ -249,7 +249,7 @@ describe("client ID metadata documents", () => {
       await refused(publish({ token_endpoint_auth_method: "private_key_jwt", jwks }).app, /jwks/);
     });
 
-    it("is a JSON object", async () => {
+    it("is a JSON object (§4)", async () => {
       for (const text of ["", "{", "[]", "null", '"x"', "<html>"]) {
         const { app, path } = publish();
         content.set(path, text);
@@ -324,7 +324,7 @@ describe("client ID metadata documents", () => {
       for (const info of ["user@", "user:password@", ":@", "@"])
         await never(`https://${info}${name}/client.json`);
     });
-    it("is spelled in one way", async () => {
+    it("is spelled in one way (§3)", async () => {
       for (const origin of [
         host.origin.toUpperCase(),
         host.origin.replace("localhost", "loc%61lhost"),
@@ -333,7 +333,7 @@ describe("client ID metadata documents", () => {
       await never(`${host.origin}\\client.json`);
       await never(`${host.origin}/client.json/${"a".repeat(500)}`);
     });
-    it("is of a host that the operator allows", async () => {
+    it("is of a host that the operator allows (§8.9)", async () => {
       for (const name of [
         "evil.example",
         "app.example",
@@ -344,7 +344,7 @@ describe("client ID metadata documents", () => {
       assert.doesNotMatch(server.logged(), /evil\.example.*not read/);
       await never(host.origin.replace("localhost", "127.0.0.1") + "/client.json");
     });
-    it("is known to the issuer of ISSUER only", async () => {
+    it("is known to the issuer of ISSUER only (§6)", async () => {
       const { clientId } = publish();
       const there = { issuer: `${server.issuer}/open`, port: server.port };
       const app = new RelyingParty(there, { clientId, clientSecret: "", redirectUri: REDIRECT });
@@ -429,7 +429,7 @@ describe("client ID metadata documents", () => {
       assert.equal(tokens.status, 200, tokens.text);
     });
 
-    it("but for what only an operator decides, and what we do not offer", async () => {
+    it("but for what only an operator decides, and what we do not offer (T-38)", async () => {
       const { app, clientId } = publish({
         first_party: true,
         cors_origins: ["https://evil.example"],
@@ -453,7 +453,7 @@ describe("client ID metadata documents", () => {
       assert.equal(row?.scope, "openid");
     });
 
-    it("called by the host where it gives no name", async () => {
+    it("called by the host where it gives no name (§8.5)", async () => {
       const { app, clientId } = publish({ client_name: undefined });
       await accepted(app);
       const row = await OAuthClient.query(server.database.knex).findOne({ clientId });
@@ -501,7 +501,7 @@ describe("client ID metadata documents", () => {
       assert.equal(row?.version, 2);
     });
 
-    it("and stay the same client, with its version, when nothing changed", async () => {
+    it("and stay the same client, with its version, when nothing changed (§5.2)", async () => {
       const { app, clientId } = publish();
       await accepted(app);
       await new WebBrowser(await age(clientId, 3_600)).open(app.authorization());
@@ -523,7 +523,7 @@ describe("client ID metadata documents", () => {
     });
 
     for (const status of [404, 410, 302])
-      it(`and used no longer when the server answers ${status}`, async () => {
+      it(`and used no longer when the server answers ${status} (§5.1)`, async () => {
         const { app, clientId, path } = publish();
         await accepted(app);
         content.set(path, (answer) => answer.writeHead(status, { location: "/x" }).end());
@@ -558,7 +558,7 @@ describe("client ID metadata documents", () => {
     assert.equal(asked.length, 1);
   });
 
-  it("are forgotten a week after their time where nobody allowed them anything", async () => {
+  it("are forgotten a week after their time where nobody allowed them anything (§5.2)", async () => {
     const [unused, used] = [publish(), publish()];
     await accepted(unused.app);
     await walk(server, new WebBrowser(server), used.app.authorization(), user);
@@ -571,7 +571,7 @@ describe("client ID metadata documents", () => {
     assert.equal(await left(used), 1);
   });
 
-  it("are on only where an operator says from which hosts", async () => {
+  it("are on only where an operator says from which hosts (§8.9)", async () => {
     const off = await aServer();
     try {
       const { clientId } = publish();

@@ -144,7 +144,7 @@ describe("front-channel logout", () => {
     assert.equal(page.location, undefined, "the frames come before the redirect");
   });
 
-  it("goes on to our own page where the client names none", async () => {
+  it("goes on to our own page where the client names none (RP-Initiated Logout §2)", async () => {
     const { browser } = await signedIn(LOGOUT);
     const page = await signOut(browser);
     const next = await browser.open(continueIn(page) ?? "");
@@ -177,21 +177,21 @@ describe("front-channel logout", () => {
     assert.match(String(page.headers["cache-control"]), /no-store/);
   });
 
-  it("keeps what is in a frame from taking the page elsewhere", async () => {
+  it("keeps what is in a frame from taking the page elsewhere (T-46)", async () => {
     const { browser } = await signedIn(LOGOUT);
     const { text } = await signOut(browser);
     assert.match(text, /<iframe[^>]* sandbox="allow-scripts allow-same-origin allow-forms"/);
     assert.match(text, /<iframe[^>]* referrerpolicy="no-referrer"/);
   });
 
-  it("shows no page where no client wants to know", async () => {
+  it("shows no page where no client wants to know (§2)", async () => {
     const { browser } = await signedIn({});
     const answer = await signOut(browser);
     assert.equal(answer.status, 303);
     assert.equal(frameSources(answer), undefined);
   });
 
-  it("leaves the other clients alone when somebody signs out of one only", async () => {
+  it("leaves the other clients alone when somebody signs out of one only (RP-Initiated Logout §2)", async () => {
     const { browser, apps } = await signedIn(LOGOUT, WITH_SESSION);
     const query = new URLSearchParams({ id_token_hint: apps[0]?.idToken ?? "" });
     const answer = await signOut(browser, { query: `?${query}`, only: true });
@@ -199,7 +199,7 @@ describe("front-channel logout", () => {
     assert.deepEqual(framesIn(answer), []);
   });
 
-  it("tells nobody when the form was not ours (CSRF)", async () => {
+  it("tells nobody when the form was not ours (RP-Initiated Logout §6)", async () => {
     const { browser } = await signedIn(LOGOUT);
     await browser.open("/session/end");
     const answer = await browser.submit("/session/end/confirm", { xsrf: "guess", logout: "yes" });
@@ -207,7 +207,7 @@ describe("front-channel logout", () => {
     assert.deepEqual(framesIn(answer), []);
   });
 
-  it("shows a client that was deleted meanwhile no more", async () => {
+  it("shows a client that was deleted meanwhile no more (§3)", async () => {
     const { browser, apps } = await signedIn(LOGOUT);
     const [{ app }] = apps as [(typeof apps)[number]];
     await server.database.knex.transaction((trx) =>
@@ -230,7 +230,7 @@ describe("front-channel logout", () => {
     assert.equal((await at(plain, ""))["frontchannel_logout_supported"], undefined);
   });
 
-  it("cannot be registered where it is off", async () => {
+  it("cannot be registered where it is off (§2)", async () => {
     await assert.rejects(
       aClient(plain, { redirect_uris: [`${ACME}/cb`], ...LOGOUT }),
       /frontchannel_logout_uri must be left out/,
@@ -348,14 +348,14 @@ describe("front-channel logout", () => {
       await context.close();
     });
 
-    it("the page goes on although a client does not answer", async () => {
+    it("the page goes on although a client does not answer (§3)", async () => {
       isSlow = true;
       const { page, context } = await signOutInBrowser(true);
       await page.waitForURL(`${origin}/bye`, { timeout: 9_000, waitUntil: "commit" });
       await context.close();
     });
 
-    it("there is a link to go on without JavaScript", async () => {
+    it("there is a link to go on without JavaScript (§3)", async () => {
       const { page, context } = await signOutInBrowser(false);
       await page.waitForSelector("body[data-page=signing-out]");
       await page.click("#continue");

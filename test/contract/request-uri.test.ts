@@ -201,7 +201,7 @@ describe("request_uri by reference", () => {
     assert.equal(asked.length, 0);
   });
 
-  it("fetches nothing that another client registered", async () => {
+  it("fetches nothing that another client registered (RFC 9101 §10.4.1)", async () => {
     await register([`${host}/a`]);
     const other = await register([`${host}/other`]);
     await refused(other, `${host}/a`);
@@ -263,7 +263,7 @@ describe("request_uri by reference", () => {
     assert.equal(asked.length, 1);
   });
 
-  it("refuses what is no request object at all", async () => {
+  it("refuses what is no request object at all (RFC 9101 §6.1)", async () => {
     const app = await register([`${host}/a`]);
     content.set("/a", "<html>hello</html>");
     assert.equal(errorOf(await ask(app, `${host}/a`)), "invalid_request_object");
@@ -281,7 +281,7 @@ describe("request_uri by reference", () => {
     );
   });
 
-  it("gives up on an answer that is too large, with or without an end", async () => {
+  it("gives up on an answer that is too large, with or without an end (T-36)", async () => {
     const app = await register([`${host}/large`, `${host}/endless`]);
     content.set("/large", "x".repeat(65 * 1024));
     content.set("/endless", (answer) => {
@@ -293,7 +293,7 @@ describe("request_uri by reference", () => {
     await refused(app, `${host}/endless`);
   });
 
-  it("gives up on a server that does not answer", async () => {
+  it("gives up on a server that does not answer (T-36)", async () => {
     const app = await register([`${host}/slow`]);
     content.set("/slow", () => {});
     const start = Date.now();
@@ -301,7 +301,7 @@ describe("request_uri by reference", () => {
     assert.ok(Date.now() - start < 4_500);
   });
 
-  it("asks with no cookie, no credentials and no referrer", async () => {
+  it("asks with no cookie, no credentials and no referrer (T-36)", async () => {
     const app = await register([`${host}/a`]);
     content.set("/a", await objectOf(app));
     await ask(app, `${host}/a`);

@@ -113,7 +113,7 @@ describe("session management", () => {
     assert.ok(!isUnchanged(app, state, ""));
   });
 
-  it("leaves it when they sign out of one client only", async () => {
+  it("leaves it when they sign out of one client only (§3.2)", async () => {
     const browser = new WebBrowser(server);
     await signIn(browser);
     const cookie = browser.cookie(STATE);
@@ -133,14 +133,14 @@ describe("session management", () => {
     assert.equal(new Set(states).size, 3);
   });
 
-  it("has another state in another browser of the same person", async () => {
+  it("has another state in another browser of the same person (§3.2)", async () => {
     const [one, two] = [new WebBrowser(server), new WebBrowser(server)];
     await signIn(one);
     await signIn(two);
     assert.notEqual(one.cookie(STATE), two.cookie(STATE));
   });
 
-  it("says nothing of the session in the cookie that scripts read", async () => {
+  it("says nothing of the session in the cookie that scripts read (§3.2)", async () => {
     const browser = new WebBrowser(server);
     await signIn(browser);
     const cookie = browser.cookie(STATE) ?? "";
@@ -152,7 +152,7 @@ describe("session management", () => {
     assert.equal(errorOf(answer), "login_required");
   });
 
-  it("ends the cookie of a session that an operator ended, with the next answer", async () => {
+  it("ends the cookie of a session that an operator ended, with the next answer (§3.2)", async () => {
     const browser = new WebBrowser(server);
     const state = await signIn(browser);
     await server.database.knex("sessions").update({
@@ -221,7 +221,7 @@ describe("session management", () => {
     }
   });
 
-  it("has none of it where it is off: no session_state, no cookie, no page", async () => {
+  it("has none of it where it is off: no session_state, no cookie, no page (§3.3)", async () => {
     const person = await aUser(plain);
     const quiet = new RelyingParty(plain, await aClient(plain, { first_party: true }));
     const browser = new WebBrowser(plain);
