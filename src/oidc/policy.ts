@@ -1,11 +1,20 @@
-import { interactionPolicy, type Account, type KoaContextWithOIDC } from "oidc-provider";
+import { decodeJwt } from "jose";
+import { errors, interactionPolicy, type Account, type KoaContextWithOIDC } from "oidc-provider";
 import { isAlwaysAsked } from "../consents/consents.ts";
 
 const { Check, Prompt, base } = interactionPolicy;
 
+/** What a request may want of whoever signs in, by the engine's checks, and how it fails where that cannot be had. */
+const DEMANDS = {
+  id_token_hint: errors.LoginRequired,
+  claims_id_token_sub_value: errors.LoginRequired,
+  essential_acrs: errors.UnmetAuthenticationRequirements,
+  essential_acr: errors.UnmetAuthenticationRequirements,
+} as const;
+
 /**
  * When the engine stops an authorization request to ask the person something. To the engine's own rules we add
- * two and narrow one; after the choice of an account the order (sign in, then consent) is the engine's.
+ * two and narrow five; after the choice of an account the order (sign in, then consent) is the engine's.
  */
 export function policy(): ReturnType<typeof base> {
   const prompts = base();
@@ -24,6 +33,8 @@ export function policy(): ReturnType<typeof base> {
       ),
     );
 
+  for (const [reason, Failure] of Object.entries(DEMANDS)) askOnce(prompts, reason, Failure);
+
   const consent = prompts.get("consent");
   consent?.checks.remove("native_client_prompt");
   consent?.checks.add(
@@ -38,6 +49,33 @@ export function policy(): ReturnType<typeof base> {
     ),
   );
   return prompts;
+}
+
+/**
+ * Whoever has just signed in and still is not who, or as well proven as, the client demands is not asked for ever: the
+ * client learns of it (OIDC Core §3.1.2.2, §5.5.1.1).
+ */
+function askOnce(
+  prompts: ReturnType<typeof base>,
+  reason: string,
+  Failure: new (description: string) => Error,
+): void {
+  const rule = prompts.get("login")?.checks.get(reason);
+  if (rule === undefined) throw new TypeError(`the engine has no check ${reason}`);
+  const { check, description } = rule;
+  rule.check = async (ctx) => {
+    rememberHint(ctx);
+    const isUnmet = await check(ctx);
+    if (isUnmet && ctx.oidc.result?.login !== undefined) throw new Failure(description);
+    return isUnmet;
+  };
+}
+
+/** The engine reads the hint when a request comes, checks it, and forgets it while the person signs in. */
+function rememberHint({ oidc }: KoaContextWithOIDC): void {
+  const hint = oidc.params?.["id_token_hint"];
+  if (typeof hint !== "string" || oidc.entities.IdTokenHint !== undefined) return;
+  oidc.entity("IdTokenHint", { header: {}, payload: decodeJwt(hint) });
 }
 
 /** Whether a sign-in is older than the moment at which all of a user's were ended; `loginTs` has no fraction. */
