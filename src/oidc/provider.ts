@@ -39,6 +39,7 @@ import type { RefreshTokenFormat } from "./refresh-token-format.ts";
 import { fetchRequestObjects } from "./request-objects.ts";
 import { mayIntrospect, resourceIndicators, signInClaims } from "./resource-indicators.ts";
 import { forgetBrowserState, withSessionState } from "./session-state.ts";
+import { keepToTheLetter } from "./to-the-letter.ts";
 
 /** What the engine is made from. */
 export interface EngineNeeds extends Storage {
@@ -191,6 +192,7 @@ export function createProvider(
 
   if (preset.responseTypes.every((type) => type === "code")) keepCodesOutOfFragments(provider);
   describeMutualTls(provider, issuer);
+  keepToTheLetter(provider);
   compareSecretsByHash(provider);
   manageWithoutSecrets(provider);
   if (preset.takesRequestsByReference) fetchRequestObjects(provider, needs.fetch);
