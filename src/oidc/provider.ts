@@ -161,11 +161,7 @@ export function createProvider(
       registrationManagement: { enabled: issuer.registration !== "off" },
       resourceIndicators: resourceIndicators(needs, types),
       richAuthorizationRequests: richAuthorizationRequests(types),
-      revocation: {
-        enabled: true,
-        // A client ends the tokens that were issued to it, and no others.
-        allowedPolicy: async (_ctx, client, token) => token.clientId === client.clientId,
-      },
+      revocation: { enabled: true, allowedPolicy: mayRevoke },
       rpInitiatedLogout: {
         enabled: true,
         logoutSource: needs.pages.logoutSource,
@@ -457,6 +453,16 @@ function assertClientAssertion(
     }
     if ("crit" in header) throw new errors.InvalidClientAuth("crit is not supported");
   };
+}
+
+/** A client ends its own tokens, and is told that it may not end others' (RFC 7009 §2.1). */
+async function mayRevoke(
+  _ctx: KoaContextWithOIDC,
+  client: Client,
+  token: { clientId?: string | undefined },
+): Promise<boolean> {
+  if (token.clientId === client.clientId) return true;
+  throw new errors.InvalidRequest("the token was issued to another client");
 }
 
 /** What was said in a body is bounded like what is said in an address (T-08). */
