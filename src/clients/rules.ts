@@ -248,8 +248,10 @@ function* algorithmRules(metadata: Metadata, preset: Preset): Generator<string> 
   const request = metadata.request_object_signing_alg;
   if (request !== undefined && request !== "HS256" && !hasKeys)
     yield "jwks or jwks_uri must be given for request_object_signing_alg";
-  if (request !== undefined && request !== "HS256" && !preset.clientAlgorithms.includes(request))
-    yield `request_object_signing_alg must be ${preset.clientAlgorithms.join(" or ")} at this issuer`;
+  const taken: string[] = [...preset.clientAlgorithms];
+  if (preset.authMethods.includes("client_secret_jwt")) taken.push("HS256");
+  if (request !== undefined && !taken.includes(request))
+    yield `request_object_signing_alg must be ${taken.join(" or ")} at this issuer`;
 }
 
 /** What the preset of the issuer demands of every client. */

@@ -149,8 +149,10 @@ export function createProvider(
       requestObjects: {
         enabled: true,
         requireSignedRequestObject: preset.requiresSignedRequests,
-        assertJwtClaimsAndHeader: async (ctx, claims, _header, client) =>
-          assertSignedRequest(ctx, claims, client),
+        assertJwtClaimsAndHeader: async (ctx, claims, header, client) => {
+          assertRequestObject(preset, claims, header, client);
+          await assertSignedRequest(ctx, claims, client);
+        },
       },
       registration: {
         enabled: issuer.registration !== "off",
@@ -208,6 +210,8 @@ export function createProvider(
 export function cookieKeys(seal: Seal): string[] {
   return [seal.derive("cookies").toString("base64url")];
 }
+
+type Claims = Readonly<Record<string, unknown>>;
 
 /** What of a client the engine carries for us, and no client decides or sees. */
 const OPERATORS_METADATA = [
@@ -453,6 +457,27 @@ function assertClientAssertion(
     }
     if ("crit" in header) throw new errors.InvalidClientAuth("crit is not supported");
   };
+}
+
+/**
+ * What a request object must say beyond RFC 9101 §4: that it is none of the other JWTs that a client signs (RFC 8725
+ * §3.11), and under FAPI that it is good for an hour at most (FAPI 2.0 Message Signing §5.3, FAPI 1.0 Advanced §5.2.2).
+ */
+function assertRequestObject(
+  preset: Preset,
+  { exp, nbf }: Claims,
+  { typ }: Claims,
+  client: Client,
+): void {
+  const longest = 3600;
+  const kind = typeof typ === "string" ? typ.toLowerCase().replace(/^application\//, "") : "jwt";
+  if (kind !== "jwt" && kind !== "oauth-authz-req+jwt") {
+    throw new errors.InvalidRequestObject("typ must be oauth-authz-req+jwt");
+  }
+  if (preset.fapi === undefined && client["security_profile"] !== "fapi2") return;
+  if (typeof exp !== "number" || typeof nbf !== "number" || exp <= nbf || exp - nbf > longest) {
+    throw new errors.InvalidRequestObject(`exp must be at most ${longest} seconds after nbf`);
+  }
 }
 
 /** A client ends its own tokens, and is told that it may not end others' (RFC 7009 §2.1). */
