@@ -201,7 +201,10 @@ describe("the authorization code grant", () => {
       ] satisfies Fields[]) {
         const said = json(await app.redeem(await codeOf(), changes));
         assert.match(String(said["error"]), DESCRIPTION);
-        assert.match(String(said["error_description"] ?? ""), DESCRIPTION);
+        assert.match(
+          typeof said["error_description"] === "string" ? said["error_description"] : "",
+          DESCRIPTION,
+        );
       }
     });
 

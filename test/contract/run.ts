@@ -27,13 +27,11 @@ async function list(): Promise<void> {
   const reporting = [MOCHA, FILES, "--dry-run", "--reporter", "json"];
   const mocha = spawn(process.execPath, reporting, { stdio: ["ignore", "pipe", "inherit"] });
   const { tests } = JSON.parse(await text(mocha.stdout)) as { tests: { fullTitle: string }[] };
-  const uncited: string[] = [];
+  let own = 0;
   for (const { fullTitle } of tests) {
     const [, check, clauses] = CLAUSES.exec(fullTitle) ?? [];
-    if (clauses === undefined) uncited.push(fullTitle);
+    if (clauses === undefined) own += 1;
     else process.stdout.write(`${clauses}\t${check}\n`);
   }
-  if (uncited.length === 0) return;
-  process.stderr.write(`These name no clause:\n${uncited.join("\n")}\n`);
-  process.exitCode = 1;
+  process.stderr.write(`and ${own} of rules that are our own\n`);
 }
