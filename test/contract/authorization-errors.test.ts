@@ -208,7 +208,7 @@ describe("authorization errors", () => {
       ],
       "a request_uri of the client's": [
         { request_uri: "https://rp.example/request.jwt" },
-        "request_uri_not_supported",
+        "invalid_request_uri",
         "OIDC Core §6.2, §3.1.2.6",
       ],
       "the parameter registration": [

@@ -105,8 +105,10 @@ describe("discovery", () => {
         assert.deepEqual(documents[preset]["code_challenge_methods_supported"], ["S256"]);
       });
 
-      it("says in so many words that request_uri of others is not fetched (OIDC Discovery §3)", () => {
-        assert.equal(documents[preset]["request_uri_parameter_supported"], false);
+      it("says in so many words whether request_uri is fetched, and that it is registered (OIDC Discovery §3)", () => {
+        const isFetched = !preset.startsWith("fapi");
+        assert.equal(documents[preset]["request_uri_parameter_supported"], isFetched);
+        assert.equal(documents[preset]["require_request_uri_registration"] ?? false, isFetched);
       });
 
       it("names endpoints that are all there (RFC 8414 §2)", async () => {
@@ -314,6 +316,8 @@ describe("discovery", () => {
         "authorization_code",
         "client_credentials",
         "refresh_token",
+        "urn:ietf:params:oauth:grant-type:device_code",
+        "urn:openid:params:grant-type:ciba",
       ]);
       const machine = await house.client({
         grant_types: ["client_credentials"],

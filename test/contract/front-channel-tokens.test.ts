@@ -181,11 +181,11 @@ describe("tokens from the front channel", () => {
       assert.match(answer.location ?? "", /error=unsupported_response_type/);
     });
 
-    it("are not for a client that did not register for them (OIDC Registration §2)", async () => {
+    it("are not for a client that did not register for them (RFC 6749 §4.1.2.1)", async () => {
       const plain = await aClient(server, { first_party: true }, "open");
       const rp = new RelyingParty(open, plain);
       const answer = await browser.open(rp.authorization({ response_type: "code id_token" }));
-      assert.equal(fragmentOf(answer)["error"], "invalid_request");
+      assert.equal(fragmentOf(answer)["error"], "unauthorized_client");
     });
 
     it("are not issued silently to a browser that nobody is signed in at (OIDC Core §3.2.2.6)", async () => {
@@ -194,6 +194,7 @@ describe("tokens from the front channel", () => {
         "error",
         "error_description",
         "iss",
+        "session_state",
         "state",
       ]);
       assert.equal(fragmentOf(answer)["error"], "login_required");

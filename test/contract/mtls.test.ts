@@ -82,7 +82,12 @@ describe("mutual TLS (RFC 8705)", () => {
           introspection_endpoint: `${issuer}/token/introspection`,
           userinfo_endpoint: `${issuer}/me`,
           pushed_authorization_request_endpoint: `${issuer}/request`,
-          ...(path === "" ? { device_authorization_endpoint: `${issuer}/device/auth` } : {}),
+          ...(path === ""
+            ? {
+                device_authorization_endpoint: `${issuer}/device/auth`,
+                backchannel_authentication_endpoint: `${issuer}/backchannel`,
+              }
+            : {}),
         });
       }
     });

@@ -243,9 +243,9 @@ describe("pushed authorization requests", () => {
       assert.equal(errorOf(answer), "invalid_request_uri");
     });
 
-    it("and never fetched from elsewhere (RFC 9101 §10.4.1)", async () => {
+    it("and never fetched from where the client did not register (RFC 9101 §10.4.1)", async () => {
       const answer = await use("https://rp.example/request.jwt");
-      assert.equal(errorOf(answer), "request_uri_not_supported");
+      assert.equal(errorOf(answer), "invalid_request_uri");
     });
 
     async function expire(): Promise<void> {

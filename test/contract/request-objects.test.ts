@@ -257,10 +257,10 @@ describe("request objects", () => {
       assert.equal(errorOf(answer), "invalid_request_object");
     });
 
-    it("where they are somewhere else, which is never fetched (RFC 9101 §7)", async () => {
+    it("where they are somewhere that the client did not register (RFC 9101 §7)", async () => {
       const address = { request_uri: "https://rp.example/request.jwt" };
       const answer = await browser.open(app.authorization(address));
-      assert.equal(response(answer)["error"], "request_uri_not_supported");
+      assert.equal(response(answer)["error"], "invalid_request_uri");
     });
   });
 
@@ -292,8 +292,9 @@ describe("request objects", () => {
       assert.equal(metadata["request_parameter_supported"], true);
     });
 
-    it("as not taken by reference, which they would be unless said (OIDC Discovery §3)", () => {
-      assert.equal(metadata["request_uri_parameter_supported"], false);
+    it("as taken by reference from where they were registered (OIDC Discovery §3)", () => {
+      assert.equal(metadata["request_uri_parameter_supported"], true);
+      assert.equal(metadata["require_request_uri_registration"], true);
     });
 
     it("with the algorithms that are taken, and none is none of them (RFC 9101 §9)", () => {
