@@ -15,7 +15,9 @@ export function sameOrigin(): Middleware {
     if (SAFE.has(ctx.method) || isMachineEndpoint(ctx.path)) return next();
     const site = ctx.get("sec-fetch-site");
     const source = ctx.get("origin");
-    const { origin } = new URL(issuerFor(ctx)?.url ?? ctx.origin);
+    const issuer = issuerFor(ctx);
+    if (issuer === undefined) throw errors.misdirected();
+    const { origin } = new URL(issuer.url);
     // Where a browser says both, the first decides: an extension or a proxy that strips referrers makes the origin of
     // our own forms `null` (Fetch, "append a request Origin header").
     const isOurs =
