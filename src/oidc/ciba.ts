@@ -7,7 +7,7 @@ import {
 } from "oidc-provider";
 import type { Knex } from "knex";
 import { record } from "../audit/record.ts";
-import { findByIdentifier, readIdentifier } from "../authn/identifier.ts";
+import { findByIdentifier, readIdentifier, type Identifier } from "../authn/identifier.ts";
 import { throttleHint } from "../authn/throttle.ts";
 import { internalId } from "../consents/consents.ts";
 import { reader, writer } from "../database/transaction.ts";
@@ -17,6 +17,7 @@ import { sha256 } from "../lib/secret.ts";
 import { isUuid } from "../lib/uuid.ts";
 import type { Mailer } from "../mail/mailer.ts";
 import { DecoupledAuthorization } from "../models/decoupled-authorization.ts";
+import { UserEmail } from "../models/user-email.ts";
 import { scopesAskedFor } from "../users/claims.ts";
 
 export interface CibaNeeds {
@@ -66,7 +67,7 @@ export function ciba(needs: CibaNeeds): CIBAConfiguration {
 }
 
 /**
- * Whom a hint means: an address, a username or, for clients that know people by it, a subject. Nobody, somebody
+ * Whom a hint means: a verified address, a username or, for clients that know people by it, a subject. Nobody, somebody
  * disabled and somebody unknown look the same, and a client that names many of them is stopped (CIBA Core §13).
  */
 async function userOfHint(
@@ -76,13 +77,28 @@ async function userOfHint(
 ): Promise<string | undefined> {
   if (client === undefined) return undefined;
   const isSubject = isUuid(hint) && client.subjectType === "public";
-  const found = await findByIdentifier(reader(knex), readIdentifier(hint));
-  if (found?.user.isActive === true) return found.user.id;
+  const identifier = readIdentifier(hint);
+  const found = await findByIdentifier(reader(knex), identifier);
+  if (found?.user.isActive === true && (await isTheirs(knex, found.user.id, identifier)))
+    return found.user.id;
   if (isSubject) return hint;
   // Outside the unit of work: it counts even if what follows is rolled back.
   if (await throttleHint(knex, seal, { clientId: client.clientId, now: new Date() }))
     return undefined;
   throw denied(429, "too many login hints named nobody, so wait");
+}
+
+/** Whether nobody else could have claimed it: an address counts once its owner has verified it. */
+async function isTheirs(
+  knex: Knex,
+  userId: string,
+  identifier: Identifier | undefined,
+): Promise<boolean> {
+  if (identifier?.kind !== "email") return true;
+  const email = await UserEmail.query(reader(knex))
+    .findOne({ userId, emailNorm: identifier.value })
+    .whereNotNull("verifiedAt");
+  return email !== undefined;
 }
 
 /** CIBA Core §7.1: short plain text; FAPI-CIBA §5.2.2 wants one in every request. */

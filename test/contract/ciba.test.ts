@@ -187,6 +187,14 @@ describe("CIBA", () => {
       assert.deepEqual(json(disabled), json(nobody));
     });
 
+    it("does not take an address for somebody who only claims it (§14)", async () => {
+      await server.database
+        .knex("user_emails")
+        .where({ user_id: user.id })
+        .update({ verified_at: null });
+      assert.equal(errorOf(await request()), "unknown_user_id");
+    });
+
     it("is stopped where a client tries out whom we know (§13)", async () => {
       const prying = await aTill();
       let last: Answer | undefined;
