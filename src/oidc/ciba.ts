@@ -3,7 +3,6 @@ import {
   type CIBAConfiguration,
   type Client,
   type KoaContextWithOIDC,
-  type Provider,
 } from "oidc-provider";
 import type { Knex } from "knex";
 import { record } from "../audit/record.ts";
@@ -11,7 +10,7 @@ import { findByIdentifier, readIdentifier, type Identifier } from "../authn/iden
 import { throttleHint } from "../authn/throttle.ts";
 import { internalId } from "../consents/consents.ts";
 import { reader, writer } from "../database/transaction.ts";
-import { DECOUPLED_GRANTS, type Issuer } from "../issuers.ts";
+import type { Issuer } from "../issuers.ts";
 import type { Seal } from "../keys/seal.ts";
 import { sha256 } from "../lib/secret.ts";
 import { isUuid } from "../lib/uuid.ts";
@@ -27,13 +26,6 @@ export interface CibaNeeds {
   mailer: Mailer;
 }
 
-/** Seconds between two questions of a client, until it asks too often (CIBA Core §7.3). */
-const INTERVAL = 5;
-/** Where clients begin what is approved elsewhere, and what they must have registered for it. */
-const GRANTS: Readonly<Record<string, string>> = {
-  device_authorization: DECOUPLED_GRANTS.device,
-  backchannel_authentication: DECOUPLED_GRANTS.ciba,
-};
 /** How many requests of one client may wait for one person. */
 const MOST_WAITING = 5;
 /** Longest message that a person compares, in characters. */
@@ -184,22 +176,4 @@ export async function assertSignedRequest(
     exp,
   );
   if (!isNew) throw new errors.InvalidRequest("the signed request was already used");
-}
-
-/**
- * Says how often a client may ask, calls one that did not register the grant by its name (RFC 6749 §5.2), and takes
- * back what the engine advertises but we do not offer.
- */
-export function sayWhatIsOffered(provider: Provider): void {
-  provider.use(async (ctx: KoaContextWithOIDC, next) => {
-    await next();
-    if (typeof ctx.body !== "object" || ctx.body === null) return;
-    const { route, client } = ctx.oidc ?? {};
-    const grant = route === undefined ? undefined : GRANTS[route];
-    if (grant !== undefined && ctx.status === 200) Object.assign(ctx.body, { interval: INTERVAL });
-    if (grant !== undefined && ctx.status === 400 && client?.grantTypeAllowed(grant) === false)
-      Object.assign(ctx.body, { error: "unauthorized_client" });
-    if (route === "discovery" && "backchannel_user_code_parameter_supported" in ctx.body)
-      Object.assign(ctx.body, { backchannel_user_code_parameter_supported: false });
-  });
 }

@@ -691,6 +691,43 @@ describe("CIBA at an issuer of the preset fapi1", () => {
     );
   });
 
+  it("gives tokens that are bound to the client’s key, and no others (FAPI-CIBA §5.2.2)", async () => {
+    const auth_req_id = String(json(await post({ request: await sign(asked()) }))["auth_req_id"]);
+    const row = await DecoupledAuthorization.query(server.database.knex).findOne({
+      codeHash: sha256(auth_req_id),
+    });
+    const path = `/approve/${row?.id}`;
+    const browser = new WebBrowser(server);
+    await browser.open(path);
+    const page = await browser.submit(path, { username: user.email, password: PASSWORD });
+    const proof = /name="proof" value="([^"]*)"/.exec(page.text)?.[1];
+    await browser.submit(`${path}/decision`, { decision: "approve", proof });
+
+    const pair = await generateKeyPair("ES256");
+    const jwk = await exportJWK(pair.publicKey);
+    const dpop = await new SignJWT({ htm: "POST", htu: `${server.issuer}/token` })
+      .setProtectedHeader({ typ: "dpop+jwt", alg: "ES256", jwk })
+      .setIssuedAt()
+      .setJti(randomUUID())
+      .sign(pair.privateKey);
+    const ask = async (headers: Record<string, string>) =>
+      send(server, {
+        path: "/token",
+        headers,
+        fields: {
+          grant_type: GRANT,
+          auth_req_id,
+          client_id: client.clientId,
+          client_assertion_type: "urn:ietf:params:oauth:client-assertion-type:jwt-bearer",
+          client_assertion: await sign({ sub: client.clientId }),
+        },
+      });
+    assert.equal((await ask({})).status, 400);
+    const answer = await ask({ dpop });
+    assert.equal(answer.status, 200, answer.text);
+    assert.equal(json(answer)["token_type"], "DPoP");
+  });
+
   it("has no device flow", async () => {
     assert.equal((await send(server, { path: "/device/auth", fields: {} })).status, 404);
   });
