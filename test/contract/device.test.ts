@@ -5,6 +5,7 @@ import { sha256 } from "../../src/lib/secret.ts";
 import { AuditEvent } from "../../src/models/audit-event.ts";
 import { DecoupledAuthorization } from "../../src/models/decoupled-authorization.ts";
 import { LoginThrottle } from "../../src/models/login-throttle.ts";
+import { Session } from "../../src/models/session.ts";
 import { purge } from "../../src/jobs/purge.ts";
 import { disableUser } from "../../src/users/users.ts";
 import {
@@ -18,7 +19,7 @@ import {
   type Answer,
   type Fields,
 } from "../support/rp.ts";
-import { aClient, aServer, aUser, type TestServer } from "../support/server.ts";
+import { aClient, aServer, aUser, PASSWORD, type TestServer } from "../support/server.ts";
 
 const GRANT = DECOUPLED_GRANTS.device;
 
@@ -615,6 +616,30 @@ describe("device authorization grant", () => {
       assert.ok(await DecoupledAuthorization.query(knex).findById(id));
       await purge(knex, at(25));
       assert.equal(await DecoupledAuthorization.query(knex).findById(id), undefined);
+    });
+
+    it("somebody else may sign in on the way, and the device is theirs", async () => {
+      const device = await aDevice({ first_party: true });
+      const browser = new WebBrowser(server);
+      await approve(await start(device), browser);
+      const shown = await start(device, { scope: "openid", max_age: "60" });
+      await Session.query(server.database.knex)
+        .where({ userId: user.id })
+        .patch({ loggedInAt: new Date(Date.now() - 3_600_000) });
+      const other = await aUser(server);
+      const asked = await decide(browser, await type(browser, shown.user_code), "confirm", {
+        ...user,
+        until: "password",
+      });
+      const here = asked.url.href.replace(/\/password$/, "");
+      const named = await browser.submit(here, { username: other.email, password: PASSWORD });
+      const leaving = await browser.open(named.location ?? "");
+      const fields = { xsrf: xsrfOf(leaving), logout: "yes" };
+      const left = await browser.submit("/session/end/confirm", fields);
+      const end = await walk(server, browser, left.location ?? "", other);
+      assert.match(end.text, /data-outcome="approved"/);
+      const tokens = json(await poll(shown.device_code, device));
+      assert.equal(decodeJwt(String(tokens["id_token"])).sub, other.id);
     });
 
     it("the browser’s session is an ordinary one: other apps need no password", async () => {
