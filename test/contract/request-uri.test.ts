@@ -132,6 +132,16 @@ describe("request_uri by reference", () => {
     assert.equal(response(answer)["state"], undefined);
   });
 
+  it("takes a POST as well as a GET (OIDC Core §3.1.2.1)", async () => {
+    const app = await register([`${host}/a`]);
+    content.set("/a", await objectOf(app));
+    const browser = new WebBrowser(server);
+    await walk(server, browser, app.authorization(), user);
+    const posted = await browser.submit("/auth", app.parameters({ request_uri: `${host}/a` }));
+    const answer = await walk(server, browser, posted.location ?? "");
+    assert.ok(response(answer)["code"]);
+  });
+
   it("works at the conformance issuer, with the hash of the content in the address (OIDC Core §6.2)", async () => {
     const registered = await register([`${host}/b`], {}, "open");
     const theirs = await objectOf(registered, {}, open.issuer);
