@@ -17,12 +17,12 @@ export async function up(knex: Knex): Promise<void> {
       token_lifetime integer NOT NULL DEFAULT 600 CHECK (token_lifetime BETWEEN 60 AND 3600),
       -- The issuer's first algorithm where it is null.
       signing_alg    text,
-      -- The client that the API itself is, where it asks about opaque tokens (RFC 7662 §2.1).
-      introspection_client_id uuid REFERENCES oauth_clients ON DELETE SET NULL,
+      -- The client that the API itself is: it asks about opaque tokens (RFC 7662 §2.1) and exchanges those it is sent.
+      own_client_id uuid REFERENCES oauth_clients ON DELETE SET NULL,
       created_at     timestamptz NOT NULL DEFAULT now(),
       updated_at     timestamptz NOT NULL DEFAULT now()
     );
-    CREATE INDEX api_resources_introspection_idx ON api_resources (introspection_client_id);
+    CREATE INDEX api_resources_own_client_idx ON api_resources (own_client_id);
 
     CREATE TABLE permissions (
       id              uuid PRIMARY KEY,
@@ -50,9 +50,27 @@ export async function up(knex: Knex): Promise<void> {
       FOR EACH STATEMENT EXECUTE FUNCTION lintel_notify('lintel_resources');
     CREATE TRIGGER api_resource_clients_changed AFTER INSERT OR UPDATE OR DELETE ON api_resource_clients
       FOR EACH STATEMENT EXECUTE FUNCTION lintel_notify('lintel_resources');
+
+    -- The grant of a token that was exchanged for those of this one (RFC 8693); whatever ends it ends this one too.
+    ALTER TABLE oauth_grants ADD COLUMN parent_id uuid REFERENCES oauth_grants ON DELETE CASCADE;
+    CREATE INDEX oauth_grants_parent_idx ON oauth_grants (parent_id) WHERE parent_id IS NOT NULL;
+    CREATE FUNCTION lintel_end_derived_grants() RETURNS trigger LANGUAGE plpgsql AS $$
+      BEGIN
+        UPDATE oauth_grants SET revoked_at = clock_timestamp(), tokens_valid_after = clock_timestamp()
+         WHERE parent_id = NEW.id AND revoked_at IS NULL;
+        RETURN NULL;
+      END $$;
+    CREATE TRIGGER oauth_grants_ended AFTER UPDATE OF revoked_at, tokens_valid_after ON oauth_grants FOR EACH ROW
+      WHEN (NEW.tokens_valid_after IS DISTINCT FROM OLD.tokens_valid_after OR NEW.revoked_at IS DISTINCT FROM OLD.revoked_at)
+      EXECUTE FUNCTION lintel_end_derived_grants();
   `);
 }
 
 export async function down(knex: Knex): Promise<void> {
-  await knex.raw("DROP TABLE api_resource_clients, permissions, api_resources");
+  await knex.raw(`
+    DROP TRIGGER oauth_grants_ended ON oauth_grants;
+    DROP FUNCTION lintel_end_derived_grants();
+    ALTER TABLE oauth_grants DROP COLUMN parent_id;
+    DROP TABLE api_resource_clients, permissions, api_resources;
+  `);
 }

@@ -31,6 +31,10 @@ export const AUTH_METHODS = [
 ] as const;
 type AuthMethod = (typeof AUTH_METHODS)[number];
 
+/** Grants in which a token that somebody was given stands for a person (RFC 8693). */
+export const EXTENSION_GRANTS = ["urn:ietf:params:oauth:grant-type:token-exchange"] as const;
+type ExtensionGrant = (typeof EXTENSION_GRANTS)[number];
+
 /** Algorithms we have signing keys for, where an issuer's preset asks for them (RFC 7518 §3.1, RFC 8037 §3.1). */
 export const SIGNING_ALGORITHMS = ["ES256", "RS256", "PS256", "EdDSA"] as const;
 export type SigningAlgorithm = (typeof SIGNING_ALGORITHMS)[number];
@@ -77,6 +81,8 @@ export interface Preset {
   readonly strictAssertionAudience: boolean;
   /** How people sign in on a device that has no browser (RFC 8628) or that is not theirs (CIBA Core). */
   readonly decoupled: readonly DecoupledGrant[];
+  /** Grants beyond those of OAuth itself. */
+  readonly extensionGrants: readonly ExtensionGrant[];
   /** The profile whose further rules the engine keeps. */
   readonly fapi: "2.0" | "1.0 Final" | undefined;
 }
@@ -99,6 +105,7 @@ const PRESETS: Readonly<Record<PresetName, Preset>> = {
     rotatesRefreshTokens: true,
     strictAssertionAudience: true,
     decoupled: ["device", "ciba"],
+    extensionGrants: EXTENSION_GRANTS,
     fapi: undefined,
   },
   conformance: {
@@ -125,6 +132,7 @@ const PRESETS: Readonly<Record<PresetName, Preset>> = {
     rotatesRefreshTokens: true,
     strictAssertionAudience: false,
     decoupled: ["device", "ciba"],
+    extensionGrants: EXTENSION_GRANTS,
     fapi: undefined,
   },
   fapi2: {
@@ -144,6 +152,7 @@ const PRESETS: Readonly<Record<PresetName, Preset>> = {
     rotatesRefreshTokens: false,
     strictAssertionAudience: true,
     decoupled: [],
+    extensionGrants: [],
     fapi: "2.0",
   },
   fapi1: {
@@ -163,6 +172,7 @@ const PRESETS: Readonly<Record<PresetName, Preset>> = {
     rotatesRefreshTokens: false,
     strictAssertionAudience: false,
     decoupled: ["ciba"],
+    extensionGrants: [],
     fapi: "1.0 Final",
   },
 };

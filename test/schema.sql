@@ -19,19 +19,19 @@ CREATE TABLE api_resources
   token_format text NOT NULL DEFAULT 'jwt'::text
   token_lifetime integer NOT NULL DEFAULT 600
   signing_alg text
-  introspection_client_id uuid
+  own_client_id uuid
   created_at timestamp with time zone NOT NULL DEFAULT now()
   updated_at timestamp with time zone NOT NULL DEFAULT now()
   CONSTRAINT api_resources_indicator_check CHECK (((indicator ~ '^[a-z][a-z0-9+.-]*:[!-~]+$'::text) AND (indicator !~ '#'::text) AND (char_length(indicator) <= 512)))
   CONSTRAINT api_resources_indicator_key UNIQUE (indicator)
-  CONSTRAINT api_resources_introspection_client_id_fkey FOREIGN KEY (introspection_client_id) REFERENCES oauth_clients(id) ON DELETE SET NULL
   CONSTRAINT api_resources_issuer_check CHECK ((issuer ~ '^[a-z0-9]{0,20}$'::text))
   CONSTRAINT api_resources_name_check CHECK (((char_length(name) >= 1) AND (char_length(name) <= 64)))
   CONSTRAINT api_resources_open_to_check CHECK ((open_to = ANY (ARRAY['listed'::text, 'any'::text])))
+  CONSTRAINT api_resources_own_client_id_fkey FOREIGN KEY (own_client_id) REFERENCES oauth_clients(id) ON DELETE SET NULL
   CONSTRAINT api_resources_pkey PRIMARY KEY (id)
   CONSTRAINT api_resources_token_format_check CHECK ((token_format = ANY (ARRAY['jwt'::text, 'opaque'::text])))
   CONSTRAINT api_resources_token_lifetime_check CHECK (((token_lifetime >= 60) AND (token_lifetime <= 3600)))
-  CREATE INDEX api_resources_introspection_idx ON api_resources USING btree (introspection_client_id)
+  CREATE INDEX api_resources_own_client_idx ON api_resources USING btree (own_client_id)
   CREATE TRIGGER api_resources_changed AFTER INSERT OR DELETE OR UPDATE ON api_resources FOR EACH STATEMENT EXECUTE FUNCTION lintel_notify('lintel_resources')
 
 CREATE TABLE audit_events PARTITION BY RANGE (occurred_at)
@@ -284,13 +284,17 @@ CREATE TABLE oauth_grants WITH (fillfactor=85)
   expires_at timestamp with time zone NOT NULL
   gc_on date NOT NULL
   revoked_at timestamp with time zone
+  parent_id uuid
   CONSTRAINT oauth_grants_client_id_fkey FOREIGN KEY (client_id) REFERENCES oauth_clients(id) ON DELETE CASCADE
+  CONSTRAINT oauth_grants_parent_id_fkey FOREIGN KEY (parent_id) REFERENCES oauth_grants(id) ON DELETE CASCADE
   CONSTRAINT oauth_grants_pkey PRIMARY KEY (id)
   CONSTRAINT oauth_grants_user_id_fkey FOREIGN KEY (user_id) REFERENCES users(id) ON DELETE CASCADE
   CREATE INDEX oauth_grants_client_idx ON oauth_grants USING btree (client_id)
   CREATE INDEX oauth_grants_gc_idx ON oauth_grants USING btree (gc_on)
+  CREATE INDEX oauth_grants_parent_idx ON oauth_grants USING btree (parent_id) WHERE (parent_id IS NOT NULL)
   CREATE INDEX oauth_grants_session_idx ON oauth_grants USING btree (session_uid) WHERE (session_uid IS NOT NULL)
   CREATE INDEX oauth_grants_user_client_idx ON oauth_grants USING btree (user_id, client_id)
+  CREATE TRIGGER oauth_grants_ended AFTER UPDATE OF revoked_at, tokens_valid_after ON oauth_grants FOR EACH ROW WHEN (((new.tokens_valid_after IS DISTINCT FROM old.tokens_valid_after) OR (new.revoked_at IS DISTINCT FROM old.revoked_at))) EXECUTE FUNCTION lintel_end_derived_grants()
 
 CREATE TABLE oauth_interactions WITH (fillfactor=70, autovacuum_vacuum_scale_factor=0.02)
   uid_hash bytea NOT NULL

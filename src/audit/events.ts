@@ -33,6 +33,8 @@ export const EVENTS = {
   "token.code_reused": { outcome: "denied", details: ["grantId"] },
   "token.revoked": { outcome: "success", details: ["kind", "grantId"] },
 
+  "token.exchanged": { outcome: "success", details: ["audience", "scope", "impersonation"] },
+
   "client.created": { outcome: "success", details: ["name"] },
   "client.updated": { outcome: "success", details: ["fields"] },
   "client.secret_added": { outcome: "success", details: ["secretId"] },

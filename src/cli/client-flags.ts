@@ -239,6 +239,11 @@ const FLAGS = {
     value: "SECONDS",
     help: "how long the previous refresh token still works; 10 unless said",
   },
+  "token-exchange-impersonation": {
+    field: "token_exchange_impersonation",
+    type: "boolean",
+    help: "it may exchange tokens without saying who acts (RFC 8693 §1.1)",
+  },
   "cors-origin": {
     field: "cors_origins",
     type: "string",

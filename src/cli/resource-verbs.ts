@@ -43,10 +43,10 @@ const DEFINITION = {
     value: "ALG",
     help: "what its JWTs are signed with; the issuer's first algorithm unless said",
   },
-  "introspection-client": {
+  "own-client": {
     type: "string",
     value: "CLIENT_ID",
-    help: "the client that the API is when it asks about opaque tokens",
+    help: "the client that the API itself is, to ask about opaque tokens and to exchange those it is sent",
   },
 } as const satisfies Options;
 
@@ -183,7 +183,7 @@ function readDefinition(values: Values<typeof DEFINITION>, verbName: string) {
     token_lifetime:
       lifetime === undefined ? undefined : readWhole("token-lifetime", lifetime, verbName),
     signing_alg: values["signing-alg"],
-    introspection_client: values["introspection-client"],
+    own_client: values["own-client"],
   };
   return Object.fromEntries(
     Object.entries(given).filter(([, value]) => value !== undefined),

@@ -1,5 +1,5 @@
 import type { z } from "zod";
-import { DECOUPLED_GRANTS, type Preset } from "../issuers.ts";
+import { DECOUPLED_GRANTS, EXTENSION_GRANTS, type Preset } from "../issuers.ts";
 import { hasCustomScheme, isHttpsOnLoopback } from "./addresses.ts";
 import { broken } from "./profiles.ts";
 import type { clientMetadata } from "./schema.ts";
@@ -38,6 +38,7 @@ const BACKCHANNEL = [
   "backchannel_client_notification_endpoint",
   "backchannel_authentication_request_signing_alg",
 ] as const;
+const [TOKEN_EXCHANGE] = EXTENSION_GRANTS;
 
 /** Names what is right field by field but not together or not at this issuer, each with the way to fix it. */
 export function contradictions(metadata: Metadata, preset: Preset): string[] {
@@ -45,6 +46,7 @@ export function contradictions(metadata: Metadata, preset: Preset): string[] {
     ...grantRules(metadata),
     ...decoupledRules(metadata, preset),
     ...backchannelRules(metadata, preset),
+    ...extensionGrantRules(metadata, preset),
     ...responseRules(metadata, preset),
     ...redirectRules(metadata),
     ...authenticationRules(metadata, preset),
@@ -123,6 +125,20 @@ function* backchannelRules(metadata: Metadata, preset: Preset): Generator<string
 function decoupledGrants({ grant_types: grants }: Metadata) {
   const all = Object.entries(DECOUPLED_GRANTS) as [Preset["decoupled"][number], string][];
   return all.filter(([, grant]) => (grants as readonly string[] | undefined)?.includes(grant));
+}
+
+function* extensionGrantRules(metadata: Metadata, preset: Preset): Generator<string> {
+  const grants = metadata.grant_types ?? [];
+  for (const grant of EXTENSION_GRANTS) {
+    if (!grants.includes(grant)) continue;
+    if (!preset.extensionGrants.includes(grant))
+      yield `grant_types must not have ${grant} at this issuer`;
+  }
+  const exchanges = grants.includes(TOKEN_EXCHANGE);
+  if (exchanges && metadata.token_endpoint_auth_method === "none")
+    yield "token_endpoint_auth_method must not be none for token exchange (RFC 8693 §5)";
+  if (metadata.token_exchange_impersonation === true && !exchanges)
+    yield `grant_types must have ${TOKEN_EXCHANGE} where token_exchange_impersonation is true`;
 }
 
 /** OIDC Dynamic Client Registration §2: response types and grant types come in pairs. */

@@ -3,6 +3,7 @@ import { errors } from "../errors.ts";
 import {
   AUTH_METHODS,
   DECOUPLED_GRANTS,
+  EXTENSION_GRANTS,
   RESPONSE_TYPES,
   SIGNING_ALGORITHMS,
   type Preset,
@@ -25,8 +26,8 @@ import { contradictions } from "./rules.ts";
 const MAX_ADDRESSES = 20;
 
 /**
- * What a client may do at the token endpoint (RFC 6749 §4, §6, RFC 8628 §3.4, CIBA Core §4); `implicit` is for tokens
- * that come without it.
+ * What a client may do at the token endpoint (RFC 6749 §4, §6, RFC 8628 §3.4, RFC 8693, CIBA Core §4); `implicit` is
+ * for tokens that come without it.
  */
 export const GRANT_TYPES = [
   "authorization_code",
@@ -35,6 +36,7 @@ export const GRANT_TYPES = [
   "implicit",
   DECOUPLED_GRANTS.device,
   DECOUPLED_GRANTS.ciba,
+  ...EXTENSION_GRANTS,
 ] as const;
 
 /** The scopes a client may be limited to (OIDC Core §5.4, §11). */
@@ -187,6 +189,8 @@ export const clientMetadata = z.strictObject({
   require_pushed_authorization_requests: z.boolean().default(false),
   /** The operator's own: nobody is asked for consent. */
   first_party: z.boolean().default(false),
+  /** Whether it may exchange a person's token for one that does not say who acts (RFC 8693 §1.1). */
+  token_exchange_impersonation: z.boolean().default(false),
   /** Seconds in which the previous refresh token is answered with the current one; 0 is strict. */
   refresh_reuse_interval: z.int().min(0).max(300).default(10),
   /** Origins whose scripts may call the token and userinfo endpoints. */
@@ -211,6 +215,7 @@ export const OPERATOR_ONLY: ReadonlySet<string> = new Set([
   "access_token_lifetime",
   "refresh_token_lifetime",
   "first_party",
+  "token_exchange_impersonation",
   "refresh_reuse_interval",
   "cors_origins",
 ]);

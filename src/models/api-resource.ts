@@ -21,13 +21,13 @@ export class ApiResource extends IdentifiedModel {
   declare tokenLifetime: number;
   /** The issuer's first one where it is null. */
   declare signingAlg: SigningAlgorithm | null;
-  /** The key of the row of the client that the API itself is. */
-  declare introspectionClientId: string | null;
+  /** The key of the row of the client that the API itself is: it asks about tokens, and exchanges them. */
+  declare ownClientId: string | null;
   declare createdAt: Date;
   declare updatedAt: Date;
   declare permissions?: Permission[];
   declare clients?: ApiResourceClient[];
-  declare introspectionClient?: OAuthClient | null;
+  declare ownClient?: OAuthClient | null;
 
   static override get relationMappings(): RelationMappings {
     return {
@@ -41,10 +41,10 @@ export class ApiResource extends IdentifiedModel {
         modelClass: ApiResourceClient,
         join: { from: "api_resources.id", to: "api_resource_clients.apiResourceId" },
       },
-      introspectionClient: {
+      ownClient: {
         relation: Model.BelongsToOneRelation,
         modelClass: OAuthClient,
-        join: { from: "api_resources.introspectionClientId", to: "oauth_clients.id" },
+        join: { from: "api_resources.ownClientId", to: "oauth_clients.id" },
       },
     };
   }

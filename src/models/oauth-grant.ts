@@ -9,6 +9,8 @@ export class OAuthGrant extends BaseModel {
   declare userId: string;
   declare clientId: string;
   declare sessionUid: string | null;
+  /** The grant of the token that was exchanged for those of this one; whatever ends it ends this one too. */
+  declare parentId: string | null;
   declare payload: Record<string, unknown>;
   /** Tokens made before this moment are void, however many there are. */
   declare tokensValidAfter: Date | null;
@@ -39,6 +41,27 @@ export class OAuthGrant extends BaseModel {
        WHERE g.revoked_at IS NULL`,
       { ...grant, payload: JSON.stringify(grant.payload) },
     );
+  }
+
+  /**
+   * Makes a grant end whenever `parentId` does, from whose token of the moment `issuedAt` it comes (RFC 8693). Whoever
+   * revokes the parent now waits for this transaction, and ends both.
+   *
+   * @returns whether the parent still covers that token.
+   */
+  static async derive(
+    db: TransactionOrKnex,
+    { id, parentId, issuedAt }: { id: string; parentId: string; issuedAt: Date },
+  ): Promise<boolean> {
+    const rows = await OAuthGrant.statement(
+      db,
+      `UPDATE oauth_grants c SET parent_id = p.id
+       FROM (SELECT id FROM oauth_grants WHERE id = :parentId AND revoked_at IS NULL
+              AND (tokens_valid_after IS NULL OR tokens_valid_after <= :issuedAt) FOR SHARE) p
+       WHERE c.id = :id RETURNING 1`,
+      { id, parentId, issuedAt },
+    );
+    return rows.length === 1;
   }
 
   /** Voids every token of the grant by one write, and leaves the grant itself. */

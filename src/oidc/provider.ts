@@ -38,9 +38,15 @@ import { describeMutualTls, mutualTls } from "./mutual-tls.ts";
 import { policy } from "./policy.ts";
 import type { RefreshTokenFormat } from "./refresh-token-format.ts";
 import { fetchRequestObjects } from "./request-objects.ts";
-import { mayIntrospect, resourceIndicators, signInClaims } from "./resource-indicators.ts";
+import {
+  mayIntrospect,
+  nameGrant,
+  resourceIndicators,
+  signInClaims,
+} from "./resource-indicators.ts";
 import { forgetBrowserState, withSessionState } from "./session-state.ts";
 import { keepToTheLetter } from "./to-the-letter.ts";
+import { registerTokenExchange } from "./token-exchange.ts";
 
 /** What the engine is made from. */
 export interface EngineNeeds extends Storage {
@@ -105,7 +111,9 @@ export function createProvider(
     acrValues: [SINGLE_FACTOR],
     // The engine has one hook that sees every parameter of an authorization request, however it was sent.
     extraParams: { login_hint: assertShort },
-    extraTokenClaims: signInClaims,
+    // What was exchanged says already what the first token did.
+    extraTokenClaims: (ctx, token) => token.extra ?? signInClaims(ctx, token),
+    formats: { customizers: { jwt: nameGrant } },
     extraClientMetadata: {
       properties: [...OPERATORS_METADATA, ...MORE_METADATA],
       validator: dropOperatorsOwn,
@@ -193,6 +201,11 @@ export function createProvider(
   describeMutualTls(provider, issuer);
   keepToTheLetter(provider);
   compareSecretsByHash(provider);
+  const subjectOf = (accountId: string, client: Client) =>
+    client["subjectType"] === "pairwise"
+      ? pairwiseSubject(seal, sectorOf(client), accountId)
+      : accountId;
+  registerTokenExchange(provider, jwks, { ...needs, subjectOf });
   manageWithoutSecrets(provider);
   if (preset.takesRequestsByReference) fetchRequestObjects(provider, needs.fetch);
   queueLogoutNotices(provider, knex);
@@ -220,6 +233,7 @@ const OPERATORS_METADATA = [
   "is_dynamic",
   "from_document",
   "refresh_reuse_interval",
+  "token_exchange_impersonation",
   "cors_origins",
   "internal_id",
   "secret_hashes",

@@ -2,7 +2,7 @@ import { errors, type AccessToken, type ClientCredentials, type Client } from "o
 import type { Configuration, KoaContextWithOIDC, ResourceServer } from "oidc-provider";
 import { internalId } from "../consents/consents.ts";
 import type { Issuer } from "../issuers.ts";
-import { permissionsFor } from "../resources/access.ts";
+import { permissionsFor, type Presence } from "../resources/access.ts";
 import type { ResourceCache } from "../resources/cache.ts";
 import { wordsOf } from "../users/claims.ts";
 
@@ -12,17 +12,12 @@ export interface ResourceNeeds {
   readonly issuer: Issuer;
 }
 
-/** Grants in which a client asks for itself, so that nobody is there to allow it anything. */
-const UNATTENDED: ReadonlySet<unknown> = new Set([
-  "client_credentials",
-  "urn:ietf:params:oauth:grant-type:jwt-bearer",
-]);
-
 type ResourceIndicators = NonNullable<NonNullable<Configuration["features"]>["resourceIndicators"]>;
 
 /**
  * Tokens for APIs (RFC 8707). Without `resource` in a token request the answer is what the request asked for at
- * first: the token for userinfo where that had `openid`, otherwise the token for the one API it named.
+ * first: the token for userinfo where that had `openid`, otherwise the token for the one API it named. Where a person
+ * would be asked about nothing the request is refused, because a token would then come without their consent.
  */
 export function resourceIndicators(
   needs: ResourceNeeds,
@@ -31,10 +26,17 @@ export function resourceIndicators(
   const { url } = needs.issuer;
   return {
     enabled: true,
-    getResourceServerInfo: (ctx, indicator, client) =>
-      types.size > 0 && indicator === url
-        ? { scope: "", audience: url, accessTokenFormat: "opaque" }
-        : resourceServer(needs, ctx, indicator, client),
+    getResourceServerInfo: async (ctx, indicator, client) => {
+      if (types.size > 0 && indicator === url)
+        return { scope: "", audience: url, accessTokenFormat: "opaque" };
+      const params = ctx.oidc.params ?? {};
+      const presence = params["grant_type"] === "client_credentials" ? "nobody" : "person";
+      const server = await resourceServer(needs, indicator, client, presence);
+      const asked = wordsOf(params["scope"]);
+      if (ctx.oidc.route !== "token" && !asked.some((word) => wordsOf(server.scope).includes(word)))
+        throw new errors.InvalidScope("scope has no permission of the resource", indicator);
+      return server;
+    },
     // None is anybody's default; of several the client has to choose (RFC 8707 §2.2). Authorization details only go
     // into tokens for a resource: where none is named, it is this server, which can be asked about them.
     defaultResource: (ctx, _client, oneOf) =>
@@ -46,24 +48,18 @@ export function resourceIndicators(
 /**
  * What tokens for an API are like, and what of it this client may ask for.
  *
- * @throws the engine's InvalidTarget where the API is unknown or not for this client, without saying which; its
- *   InvalidScope where a person would be asked about nothing, because a token would then come without their consent.
+ * @throws the engine's InvalidTarget where the API is unknown or not for this client, without saying which.
  */
-async function resourceServer(
+export async function resourceServer(
   { resources, issuer }: ResourceNeeds,
-  ctx: KoaContextWithOIDC,
   indicator: string,
   client: Client,
+  presence: Presence,
 ): Promise<ResourceServer> {
-  const params = ctx.oidc.params ?? {};
   const api = await resources.find(issuer.name, indicator);
-  const presence = UNATTENDED.has(params["grant_type"]) ? "nobody" : "person";
   const permissions = api && permissionsFor(api, internalId(client), presence);
   if (api === undefined || permissions === undefined)
     throw new errors.InvalidTarget("resource is unknown, or this client may not ask for it");
-  const asked = wordsOf(params["scope"]);
-  if (ctx.oidc.route !== "token" && !asked.some((word) => permissions.includes(word)))
-    throw new errors.InvalidScope("scope has no permission of the resource", indicator);
   const { algorithms } = issuer.preset;
   const alg = algorithms.find((algorithm) => algorithm === api.signingAlg) ?? algorithms[0];
   return {
@@ -95,6 +91,15 @@ export function signInClaims(
   return withoutUndefined({ auth_time: session?.authTime(), acr: session?.acr, amr: session?.amr });
 }
 
+/** Nobody stores a JWT: it names its grant, so that it can be seen to be revoked when it comes back to be exchanged. */
+export function nameGrant(
+  _ctx: KoaContextWithOIDC,
+  token: AccessToken | ClientCredentials,
+  { payload }: { payload: Record<string, unknown> },
+): void {
+  if (token.kind === "AccessToken") payload["grant_id"] = token.grantId;
+}
+
 function withoutUndefined(claims: Record<string, unknown>): Record<string, unknown> {
   return Object.fromEntries(Object.entries(claims).filter(([, value]) => value !== undefined));
 }
@@ -114,6 +119,6 @@ export function mayIntrospect({ resources, issuer }: ResourceNeeds) {
     if (token.clientId === client.clientId) return true;
     if (typeof token.aud !== "string") return false;
     const api = await resources.find(issuer.name, token.aud);
-    return api?.introspectionClientId === internalId(client);
+    return api?.ownClientId === internalId(client);
   };
 }

@@ -2,7 +2,7 @@ import { wordsOf } from "../users/claims.ts";
 import type { Api } from "./cache.ts";
 
 /** How a token comes about: a person allows it, or a client asks for itself and nobody is there. */
-type Presence = "person" | "nobody";
+export type Presence = "person" | "nobody";
 
 /**
  * The permissions of an API that a client may have at all; `undefined` where it may not ask for that API. An API

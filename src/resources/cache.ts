@@ -21,7 +21,7 @@ export interface Api {
   readonly tokenLifetime: number;
   readonly signingAlg: SigningAlgorithm | null;
   /** The key of the row of the client that the API itself is. */
-  readonly introspectionClientId: string | null;
+  readonly ownClientId: string | null;
 }
 
 /**
@@ -70,7 +70,7 @@ export class ResourceCache {
       tokenFormat: row.tokenFormat,
       tokenLifetime: row.tokenLifetime,
       signingAlg: row.signingAlg,
-      introspectionClientId: row.introspectionClientId,
+      ownClientId: row.ownClientId,
     };
   }
 }

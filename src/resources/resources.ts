@@ -9,7 +9,7 @@ import { Permission } from "../models/permission.ts";
 import { parseApiDefinition, type ApiDefinition } from "./schema.ts";
 
 const ACTOR: NewEvent["actor"] = { type: "system" };
-const WHOLE = "[permissions(byName), clients.client, introspectionClient]";
+const WHOLE = "[permissions(byName), clients.client, ownClient]";
 
 type KnownIssuer = Pick<Issuer, "name" | "preset">;
 
@@ -129,19 +129,19 @@ export function toDefinition(row: ApiResource): ApiDefinition {
     token_format: row.tokenFormat,
     token_lifetime: row.tokenLifetime,
     signing_alg: row.signingAlg,
-    introspection_client: row.introspectionClient?.clientId ?? null,
+    own_client: row.ownClient?.clientId ?? null,
   };
 }
 
 async function columnsOf(db: TransactionOrKnex, issuer: string, definition: ApiDefinition) {
-  const { introspection_client: clientId } = definition;
+  const { own_client: clientId } = definition;
   return {
     name: definition.name,
     openTo: definition.open_to,
     tokenFormat: definition.token_format,
     tokenLifetime: definition.token_lifetime,
     signingAlg: definition.signing_alg,
-    introspectionClientId: clientId === null ? null : await rowOfClient(db, issuer, clientId),
+    ownClientId: clientId === null ? null : await rowOfClient(db, issuer, clientId),
   };
 }
 

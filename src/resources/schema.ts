@@ -63,7 +63,7 @@ const apiDefinition = z.strictObject({
     .max(LONGEST, { error: `must be at most ${LONGEST} seconds` })
     .default(600),
   signing_alg: z.enum(SIGNING_ALGORITHMS).nullable().default(null),
-  introspection_client: z.string().nullable().default(null),
+  own_client: z.string().nullable().default(null),
 });
 
 /** An API as an operator defines and sees it. */

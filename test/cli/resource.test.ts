@@ -43,7 +43,7 @@ describe("lintel resource", () => {
       ["--permission", "read=Read your notes", "--permission", "write=Change = your notes"],
       ["--client", `${client.clientId} read`, "--client", other.clientId],
       ["--token-lifetime", "300", "--signing-alg", "RS256"],
-      ["--introspection-client", client.clientId],
+      ["--own-client", client.clientId],
     );
     assert.deepEqual(made, {
       identifier: IDENTIFIER,
@@ -54,7 +54,7 @@ describe("lintel resource", () => {
       token_format: "jwt",
       token_lifetime: 300,
       signing_alg: "RS256",
-      introspection_client: client.clientId,
+      own_client: client.clientId,
     });
     assert.deepEqual(await read("show", IDENTIFIER), made);
     assert.deepEqual(await read("list"), [made]);

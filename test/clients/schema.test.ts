@@ -61,6 +61,7 @@ describe("client metadata", () => {
       require_pushed_authorization_requests: false,
       require_signed_request_object: false,
       first_party: false,
+      token_exchange_impersonation: false,
       refresh_reuse_interval: 10,
       cors_origins: [],
     });

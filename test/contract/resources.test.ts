@@ -412,7 +412,7 @@ describe("resource indicators", () => {
       const self = await aMachine(server);
       const api = await anApi(server, {
         token_format: "opaque",
-        introspection_client: self.credentials.clientId,
+        own_client: self.credentials.clientId,
       });
       const { app, code, user, client } = await signedIn(server, { scope: "read", resource: api });
       const tokens = json(await app.redeem(code));
@@ -429,7 +429,7 @@ describe("resource indicators", () => {
       const self = await aMachine(server);
       await anApi(server, {
         token_format: "opaque",
-        introspection_client: self.credentials.clientId,
+        own_client: self.credentials.clientId,
       });
       const { app, code } = await signedIn(server, { scope: "read", resource: notes });
       const tokens = json(await app.redeem(code));
@@ -440,7 +440,7 @@ describe("resource indicators", () => {
       const self = await aMachine(server);
       const api = await anApi(server, {
         token_format: "opaque",
-        introspection_client: self.credentials.clientId,
+        own_client: self.credentials.clientId,
       });
       const { app, code } = await signedIn(server, { scope: "openid read", resource: api });
       const tokens = json(await app.redeem(code));
@@ -452,7 +452,7 @@ describe("resource indicators", () => {
       const self = await aMachine(server);
       const api = await anApi(server, {
         token_format: "opaque",
-        introspection_client: self.credentials.clientId,
+        own_client: self.credentials.clientId,
       });
       const { app, code } = await signedIn(server, { scope: "read", resource: api });
       const { access_token: token } = json(await app.redeem(code));
@@ -464,7 +464,7 @@ describe("resource indicators", () => {
       const self = await aMachine(server);
       const api = await anApi(server, {
         token_format: "opaque",
-        introspection_client: self.credentials.clientId,
+        own_client: self.credentials.clientId,
       });
       const asked = { scope: "openid read", resource: api };
       const { app, code } = await signedIn(server, asked, { subject_type: "pairwise" });
@@ -477,7 +477,7 @@ describe("resource indicators", () => {
       const self = await aMachine(server);
       const api = await anApi(server, {
         token_format: "opaque",
-        introspection_client: self.credentials.clientId,
+        own_client: self.credentials.clientId,
       });
       const { app, code } = await signedIn(server, { scope: "read", resource: api });
       const { access_token: token } = json(await app.redeem(code));
@@ -559,10 +559,10 @@ describe("resource indicators", () => {
       const { clientId } = await aClient(server);
       const api = await anApi(server, {
         clients: { [clientId]: null },
-        introspection_client: clientId,
+        own_client: clientId,
       });
       await (await rowOf(clientId)).$query(server.database.knex).delete();
-      const shown = await change(api, (old) => ({ ...old, introspection_client: null }));
+      const shown = await change(api, (old) => ({ ...old, own_client: null }));
       assert.deepEqual(shown.clients, []);
     });
   });
