@@ -45,6 +45,7 @@ import { cookieKeys, createProvider } from "./oidc/provider.ts";
 import { RefreshTokenFormat } from "./oidc/refresh-token-format.ts";
 import { ResourceCache } from "./resources/cache.ts";
 import { setupRoutes } from "./setup/routes.ts";
+import { WorkloadKeys } from "./workloads/assertion.ts";
 
 export interface App {
   app: Koa;
@@ -65,6 +66,7 @@ export async function createApp(deps: Deps): Promise<App> {
 
   const clientCache = new ClientCache(knex, seal);
   const resources = new ResourceCache(knex);
+  const workloadKeys = new WorkloadKeys(deps.fetch);
   const refreshTokenFormat = new RefreshTokenFormat(seal.derive("refresh-token"));
   const pages = enginePages({ knex, seal, page, mode: config.mode });
   const observer = observe({ knex, log, mailer });
@@ -82,7 +84,16 @@ export async function createApp(deps: Deps): Promise<App> {
       algorithms: issuer.preset.algorithms,
       build: (jwks, types) =>
         createProvider(
-          { ...storage, resources, config, mailer, fetch, pages, observe: observer },
+          {
+            ...storage,
+            resources,
+            workloadKeys,
+            config,
+            mailer,
+            fetch,
+            pages,
+            observe: observer,
+          },
           jwks,
           types,
         ),

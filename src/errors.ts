@@ -122,6 +122,13 @@ export const errors = {
       409,
       `Clients are registered for ${type}. Take it out of their authorization_details_types first.`,
     ),
+  invalidWorkload: (detail: string) => new AppError("invalid_workload", 400, detail),
+  unknownWorkload: (id: string) =>
+    new AppError(
+      "unknown_workload",
+      404,
+      `There is no workload ${id}. Run \`lintel workload list\`.`,
+    ),
   unknownRegistrationToken: (id: string) =>
     new AppError(
       "unknown_registration_token",

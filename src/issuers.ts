@@ -31,8 +31,11 @@ export const AUTH_METHODS = [
 ] as const;
 type AuthMethod = (typeof AUTH_METHODS)[number];
 
-/** Grants in which a token that somebody was given stands for a person (RFC 8693). */
-export const EXTENSION_GRANTS = ["urn:ietf:params:oauth:grant-type:token-exchange"] as const;
+/** Grants in which a token stands for a person or a client: one of ours (RFC 8693), another's (RFC 7523 §2.1). */
+export const EXTENSION_GRANTS = [
+  "urn:ietf:params:oauth:grant-type:token-exchange",
+  "urn:ietf:params:oauth:grant-type:jwt-bearer",
+] as const;
 type ExtensionGrant = (typeof EXTENSION_GRANTS)[number];
 
 /** Algorithms we have signing keys for, where an issuer's preset asks for them (RFC 7518 §3.1, RFC 8037 §3.1). */

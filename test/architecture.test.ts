@@ -31,6 +31,7 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
     "mail",
     "resources",
     "users",
+    "workloads",
     ...GROUND,
   ],
   setup: ["authn", "audit", "http", "mail", "users", ...GROUND],
@@ -50,6 +51,7 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
     "resources",
     "setup",
     "users",
+    "workloads",
     ...GROUND,
   ],
   // Skills: each knows how to do one thing.
@@ -57,6 +59,7 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
   clients: ["audit", "keys", ...GROUND],
   consents: [...GROUND],
   resources: ["audit", "users", ...GROUND],
+  workloads: ["audit", "clients", ...GROUND],
   authn: ["keys", ...GROUND],
   mail: ["http", "i18n", "keys", ...GROUND],
   http: ["i18n", "lib"],

@@ -550,3 +550,20 @@ CREATE TABLE users WITH (fillfactor=85)
   CONSTRAINT users_username_norm_check CHECK ((username_norm = lower(username_norm)))
   CREATE INDEX users_created_idx ON users USING btree (created_at, id)
   CREATE UNIQUE INDEX users_username_uq ON users USING btree (username_norm) WHERE (username_norm IS NOT NULL)
+
+CREATE TABLE workloads
+  id uuid NOT NULL
+  client_id uuid NOT NULL
+  issuer_url text NOT NULL
+  jwks_uri text
+  jwks jsonb
+  algorithms text[] NOT NULL
+  claims jsonb NOT NULL
+  created_at timestamp with time zone NOT NULL DEFAULT now()
+  CONSTRAINT workloads_algorithms_check CHECK ((cardinality(algorithms) > 0))
+  CONSTRAINT workloads_check CHECK (((jwks IS NULL) <> (jwks_uri IS NULL)))
+  CONSTRAINT workloads_client_id_fkey FOREIGN KEY (client_id) REFERENCES oauth_clients(id) ON DELETE CASCADE
+  CONSTRAINT workloads_issuer_url_check CHECK ((char_length(issuer_url) <= 2000))
+  CONSTRAINT workloads_jwks_uri_check CHECK ((char_length(jwks_uri) <= 2000))
+  CONSTRAINT workloads_pkey PRIMARY KEY (id)
+  CREATE INDEX workloads_client_idx ON workloads USING btree (client_id, issuer_url)

@@ -50,6 +50,10 @@ export const EVENTS = {
   "authorization.type_saved": { outcome: "success", details: ["type"] },
   "authorization.type_deleted": { outcome: "success", details: ["type"] },
 
+  "workload.added": { outcome: "success", details: [] },
+  "workload.deleted": { outcome: "success", details: [] },
+  "workload.admitted": { outcome: "success", details: [] },
+
   "key.created": { outcome: "success", details: ["alg"] },
   "key.rotated": { outcome: "success", details: ["alg"] },
   "key.retired": { outcome: "success", details: ["alg"] },

@@ -7,6 +7,7 @@ import { RESOURCE_VERBS } from "./resource-verbs.ts";
 import { serverVerbs, type Server } from "./server-verbs.ts";
 import { USER_VERBS } from "./user-verbs.ts";
 import type { Verb } from "./verb.ts";
+import { WORKLOAD_VERBS } from "./workload-verbs.ts";
 
 /** Everything that the command line can do, in the order in which its help says so. */
 export function allVerbs(server: Server): readonly Verb[] {
@@ -17,6 +18,7 @@ export function allVerbs(server: Server): readonly Verb[] {
     ...REGISTRATION_VERBS,
     ...RESOURCE_VERBS,
     ...AUTHORIZATION_TYPE_VERBS,
+    ...WORKLOAD_VERBS,
     ...KEY_VERBS,
     ...CONFORMANCE_VERBS,
   ];

@@ -26,8 +26,8 @@ import { contradictions } from "./rules.ts";
 const MAX_ADDRESSES = 20;
 
 /**
- * What a client may do at the token endpoint (RFC 6749 §4, §6, RFC 8628 §3.4, RFC 8693, CIBA Core §4); `implicit` is
- * for tokens that come without it.
+ * What a client may do at the token endpoint (RFC 6749 §4, §6, RFC 7523 §2.1, RFC 8628 §3.4, RFC 8693, CIBA Core §4);
+ * `implicit` is for tokens that come without it.
  */
 export const GRANT_TYPES = [
   "authorization_code",

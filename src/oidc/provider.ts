@@ -22,6 +22,7 @@ import type { Mailer } from "../mail/mailer.ts";
 import { ReplayGuard } from "../models/replay-guard.ts";
 import type { ResourceCache } from "../resources/cache.ts";
 import { CLAIMS_BY_SCOPE } from "../users/claims.ts";
+import type { WorkloadKeys } from "../workloads/assertion.ts";
 import { findAccount } from "./account.ts";
 import { adapterFactory, type Storage } from "./adapter/index.ts";
 import { richAuthorizationRequests } from "./authorization-details.ts";
@@ -33,6 +34,7 @@ import { sayWhatIsOffered } from "./decoupled-answers.ts";
 import { deviceInfo, type DevicePages } from "./device-pages.ts";
 import { showLogoutFrames, type ShowFrames } from "./frontchannel-logout.ts";
 import { loadExistingGrant } from "./grants.ts";
+import { registerJwtBearer } from "./jwt-bearer.ts";
 import { LIFETIMES } from "./lifetimes.ts";
 import { describeMutualTls, mutualTls } from "./mutual-tls.ts";
 import { policy } from "./policy.ts";
@@ -54,6 +56,7 @@ export interface EngineNeeds extends Storage {
   issuer: Issuer;
   resources: ResourceCache;
   mailer: Mailer;
+  workloadKeys: WorkloadKeys;
   fetch: typeof fetch;
   pages: Pick<Configuration, "renderError"> & {
     logoutSource: (ctx: KoaContextWithOIDC, form: string) => Promise<void>;
@@ -206,6 +209,7 @@ export function createProvider(
       ? pairwiseSubject(seal, sectorOf(client), accountId)
       : accountId;
   registerTokenExchange(provider, jwks, { ...needs, subjectOf });
+  registerJwtBearer(provider, needs);
   manageWithoutSecrets(provider);
   if (preset.takesRequestsByReference) fetchRequestObjects(provider, needs.fetch);
   queueLogoutNotices(provider, knex);

@@ -5,12 +5,16 @@ import type { Issuer } from "../issuers.ts";
 import { permissionsFor, type Presence } from "../resources/access.ts";
 import type { ResourceCache } from "../resources/cache.ts";
 import { wordsOf } from "../users/claims.ts";
+import { JWT_BEARER } from "../workloads/workloads.ts";
 
 /** What decides about APIs. */
 export interface ResourceNeeds {
   readonly resources: ResourceCache;
   readonly issuer: Issuer;
 }
+
+/** Grants in which a client asks for itself, so that nobody is there to allow it anything. */
+const UNATTENDED: ReadonlySet<unknown> = new Set(["client_credentials", JWT_BEARER]);
 
 type ResourceIndicators = NonNullable<NonNullable<Configuration["features"]>["resourceIndicators"]>;
 
@@ -30,7 +34,7 @@ export function resourceIndicators(
       if (types.size > 0 && indicator === url)
         return { scope: "", audience: url, accessTokenFormat: "opaque" };
       const params = ctx.oidc.params ?? {};
-      const presence = params["grant_type"] === "client_credentials" ? "nobody" : "person";
+      const presence = UNATTENDED.has(params["grant_type"]) ? "nobody" : "person";
       const server = await resourceServer(needs, indicator, client, presence);
       const asked = wordsOf(params["scope"]);
       if (ctx.oidc.route !== "token" && !asked.some((word) => wordsOf(server.scope).includes(word)))

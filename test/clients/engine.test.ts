@@ -6,6 +6,7 @@ import { createClient } from "../../src/clients/clients.ts";
 import { toEngine } from "../../src/clients/metadata.ts";
 import { GRANT_TYPES, SCOPES } from "../../src/clients/schema.ts";
 import { ensureKeys, loadKeys } from "../../src/keys/keystore.ts";
+import { WorkloadKeys } from "../../src/workloads/assertion.ts";
 import { ResourceCache } from "../../src/resources/cache.ts";
 import { DECOUPLED_GRANTS } from "../../src/issuers.ts";
 import { createMailer } from "../../src/mail/mailer.ts";
@@ -94,6 +95,7 @@ describe("a client that we accept", () => {
       {
         ...storage,
         resources: new ResourceCache(storage.knex),
+        workloadKeys: new WorkloadKeys(() => Promise.reject(new Error("no network"))),
         config: { locales: ["en"], mutualTls: undefined },
         mailer: createMailer({ seal: storage.seal, locales: ["en"] }),
         fetch: () => Promise.reject(new Error("no network")),
