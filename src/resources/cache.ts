@@ -1,4 +1,5 @@
 import type { Knex } from "knex";
+import { reader } from "../database/transaction.ts";
 import type { SigningAlgorithm } from "../issuers.ts";
 import { ApiResource } from "../models/api-resource.ts";
 
@@ -27,35 +28,38 @@ export interface Api {
 /**
  * APIs by issuer and indicator, kept in memory like clients: a change is announced on the channel `lintel_resources`
  * and empties the cache; where notifications cannot pass, an entry lives ten seconds. Unknown ones are remembered too.
+ * Nobody waits for another's look-up: token requests ask within their transaction, and whoever looks up for all of
+ * them could be waiting for one of their connections.
  */
 export class ResourceCache {
   readonly #knex: Knex;
-  readonly #entries = new Map<string, { until: number; api: Promise<Api | undefined> }>();
+  #entries = new Map<string, { until: number; api: Api | undefined }>();
 
   constructor(knex: Knex) {
     this.#knex = knex;
   }
 
   /** An API of the issuer named `issuer`; another issuer's is as unknown as one that is not there. */
-  find(issuer: string, indicator: string): Promise<Api | undefined> {
+  async find(issuer: string, indicator: string): Promise<Api | undefined> {
     const key = `${issuer} ${indicator}`;
-    const known = this.#entries.get(key);
+    const entries = this.#entries;
+    const known = entries.get(key);
     if (known !== undefined && Date.now() < known.until) return known.api;
-    if (this.#entries.size >= MAX_ENTRIES) this.#entries.clear();
-    const api = this.#read(issuer, indicator);
-    this.#entries.set(key, { until: Date.now() + MAX_AGE, api });
-    api.catch(() => this.#entries.delete(key));
+    const api = await this.#read(issuer, indicator);
+    if (entries.size >= MAX_ENTRIES) entries.clear();
+    entries.set(key, { until: Date.now() + MAX_AGE, api });
     return api;
   }
 
+  /** What is being read at this moment may be out of date, and goes into the map that nobody asks any more. */
   clear(): void {
-    this.#entries.clear();
+    this.#entries = new Map();
   }
 
   async #read(issuer: string, indicator: string): Promise<Api | undefined> {
     // Nothing else can be one, and the database refuses to be asked for some of it.
     if (!/^[!-~]{1,512}$/.test(indicator)) return undefined;
-    const row = await ApiResource.query(this.#knex)
+    const row = await ApiResource.query(reader(this.#knex))
       .findOne({ issuer, indicator })
       .withGraphFetched("[permissions(byName), clients]")
       .modifiers({ byName: (query) => query.orderBy("name") });

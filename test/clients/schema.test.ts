@@ -328,6 +328,15 @@ describe("client metadata", () => {
       },
       /^token_endpoint_auth_method must not be none for the client_credentials grant/,
     );
+    const exchange = "urn:ietf:params:oauth:grant-type:token-exchange";
+    refuse(
+      { grant_types: ["authorization_code", exchange], token_endpoint_auth_method: "none" },
+      /^token_endpoint_auth_method must not be none for token exchange/,
+    );
+    refuse(
+      { token_exchange_impersonation: true },
+      /^grant_types must have .*token-exchange where token_exchange_impersonation is true/,
+    );
     refuse(
       { grant_types: ["authorization_code", "authorization_code"] },
       /must not list anything twice/,

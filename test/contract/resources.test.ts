@@ -5,7 +5,7 @@ import { AuditEvent } from "../../src/models/audit-event.ts";
 import { OAuthClient } from "../../src/models/oauth-client.ts";
 import { createResource, deleteResource, updateResource } from "../../src/resources/resources.ts";
 import { aMachine, anApi, asksFor, signedIn } from "../support/api.ts";
-import { errorOf, json, RelyingParty, response, send, walk, WebBrowser } from "../support/rp.ts";
+import { errorOf, json, RelyingParty, response, walk, WebBrowser } from "../support/rp.ts";
 import { aClient, aServer, aUser, freePort, type TestServer } from "../support/server.ts";
 
 /** Resource indicators (RFC 8707): which API a token is for, and who may ask for it. */
@@ -601,7 +601,22 @@ describe("resource indicators", () => {
     assert.equal((await there.token({ ...ask, resource: identifier })).status, 200);
   });
 
-  it("keeps the address of the discovery document as it was", async () => {
-    assert.equal((await send(server, { path: "/.well-known/openid-configuration" })).status, 200);
+  it("does not make requests wait for each other's connections when an API has just changed", async () => {
+    const small = await aServer({ DATABASE_POOL: "2" });
+    try {
+      const api = await anApi(small);
+      const asked = { scope: "read", resource: api };
+      const visits = [];
+      for (let count = 0; count < 6; count += 1) visits.push(await signedIn(small, asked));
+      await small.database.knex("permissions").update({ description: "Read all" });
+      await delay(200);
+      const answers = await Promise.all(visits.map(({ app, code }) => app.redeem(code)));
+      assert.deepEqual(
+        answers.map(({ status }) => status),
+        [200, 200, 200, 200, 200, 200],
+      );
+    } finally {
+      await small.stop();
+    }
   });
 });
