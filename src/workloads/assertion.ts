@@ -32,13 +32,25 @@ export class WorkloadKeys {
     const known = this.#remote.get(jwksUri);
     if (known !== undefined) return known;
     const keys = createRemoteJWKSet(new URL(jwksUri), {
-      [customFetch]: this.#fetch,
+      [customFetch]: withRests(this.#fetch),
       cacheMaxAge: KEYS_MAX_AGE,
       cooldownDuration: KEYS_COOLDOWN,
     });
     this.#remote.set(jwksUri, keys);
     return keys;
   }
+}
+
+/** After a failure nobody is asked for a while: anybody can make us fetch, and a server in trouble needs no more. */
+function withRests(fetch: typeof globalThis.fetch): typeof globalThis.fetch {
+  let restsUntil = 0;
+  return async (input, init) => {
+    if (Date.now() < restsUntil) throw new Error("the last attempt failed a moment ago");
+    restsUntil = Date.now() + KEYS_COOLDOWN;
+    const answer = await fetch(input, init);
+    if (answer.ok) restsUntil = 0;
+    return answer;
+  };
 }
 
 /**

@@ -32,9 +32,9 @@ describe("the JWT bearer grant", () => {
 
   before(async () => {
     key = await aKey("one");
-    listener = createServer((_request, reply) => {
+    listener = createServer((request, reply) => {
       fetched += 1;
-      reply.writeHead(200, { "content-type": "application/json" });
+      reply.writeHead(request.url === "/jwks" ? 200 : 500, { "content-type": "application/json" });
       reply.end(JSON.stringify({ keys: published }));
     });
     await once(listener.listen(0, "127.0.0.1"), "listening");
@@ -314,6 +314,14 @@ describe("the JWT bearer grant", () => {
     assert.equal(fetched, 1);
     const unknown = await aKey("unknown");
     for (let time = 0; time < 5; time += 1) await refused(show(app, await assertion({}, unknown)));
+    assert.equal(fetched, 1);
+  });
+
+  it("leaves an issuer that is in trouble alone for a while", async () => {
+    fetched = 0;
+    const uri = `${address}/broken`;
+    const { app } = await aWorkload({ jwks: undefined, jwks_uri: uri });
+    for (let time = 0; time < 3; time += 1) await refused(show(app, await assertion()));
     assert.equal(fetched, 1);
   });
 
