@@ -467,12 +467,16 @@ function assertClientAssertion(
   const longest = 300;
   const skew = 15;
   return async (ctx, claims, header) => {
-    const { aud, exp } = claims;
+    const { aud, exp, iat } = claims;
     if (preset.strictAssertionAudience && aud !== ctx.oidc.issuer) {
       throw new errors.InvalidClientAuth("aud must be the issuer identifier, as a string");
     }
     if (typeof exp !== "number" || exp - Date.now() / 1000 > longest + skew) {
       throw new errors.InvalidClientAuth(`exp must be at most ${longest} seconds ahead`);
+    }
+    // The engine looks at it only where there is no `exp`; FAPI 2.0 §5.3.2.1 demands it.
+    if (typeof iat === "number" && iat - Date.now() / 1000 > skew) {
+      throw new errors.InvalidClientAuth("iat must not be in the future");
     }
     if ("crit" in header) throw new errors.InvalidClientAuth("crit is not supported");
   };

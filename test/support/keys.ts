@@ -20,7 +20,7 @@ export type Claims = Readonly<Record<string, unknown>>;
 type Header = Partial<JWTHeaderParameters>;
 
 /** Seconds since 1970. */
-const now = (): number => Math.floor(Date.now() / 1000);
+export const now = (): number => Math.floor(Date.now() / 1000);
 
 /** Makes a key pair for an algorithm; `use` is `enc` for those of RFC 7518 §4. */
 export async function aKey(alg: string, kid: string = randomUUID()): Promise<Key> {
