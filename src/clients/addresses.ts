@@ -23,8 +23,8 @@ export const redirectUri = address(redirectProblem);
 /** An address that is shown to people or fetched: https and nothing else. */
 export const httpsUri = address(httpsProblem);
 
-/** An address of the client's server that we call: https, or http on this machine. */
-export const serviceUri = address(serviceProblem);
+/** An address of the client's server that we call (OIDC Back-Channel Logout §2.2): https, or http on this machine. */
+export const serviceUri = address((value) => fragmentProblem(value) ?? serviceProblem(value));
 
 /**
  * Where a request object is (OIDC Core §6.2): https, or http on this machine. A fragment is the base64url SHA-256 of
@@ -38,11 +38,7 @@ export const requestUri = address((value) => {
 });
 
 /** A page of the client's server that is shown in a frame, with parameters of ours at its end. */
-export const frameUri = address((value) =>
-  value.includes("#")
-    ? "must have no fragment, so remove the # and what follows it"
-    : serviceProblem(value),
-);
+export const frameUri = serviceUri;
 
 /** A picture that a page may show. Its host is public, so that nobody's browser is sent into a private network. */
 export const pictureUri = address(
@@ -88,7 +84,8 @@ function characterProblem(value: string): Problem {
 }
 
 function redirectProblem(value: string): Problem {
-  if (value.includes("#")) return "must have no fragment, so remove the # and what follows it";
+  const fragment = fragmentProblem(value);
+  if (fragment !== undefined) return fragment;
   if (!hasCustomScheme(value)) return webProblem(value);
   const scheme = SCHEME.exec(value)?.[1];
   if (scheme === undefined || URL.parse(value) === null)
@@ -96,6 +93,12 @@ function redirectProblem(value: string): Problem {
   if (!scheme.includes("."))
     return "must use https, or for a native application a scheme that is a reversed domain name, such as com.example.app:/callback";
   return value.includes("@") ? "must have no user name or password" : undefined;
+}
+
+function fragmentProblem(value: string): Problem {
+  return value.includes("#")
+    ? "must have no fragment, so remove the # and what follows it"
+    : undefined;
 }
 
 function httpsProblem(value: string): Problem {
