@@ -110,7 +110,8 @@ function withoutUndefined(claims: Record<string, unknown>): Record<string, unkno
 
 /**
  * Who may ask about a token (RFC 7662 §2.1): the client it was issued to, and the API that it is for, as the client
- * that its operator named. Whoever names a public client proves nothing, and may as well be guessing tokens.
+ * that its operator named. Whoever names a public client proves nothing and learns nothing, because it may be
+ * guessing tokens.
  */
 export function mayIntrospect({ resources, issuer }: ResourceNeeds) {
   return async (
@@ -118,8 +119,7 @@ export function mayIntrospect({ resources, issuer }: ResourceNeeds) {
     client: Client,
     token: { clientId?: string | undefined; aud?: string | readonly string[] | undefined },
   ): Promise<boolean> => {
-    if (client.clientAuthMethod === "none")
-      throw new errors.InvalidClientAuth("public clients may not introspect");
+    if (client.clientAuthMethod === "none") return false;
     if (token.clientId === client.clientId) return true;
     if (typeof token.aud !== "string") return false;
     const api = await resources.find(issuer.name, token.aud);
