@@ -557,11 +557,13 @@ describe("CIBA", () => {
       const [own, other] = [await start(), await start()];
       const browser = new WebBrowser(server);
       const proof = proofOf(await prove(browser, await pageOf(own)));
+      const stranger = new WebBrowser(server);
+      await stranger.open(await pageOf(own));
       const attempts: [WebBrowser, string, string][] = [
         [browser, own, ""],
         [browser, own, `${proof.slice(0, -4)}AAAA`],
         [browser, other, proof],
-        [new WebBrowser(server), own, proof],
+        [stranger, own, proof],
       ];
       for (const [from, id, given] of attempts) {
         const path = `${await pageOf(id)}/decision`;
