@@ -23,7 +23,10 @@ export const redirectUri = address(redirectProblem);
 /** An address that is shown to people or fetched: https and nothing else. */
 export const httpsUri = address(httpsProblem);
 
-/** An address of the client's server that we call (OIDC Back-Channel Logout §2.2): https, or http on this machine. */
+/**
+ * An address of the client's server that we call or show in a frame (OIDC Back-Channel Logout §2.2, Front-Channel
+ * Logout §2): https, or http on this machine.
+ */
 export const serviceUri = address((value) => fragmentProblem(value) ?? serviceProblem(value));
 
 /**
@@ -36,9 +39,6 @@ export const requestUri = address((value) => {
     return "must have no fragment, or the base64url SHA-256 hash of its content as one";
   return serviceProblem(value);
 });
-
-/** A page of the client's server that is shown in a frame, with parameters of ours at its end. */
-export const frameUri = serviceUri;
 
 /** A picture that a page may show. Its host is public, so that nobody's browser is sent into a private network. */
 export const pictureUri = address(

@@ -9,15 +9,7 @@ import {
   type Preset,
   type ResponseType,
 } from "../issuers.ts";
-import {
-  frameUri,
-  httpsUri,
-  origin,
-  pictureUri,
-  redirectUri,
-  requestUri,
-  serviceUri,
-} from "./addresses.ts";
+import { httpsUri, origin, pictureUri, redirectUri, requestUri, serviceUri } from "./addresses.ts";
 import { keySet } from "./key-set.ts";
 import { PROFILE_NAMES, withProfile } from "./profiles.ts";
 import { certificateSubjects } from "./certificate-subjects.ts";
@@ -159,7 +151,7 @@ export const clientMetadata = z.strictObject({
   backchannel_logout_uri: serviceUri.optional(),
   backchannel_logout_session_required: z.boolean().default(false),
   /** Its page that a browser shows in a frame when a session ends (OIDC Front-Channel Logout §2). */
-  frontchannel_logout_uri: frameUri.optional(),
+  frontchannel_logout_uri: serviceUri.optional(),
   frontchannel_logout_session_required: z.boolean().default(false),
   /** How it learns that a person decided elsewhere (CIBA Core §4); `push` is not offered. */
   backchannel_token_delivery_mode: z.enum(["poll", "ping"]).optional(),
