@@ -175,21 +175,27 @@ describe("client ID metadata documents", () => {
       assert.match(notice, /Your answer goes to localhost:33418/, "where that is elsewhere (§8.1)");
     });
 
+    /** An address that no other program can claim, so that nothing else is a reason to ask. */
+    const claimed = { redirect_uri: "https://claude.example/callback" };
+    const publishClaimed = () => publish({ redirect_uris: [claimed.redirect_uri] });
+
     it("ask again every time, whatever was allowed before (§8.4)", async () => {
-      const { app } = publish();
+      const { app } = publishClaimed();
       const browser = new WebBrowser(server);
       for (let times = 0; times < 2; times += 1) {
-        const page = await consentOf(app, browser);
+        const path = app.authorization(claimed);
+        const page = await walk(server, browser, path, { ...user, until: "consent" });
         assert.equal(page.page, "consent");
-        await browser.submit(page.url.href, { decision: "allow", scope: ["openid", "email"] });
+        await browser.submit(page.url.href, { decision: "allow", scope: ["openid"] });
       }
     });
 
     it("are not allowed without being asked for (OIDC Core §3.1.2.1)", async () => {
-      const { app } = publish();
+      const { app } = publishClaimed();
       const browser = new WebBrowser(server);
-      await walk(server, browser, app.authorization(), user);
-      const answer = await browser.open(app.authorization({ prompt: "none" }));
+      const back = await walk(server, browser, app.authorization(claimed), user);
+      assert.ok(response(back)["code"]);
+      const answer = await browser.open(app.authorization({ ...claimed, prompt: "none" }));
       assert.match(errorOf(answer) ?? "", /^(consent|interaction)_required$/);
     });
 
