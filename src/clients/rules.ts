@@ -261,6 +261,9 @@ function* algorithmRules(metadata: Metadata, preset: Preset): Generator<string> 
     if (algorithm !== undefined && /^(RSA|ECDH)/.test(algorithm) && !hasKeys)
       yield `jwks or jwks_uri must be given for ${key}`;
   }
+  // The other answers are signed by default.
+  if (metadata.userinfo_encrypted_response_alg && !metadata.userinfo_signed_response_alg)
+    yield "userinfo_signed_response_alg must be given where userinfo_encrypted_response_alg is, because what is encrypted is signed first (OIDC Core §10.2)";
   const request = metadata.request_object_signing_alg;
   if (request !== undefined && request !== "HS256" && !hasKeys)
     yield "jwks or jwks_uri must be given for request_object_signing_alg";

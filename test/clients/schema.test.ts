@@ -432,6 +432,12 @@ describe("client metadata", () => {
       );
     });
 
+    it("needs a signature of userinfo where it is encrypted", () => {
+      const keys = withKeys(jwk(ec("P-256")));
+      const encrypted = { ...keys, userinfo_encrypted_response_alg: "ECDH-ES" };
+      refuse(encrypted, /^userinfo_signed_response_alg must be given/);
+    });
+
     it("needs exactly one source of keys for private_key_jwt", () => {
       refuse({ token_endpoint_auth_method: "private_key_jwt" }, /^jwks or jwks_uri must be given/);
       refuse(
