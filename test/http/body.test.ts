@@ -158,7 +158,7 @@ describe("the body of a form (T-131)", () => {
     assert.equal((await submit(consent, "decision=allow&decision=deny", headers)).status, 400);
     assert.equal((await submit(consent, "decision=maybe", headers)).status, 400);
     assert.equal(
-      (await submit(consent, `decision=allow${"&scope=x".repeat(51)}`, headers)).status,
+      (await submit(consent, `decision=allow${"&scope=x".repeat(201)}`, headers)).status,
       400,
     );
     assert.equal(
