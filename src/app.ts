@@ -142,7 +142,8 @@ export async function createApp(deps: Deps): Promise<App> {
       routers.push(setupRoutes({ config, knex, passwords, mailer, page }));
       if (config.mode === "development") routers.push(mailboxRoutes({ knex, mail, page }));
     }
-    if (config.conformanceSuiteUrl !== undefined) routers.push(conformanceRoutes({ knex, seal }));
+    if (config.conformanceSuiteUrl !== undefined)
+      routers.push(conformanceRoutes({ knex, seal, engine, requests }));
     const part = new Koa();
     for (const router of routers) part.use(router.routes()).use(router.allowedMethods());
     part.use(engine.middleware);

@@ -160,6 +160,7 @@ async function seed(call: PlanCall): Promise<{ seeded: Seeded; token: string }> 
       ...(second === undefined ? {} : { second }),
     };
     const wanted = {
+      hookToken: token,
       plan,
       suiteUrl,
       variant,

@@ -7,7 +7,7 @@ export interface Plan {
   /** Which clients it uses: those that it registers itself unless its variant says otherwise, or ours. */
   readonly clients: "registered-by-the-suite" | "ours";
   /** What our clients are to be able to do. */
-  readonly profile?: "fapi1" | "fapi2" | "fapi2-signed";
+  readonly profile?: "fapi1" | "fapi2" | "fapi2-signed" | "ciba";
   /** The part of the variant that is the same in every run. */
   readonly variant: Readonly<Record<string, string>>;
 }
@@ -84,12 +84,24 @@ export const PLANS: Readonly<Record<string, Plan>> = {
       fapi_response_mode: "plain_response",
     },
   },
+  "fapi-ciba-id1-test-plan": {
+    preset: "fapi1",
+    clients: "ours",
+    profile: "ciba",
+    variant: {
+      client_auth_type: "private_key_jwt",
+      fapi_ciba_profile: "plain_fapi",
+      ciba_mode: "poll",
+      client_registration: "static_client",
+    },
+  },
 };
 
 /** Whether a variant has clients show certificates; FAPI 1.0 binds tokens to nothing else. */
 export function needsCertificates({ profile }: Plan, variant: Plan["variant"]): boolean {
   return (
     profile === "fapi1" ||
+    profile === "ciba" ||
     variant["client_auth_type"] === "mtls" ||
     variant["sender_constrain"] === "mtls"
   );

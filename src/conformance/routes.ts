@@ -1,21 +1,45 @@
 import { Router } from "@koa/router";
+import type { Context } from "koa";
 import type { Knex } from "knex";
+import { runInUnitOfWork } from "../database/transaction.ts";
 import { errors } from "../errors.ts";
 import { recordKeyChanges } from "../keys/record-changes.ts";
 import { rotate } from "../keys/rotation.ts";
 import type { Seal } from "../keys/seal.ts";
-import { equalBytes } from "../lib/secret.ts";
+import { equalBytes, sha256 } from "../lib/secret.ts";
+import { DecoupledAuthorization } from "../models/decoupled-authorization.ts";
+
+/** What the hooks act on. */
+export interface ConformanceNeeds<Provider, Request> {
+  readonly knex: Knex;
+  readonly seal: Seal;
+  readonly engine: { readonly provider: Provider };
+  readonly requests: {
+    find(provider: Provider, id: string): Promise<Request | undefined>;
+    decide(
+      provider: Provider,
+      request: Request,
+      decision: { isApproved: boolean; authTime: number },
+    ): Promise<boolean>;
+  };
+}
 
 /**
  * What a suite does to the server between two requests. Mounted where `CONFORMANCE_SUITE_URL` is set, and for those
  * only who have the token that `lintel conformance seed` prints.
  */
-export function conformanceRoutes({ knex, seal }: { knex: Knex; seal: Seal }): Router {
+export function conformanceRoutes<Provider, Request>(
+  needs: ConformanceNeeds<Provider, Request>,
+): Router {
+  const { knex, seal, engine, requests } = needs;
   const router = new Router({ prefix: "/conformance" });
   const expected = Buffer.from(`Bearer ${hookToken(seal)}`);
 
   router.use((ctx, next) => {
-    if (!equalBytes(Buffer.from(ctx.get("authorization")), expected)) throw errors.notFound();
+    // The suite can put a token into an address, and into nothing else.
+    const { token } = ctx.query;
+    const shown = typeof token === "string" ? `Bearer ${token}` : ctx.get("authorization");
+    if (!equalBytes(Buffer.from(shown), expected)) throw errors.notFound();
     return next();
   });
 
@@ -28,6 +52,25 @@ export function conformanceRoutes({ knex, seal }: { knex: Knex; seal: Seal }): R
     });
     ctx.body = { activated };
   });
+
+  /** Answers a CIBA request in place of its person (`automated_ciba_approval_url`). */
+  router.get("/ciba", async (ctx) => {
+    await runInUnitOfWork(
+      knex,
+      () => decide(ctx),
+      () => ctx.status < 500,
+    );
+  });
+
+  async function decide(ctx: Context): Promise<void> {
+    const { auth_req_id: authReqId, action } = ctx.query;
+    const codeHash = sha256(typeof authReqId === "string" ? authReqId : "");
+    const row = await DecoupledAuthorization.query(knex).findOne({ codeHash });
+    const request = row && (await requests.find(engine.provider, row.id));
+    if (request === undefined) throw errors.notFound();
+    const decision = { isApproved: action === "allow", authTime: Math.floor(Date.now() / 1000) };
+    ctx.body = { decided: await requests.decide(engine.provider, request, decision) };
+  }
 
   return router;
 }

@@ -8,7 +8,7 @@ import {
 import type { TransactionOrKnex } from "objection";
 import { createClient, type Registrar } from "../clients/clients.ts";
 import { errors } from "../errors.ts";
-import type { Issuer } from "../issuers.ts";
+import { DECOUPLED_GRANTS, type Issuer } from "../issuers.ts";
 import { UserPassword } from "../models/user-password.ts";
 import { UserProfile } from "../models/user-profile.ts";
 import { User } from "../models/user.ts";
@@ -29,6 +29,8 @@ export interface Seed {
   readonly issuers: readonly Issuer[];
   readonly password: string;
   readonly passwordHash: string;
+  /** What the suite shows to be let in at the hooks. */
+  readonly hookToken: string;
   /** What the clients show, for variants in which they show something. */
   readonly certificates: Readonly<Partial<Record<"first" | "second", ClientCertificate>>>;
 }
@@ -90,6 +92,11 @@ export async function seedPlan(
       ...clients,
       ...(first === undefined ? {} : { mtls: first }),
       ...(second === undefined ? {} : { mtls2: second }),
+      ...(plan.profile === "ciba"
+        ? {
+            automated_ciba_approval_url: `${issuer.url}/conformance/ciba?auth_req_id={auth_req_id}&action={action}&token=${seed.hookToken}`,
+          }
+        : {}),
       ...(plan.profile === undefined ? {} : { resource: { resourceUrl: resourceOf(issuer) } }),
       options: { browsercontrol_css_enable: false },
       browser: visits(issuer.url, person) satisfies Visit[],
@@ -232,17 +239,15 @@ async function keyClient(
   const shown = seed.certificates[which];
   const keys = keysOf(shown);
   const byCertificate = variant["client_auth_type"] === "mtls";
-  const toCertificate = plan.profile === "fapi1" || variant["sender_constrain"] === "mtls";
-  const usesHybrid = plan.profile === "fapi1";
+  const toCertificate =
+    issuer.preset.fapi === "1.0 Final" || variant["sender_constrain"] === "mtls";
   const { client } = await createClient(
     db,
     {
       issuer: issuer.name,
       metadata: {
         client_name: `${which} conformance client`,
-        ...addresses(seed),
-        grant_types: ["authorization_code", "refresh_token", ...(usesHybrid ? ["implicit"] : [])],
-        response_types: usesHybrid ? ["code id_token", "code"] : ["code"],
+        ...grantsOf(plan, variant, seed),
         token_endpoint_auth_method: byCertificate
           ? "self_signed_tls_client_auth"
           : "private_key_jwt",
@@ -262,7 +267,32 @@ async function keyClient(
     client_id: client.clientId,
     scope: "openid email profile",
     ...(toCertificate ? {} : { dpop_signing_alg: "PS256" }),
+    ...(plan.profile === "ciba" ? { hint_type: "login_hint", hint_value: USERNAME } : {}),
     jwks: { keys: [keys.private] },
+  };
+}
+
+/** How a client of a FAPI plan gets its tokens. */
+function grantsOf(
+  { profile }: Plan,
+  variant: Plan["variant"],
+  seed: Seed,
+): Readonly<Record<string, unknown>> {
+  if (profile === "ciba") {
+    const mode = variant["ciba_mode"];
+    const endpoint = `${seed.suiteUrl}/test/a/${seed.alias}/ciba-notification-endpoint`;
+    return {
+      grant_types: [DECOUPLED_GRANTS.ciba, "refresh_token"],
+      backchannel_token_delivery_mode: mode,
+      backchannel_authentication_request_signing_alg: "PS256",
+      ...(mode === "ping" ? { backchannel_client_notification_endpoint: endpoint } : {}),
+    };
+  }
+  const usesHybrid = profile === "fapi1";
+  return {
+    ...addresses(seed),
+    grant_types: ["authorization_code", "refresh_token", ...(usesHybrid ? ["implicit"] : [])],
+    response_types: usesHybrid ? ["code id_token", "code"] : ["code"],
   };
 }
 
