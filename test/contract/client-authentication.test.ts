@@ -475,7 +475,7 @@ describe("client authentication", () => {
         passes(await ask(await assertion(key, of(client), { aud }), {}, client));
       });
 
-    it("fails with an assertion that another issuer took before (RFC 7523 §3 3)", async () => {
+    it("fails with an assertion that a client of another issuer made for that one (RFC 7523 §3 3)", async () => {
       const fapi = await house.fapiClient();
       fails(await ask((await fapi.authentication())["client_assertion"] ?? ""));
     });

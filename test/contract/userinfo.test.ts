@@ -55,7 +55,7 @@ describe("userinfo", () => {
   }
 
   describe("answers", () => {
-    it("with JSON (OIDC Core §5.3.2)", () => {
+    it("a GET with the token in the header, with JSON (OIDC Core §5.3.1, §5.3.2, RFC 6750 §2.1)", () => {
       assert.equal(answer.status, 200);
       assert.match(answer.headers["content-type"] ?? "", /^application\/json/);
     });
@@ -73,9 +73,6 @@ describe("userinfo", () => {
       const { sub } = json(await app.userinfo(tokens["access_token"] ?? ""));
       assert.equal(sub, decodeJwt(tokens["id_token"] ?? "").sub);
     });
-
-    it("to GET with the token in the header (OIDC Core §5.3.1, RFC 6750 §2.1)", () =>
-      assert.equal(answer.status, 200));
 
     it("to POST with the token in the header (OIDC Core §5.3.1)", async () => {
       const headers = { authorization: `Bearer ${token}` };
@@ -153,7 +150,7 @@ describe("userinfo", () => {
     });
 
     for (const header of ["Bearer", "Token x", "Bearer a b"])
-      it(`the header ${header}: invalid_request (RFC 6750 §2.1, §3.1)`, async () => {
+      it(`the header ${header}, which carries no token (RFC 6750 §2.1)`, async () => {
         const given = await ask({ authorization: header });
         assert.match(String(given.status), /^40[01]$/);
         assert.doesNotMatch(given.text, /"sub"/);
