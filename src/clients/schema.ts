@@ -152,7 +152,7 @@ export const clientMetadata = z.strictObject({
   backchannel_logout_session_required: z.boolean().default(false),
   /** Its page that a browser shows in a frame when a session ends (OIDC Front-Channel Logout §2). */
   frontchannel_logout_uri: serviceUri.optional(),
-  frontchannel_logout_session_required: z.boolean().default(false),
+  frontchannel_logout_session_required: z.boolean().optional(),
   /** How it learns that a person decided elsewhere (CIBA Core §4); `push` is not offered. */
   backchannel_token_delivery_mode: z.enum(["poll", "ping"]).optional(),
   backchannel_client_notification_endpoint: httpsUri.optional(),

@@ -54,7 +54,6 @@ describe("client metadata", () => {
       id_token_signed_response_alg: "ES256",
       require_auth_time: false,
       backchannel_logout_session_required: false,
-      frontchannel_logout_session_required: false,
       authorization_details_types: [],
       dpop_bound_access_tokens: false,
       tls_client_certificate_bound_access_tokens: false,

@@ -98,7 +98,8 @@ describe("the JWT bearer grant", () => {
     assert.equal(errorOf(await answer), "invalid_grant");
 
   it("gives a workload a token of its client (RFC 7523 §2.1)", async () => {
-    const { app } = await aWorkload();
+    // Only a client that authenticates may look at its token afterwards.
+    const { app } = await aWorkload({}, { token_endpoint_auth_method: "client_secret_basic" });
     const answer = await show(app, await assertion());
     assert.equal(answer.status, 200);
     const tokens = json(answer);
