@@ -48,6 +48,24 @@ const headerName = z
   .regex(/^[A-Za-z0-9-]+$/, { error: "must be the name of a header" })
   .transform((name) => name.toLowerCase());
 
+/** Host names separated by commas. */
+const hostNames = z
+  .string()
+  .default("")
+  .transform((list) =>
+    list
+      .split(",")
+      .map((item) => item.trim())
+      .filter((item) => item !== ""),
+  )
+  .pipe(
+    z.array(
+      z.string().regex(/^(\*|(\*\.)?[a-z0-9-]+(\.[a-z0-9-]+)*)$/, {
+        error: "must list host names such as app.example, *.app.example, or * for any",
+      }),
+    ),
+  );
+
 /** Every setting, with what it means. The README's table is made from this list. */
 export const SETTINGS = {
   NODE_ENV: z
@@ -94,25 +112,18 @@ export const SETTINGS = {
     .url({ protocol: /^https$/ })
     .optional()
     .describe("Where a conformance suite runs: it may be called, and may rotate the keys"),
-  CLIENT_DOCUMENT_HOSTS: z
-    .string()
-    .default("")
-    .transform((list) =>
-      list
-        .split(",")
-        .map((item) => item.trim())
-        .filter((item) => item !== ""),
-    )
-    .pipe(
-      z.array(
-        z.string().regex(/^(\*|(\*\.)?[a-z0-9-]+(\.[a-z0-9-]+)*)$/, {
-          error: "must list host names such as app.example, *.app.example, or * for any",
-        }),
-      ),
-    )
-    .describe(
-      "Hosts whose clients may be known by a metadata document at `ISSUER`, separated by commas; `*.app.example` and `*` work",
-    ),
+  REGISTRATION_QUOTA: z.coerce
+    .number()
+    .int()
+    .min(0)
+    .default(500)
+    .describe("Most clients that register themselves in a day without an initial access token"),
+  REGISTRATION_HOSTS: hostNames.describe(
+    "Hosts of the redirect addresses of clients that register themselves, separated by commas; any unless set",
+  ),
+  CLIENT_DOCUMENT_HOSTS: hostNames.describe(
+    "Hosts whose clients may be known by a metadata document at `ISSUER`, separated by commas; `*.app.example` and `*` work",
+  ),
   FRONTCHANNEL_LOGOUT: z
     .enum(["off", "on"])
     .default("off")
@@ -317,6 +328,8 @@ export function readConfig(environment: Environment): Config {
   const [first, ...others] = named.map(({ name, url, preset }) =>
     issuerOf(name, url, preset, {
       registration: settings.REGISTRATION,
+      registrationQuota: settings.REGISTRATION_QUOTA,
+      registrationHosts: settings.REGISTRATION_HOSTS,
       // An address is one client, and a client belongs to one issuer.
       documentHosts: name === "" ? settings.CLIENT_DOCUMENT_HOSTS : [],
       frontchannelLogout: settings.FRONTCHANNEL_LOGOUT === "on",

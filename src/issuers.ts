@@ -206,6 +206,10 @@ export interface Issuer {
   readonly certificates: CertificateReach | undefined;
   /** The hosts whose client ID metadata documents it takes: names, `*.example.com`, or `*` for any. */
   readonly documentHosts: readonly string[];
+  /** How many clients may register themselves in a day without a token; any number where it is undefined. */
+  readonly registrationQuota: number | undefined;
+  /** Hosts of the redirect addresses of clients that register themselves; any where it is empty. */
+  readonly registrationHosts: readonly string[];
 }
 
 /** What a preset decides. */
@@ -217,6 +221,8 @@ export function presetOf(name: PresetName): Preset {
 interface Choices {
   readonly registration?: Registration;
   readonly documentHosts?: readonly string[];
+  readonly registrationQuota?: number;
+  readonly registrationHosts?: readonly string[];
   readonly frontchannelLogout?: boolean;
   readonly sessionManagement?: boolean;
   readonly certificates?: CertificateReach | undefined;
@@ -247,6 +253,8 @@ export function issuerOf(
     // The suites register a client for every test.
     registration: presetName === "conformance" ? "open" : registration,
     documentHosts,
+    registrationQuota: presetName === "conformance" ? undefined : choices.registrationQuota,
+    registrationHosts: choices.registrationHosts ?? [],
   };
 }
 

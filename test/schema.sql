@@ -160,7 +160,7 @@ CREATE TABLE login_throttles WITH (fillfactor=70)
   gc_on date NOT NULL
   CONSTRAINT login_throttles_key_hash_check CHECK ((octet_length(key_hash) = 32))
   CONSTRAINT login_throttles_pkey PRIMARY KEY (key_hash)
-  CONSTRAINT login_throttles_scope_check CHECK ((scope = ANY (ARRAY['account'::text, 'ip'::text, 'account_ip'::text, 'code_ip'::text, 'code_session'::text, 'hint'::text])))
+  CONSTRAINT login_throttles_scope_check CHECK ((scope = ANY (ARRAY['account'::text, 'ip'::text, 'account_ip'::text, 'code_ip'::text, 'code_session'::text, 'hint'::text, 'registration'::text])))
   CREATE INDEX login_throttles_gc_idx ON login_throttles USING btree (gc_on)
 
 CREATE TABLE logout_notices WITH (fillfactor=75)
@@ -256,6 +256,7 @@ CREATE TABLE oauth_clients
   CONSTRAINT oauth_clients_status_check CHECK ((status = ANY (ARRAY['active'::text, 'disabled'::text])))
   CONSTRAINT oauth_clients_token_endpoint_auth_method_check CHECK ((token_endpoint_auth_method = ANY (ARRAY['none'::text, 'client_secret_basic'::text, 'client_secret_post'::text, 'client_secret_jwt'::text, 'private_key_jwt'::text, 'tls_client_auth'::text, 'self_signed_tls_client_auth'::text])))
   CREATE INDEX oauth_clients_created_idx ON oauth_clients USING btree (created_at, id) WHERE (deleted_at IS NULL)
+  CREATE INDEX oauth_clients_dynamic_idx ON oauth_clients USING btree (issuer, created_at) WHERE is_dynamic
   CREATE TRIGGER oauth_clients_changed AFTER INSERT OR DELETE OR UPDATE ON oauth_clients FOR EACH STATEMENT EXECUTE FUNCTION lintel_notify('lintel_clients')
 
 CREATE TABLE oauth_consents WITH (fillfactor=90)

@@ -31,6 +31,7 @@ const LIMITS: Readonly<Record<Scope, Limit>> = {
   ip: { tries: 30, window: 10 * MINUTE, block: 10 * MINUTE, longestBlock: 10 * MINUTE },
   account: { tries: 100, window: 7 * DAY, block: 30 * DAY, longestBlock: 30 * DAY },
   code_session: { tries: 5, window: 15 * MINUTE, block: MINUTE, longestBlock: 15 * MINUTE },
+  registration: { tries: 20, window: 60 * MINUTE, block: 60 * MINUTE, longestBlock: 60 * MINUTE },
   code_ip: { tries: 50, window: 60 * MINUTE, block: 15 * MINUTE, longestBlock: 60 * MINUTE },
   hint: { tries: 30, window: 60 * MINUTE, block: 15 * MINUTE, longestBlock: 60 * MINUTE },
 };
@@ -134,6 +135,17 @@ export async function throttleHint(
   { clientId, now }: { clientId: string; now: Date },
 ): Promise<boolean> {
   return (await count(db, "hint", keyed(seal)("hint", clientId), now)) !== undefined;
+}
+
+/** Counts that somebody registers a client, and says whether they may (RFC 7591 §5). Call it outside a transaction. */
+export async function throttleRegistration(
+  db: TransactionOrKnex,
+  seal: Seal,
+  { ipPrefix, now }: { ipPrefix: string; now: Date },
+): Promise<boolean> {
+  return (
+    (await count(db, "registration", keyed(seal)("registration", ipPrefix), now)) !== undefined
+  );
 }
 
 async function takeBack(db: TransactionOrKnex, scope: Scope, key: Buffer): Promise<void> {

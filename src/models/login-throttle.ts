@@ -1,11 +1,18 @@
 import { BaseModel } from "./base.ts";
 
-/** How often somebody has failed to sign in, or typed a code or named a user that nobody has, counted under a keyed hash. */
+/** How often somebody has failed to sign in, or typed a code or named a user that nobody has, or registered a client, counted under a keyed hash. */
 export class LoginThrottle extends BaseModel {
   static override tableName = "login_throttles";
   static override idColumn = "keyHash";
   declare keyHash: Buffer;
-  declare scope: "account" | "ip" | "account_ip" | "code_ip" | "code_session" | "hint";
+  declare scope:
+    | "account"
+    | "ip"
+    | "account_ip"
+    | "code_ip"
+    | "code_session"
+    | "hint"
+    | "registration";
   declare failures: number;
   declare windowStart: Date;
   declare blockedUntil: Date | null;

@@ -645,4 +645,62 @@ describe("clients that register themselves", () => {
     const metadata = json(await send(open, { path: "/open/.well-known/openid-configuration" }));
     assert.equal(metadata["registration_endpoint"], `${open.issuer}/reg`);
   });
+
+  describe("are bounded", () => {
+    const ANYBODY = { redirect_uris: ["https://app.partner.example/cb"] };
+    const registerAt = (target: TestServer, metadata: object) =>
+      send(target, {
+        path: "/reg",
+        body: JSON.stringify(metadata),
+        headers: { "content-type": "application/json" },
+      });
+
+    it("by how many come from one network (RFC 7591 §5)", async () => {
+      const open = await aServer({ REGISTRATION: "open" });
+      try {
+        const answers = await Promise.all(
+          Array.from({ length: 25 }, () => registerAt(open, ANYBODY)),
+        );
+        assert.equal(answers.filter(({ status }) => status === 201).length, 20);
+        const late = answers.find(({ status }) => status !== 201);
+        assert.equal(late?.status, 429);
+        assert.equal(errorOf(late), "temporarily_unavailable");
+      } finally {
+        await open.stop();
+      }
+    });
+
+    it("by how many come in a day (RFC 7591 §5)", async () => {
+      const open = await aServer({ REGISTRATION: "open", REGISTRATION_QUOTA: "2" });
+      try {
+        const statuses = [];
+        for (let n = 0; n < 3; n += 1) statuses.push((await registerAt(open, ANYBODY)).status);
+        assert.deepEqual(statuses, [201, 201, 429]);
+      } finally {
+        await open.stop();
+      }
+    });
+
+    it("by the hosts of their addresses, at registration and afterwards (RFC 7591 §5)", async () => {
+      const open = await aServer({ REGISTRATION: "open", REGISTRATION_HOSTS: "*.partner.example" });
+      try {
+        const elsewhere = { redirect_uris: ["https://evil.example/cb"] };
+        const refused = await registerAt(open, elsewhere);
+        assert.equal(errorOf(refused), "invalid_redirect_uri");
+        const made = json(await registerAt(open, ANYBODY));
+        const changed = await send(open, {
+          path: new URL(String(made["registration_client_uri"])).pathname,
+          method: "PUT",
+          body: JSON.stringify({ ...elsewhere, client_id: made["client_id"] }),
+          headers: {
+            "content-type": "application/json",
+            authorization: `Bearer ${String(made["registration_access_token"])}`,
+          },
+        });
+        assert.equal(errorOf(changed), "invalid_redirect_uri");
+      } finally {
+        await open.stop();
+      }
+    });
+  });
 });

@@ -8,6 +8,7 @@ import type { Issuer } from "../../issuers.ts";
 import type { Seal } from "../../keys/seal.ts";
 import type { ClientCache } from "../client-cache.ts";
 import type { ClientDocuments } from "../client-documents.ts";
+import { assertHosts, assertQuota, type RegistrationPolicy } from "../registration-policy.ts";
 import { ModelAdapter } from "./model-adapter.ts";
 import { spendInitialAccessToken } from "./registration-adapters.ts";
 
@@ -22,14 +23,14 @@ export class ClientAdapter extends ModelAdapter {
   readonly #seal: Seal;
   readonly #cache: ClientCache;
   readonly #documents: ClientDocuments | undefined;
-  readonly #issuer: Pick<Issuer, "name" | "preset">;
+  readonly #issuer: RegistrationPolicy & Pick<Issuer, "preset">;
 
   constructor(storage: {
     knex: Knex;
     seal: Seal;
     clientCache: ClientCache;
     clientDocuments?: ClientDocuments | undefined;
-    issuer: Pick<Issuer, "name" | "preset">;
+    issuer: RegistrationPolicy & Pick<Issuer, "preset">;
   }) {
     super();
     this.#knex = storage.knex;
@@ -58,11 +59,13 @@ export class ClientAdapter extends ModelAdapter {
     // This node knows at once; the others are told by a notification.
     onCommit(() => this.#cache.clear());
     const metadata = registeredMetadata(given);
+    assertHosts(this.#issuer, metadata);
     try {
       if (Provider.ctx?.oidc.route === "client_update") {
         const change = { metadata, actor: ACTOR };
         await replaceClient(db, id, change, new Date(), registrar);
       } else {
+        await assertQuota({ knex: this.#knex, seal: this.#seal }, this.#issuer);
         await spendInitialAccessToken(this.#knex);
         const input = {
           metadata,

@@ -4,6 +4,7 @@ import type { Issuer } from "../../issuers.ts";
 import type { Seal } from "../../keys/seal.ts";
 import type { ClientCache } from "../client-cache.ts";
 import type { ClientDocuments } from "../client-documents.ts";
+import type { RegistrationPolicy } from "../registration-policy.ts";
 import type { RefreshTokenFormat } from "../refresh-token-format.ts";
 import { ArtifactAdapter } from "./artifact-adapter.ts";
 import { AuthorizationCodeAdapter } from "./authorization-code-adapter.ts";
@@ -30,7 +31,7 @@ export interface Storage {
   clientDocuments?: ClientDocuments | undefined;
   refreshTokenFormat: RefreshTokenFormat;
   /** Whose clients there are. */
-  issuer: Pick<Issuer, "name" | "preset">;
+  issuer: RegistrationPolicy & Pick<Issuer, "preset">;
 }
 
 /** Says which adapter keeps which of the engine's models. */
