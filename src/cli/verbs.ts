@@ -2,6 +2,7 @@ import { AUTHORIZATION_TYPE_VERBS } from "./authorization-type-verbs.ts";
 import { CLIENT_VERBS } from "./client-verbs.ts";
 import { CONFORMANCE_VERBS } from "./conformance-verbs.ts";
 import { KEY_VERBS } from "./key-verbs.ts";
+import { LOGOUT_VERBS } from "./logout-verbs.ts";
 import { REGISTRATION_VERBS } from "./registration-verbs.ts";
 import { RESOURCE_VERBS } from "./resource-verbs.ts";
 import { serverVerbs, type Server } from "./server-verbs.ts";
@@ -16,6 +17,7 @@ export function allVerbs(server: Server): readonly Verb[] {
     ...USER_VERBS,
     ...CLIENT_VERBS,
     ...REGISTRATION_VERBS,
+    ...LOGOUT_VERBS,
     ...RESOURCE_VERBS,
     ...AUTHORIZATION_TYPE_VERBS,
     ...WORKLOAD_VERBS,
