@@ -32,6 +32,8 @@ const LIMITS: Readonly<Record<Scope, Limit>> = {
   account: { tries: 100, window: 7 * DAY, block: 30 * DAY, longestBlock: 30 * DAY },
   code_session: { tries: 5, window: 15 * MINUTE, block: MINUTE, longestBlock: 15 * MINUTE },
   registration: { tries: 20, window: 60 * MINUTE, block: 60 * MINUTE, longestBlock: 60 * MINUTE },
+  ciba: { tries: 30, window: 60 * MINUTE, block: 10 * MINUTE, longestBlock: 60 * MINUTE },
+  ciba_user: { tries: 60, window: 60 * MINUTE, block: 10 * MINUTE, longestBlock: 60 * MINUTE },
   code_ip: { tries: 50, window: 60 * MINUTE, block: 15 * MINUTE, longestBlock: 60 * MINUTE },
   hint: { tries: 30, window: 60 * MINUTE, block: 15 * MINUTE, longestBlock: 60 * MINUTE },
 };
@@ -127,7 +129,7 @@ export async function throttleCodeSuccess(
 
 /**
  * Counts that a client named somebody whom we do not know, and says whether it may go on asking: one that tries out
- * names learns of few (CIBA Core §13). Call it outside a transaction.
+ * names learns of few (CIBA Core §13).
  */
 export async function throttleHint(
   db: TransactionOrKnex,
@@ -137,7 +139,22 @@ export async function throttleHint(
   return (await count(db, "hint", keyed(seal)("hint", clientId), now)) !== undefined;
 }
 
-/** Counts that somebody registers a client, and says whether they may (RFC 7591 §5). Call it outside a transaction. */
+/**
+ * Counts that a client asks a person for approval, and says whether it may: by client and person, and by person,
+ * however soon its requests end (CIBA Core §13).
+ */
+export async function throttleRequest(
+  db: TransactionOrKnex,
+  seal: Seal,
+  { clientId, userId, now }: { clientId: string; userId: string; now: Date },
+): Promise<boolean> {
+  const key = keyed(seal);
+  if ((await count(db, "ciba", key("ciba", `${clientId}\0${userId}`), now)) === undefined)
+    return false;
+  return (await count(db, "ciba_user", key("ciba_user", userId), now)) !== undefined;
+}
+
+/** Counts that somebody registers a client, and says whether they may (RFC 7591 §5). */
 export async function throttleRegistration(
   db: TransactionOrKnex,
   seal: Seal,

@@ -62,6 +62,9 @@ export function readDocument(
     throw errors.invalidClientMetadata(
       "token_endpoint_auth_method must be none or private_key_jwt, because a document keeps no secret",
     );
+  // It says with whom the client shares its subjects, and nobody has asked the others.
+  if ("sector_identifier_uri" in document)
+    throw errors.invalidClientMetadata("sector_identifier_uri must not be in a document");
   const offered = registeredMetadata({
     client_name: new URL(address).host,
     ...document,

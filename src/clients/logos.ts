@@ -15,6 +15,17 @@ const MEDIA_TYPES: Readonly<Record<string, string>> = {
   gif: "image/gif",
 };
 
+/** What is being fetched in this process: visitors who ask at once wait for one answer, and few answers are waited for. */
+const underway = new Map<string, Promise<Logo | undefined>>();
+const MOST_AT_ONCE = 4;
+/** Where a picture says how large it is; looking further is work that somebody else chose. */
+const HEAD = 64 * 1024;
+
+interface LogoNeeds {
+  readonly knex: Knex;
+  readonly fetch: typeof fetch;
+}
+
 /** A picture that can be shown. */
 export interface Logo {
   readonly mediaType: string;
@@ -27,21 +38,35 @@ export interface Logo {
  * if there was one, or none. SVG is a program, and never shown.
  */
 export async function findLogo(
-  { knex, fetch: send }: { knex: Knex; fetch: typeof fetch },
+  { knex, fetch: send }: LogoNeeds,
   client: { issuer: string; clientId: string },
   now: Date,
 ): Promise<Logo | undefined> {
-  const row = await OAuthClient.query(knex).findOne(client).whereNull("deletedAt");
+  // Of a client that is known by its address alone no page shows one.
+  const found = { ...client, fromDocument: false };
+  const row = await OAuthClient.query(knex).findOne(found).whereNull("deletedAt");
   const uri = row?.metadata["logo_uri"];
   if (row === undefined || typeof uri !== "string") return undefined;
   const known = await ClientLogo.query(knex).findById(row.id);
   const kept = known?.logoUri === uri ? known : undefined;
   if (kept !== undefined && now.getTime() - kept.fetchedAt.getTime() < (kept.bytes ? DAY : PAUSE))
     return shown(kept);
+  const running = underway.get(row.id);
+  if (running !== undefined || underway.size >= MOST_AT_ONCE) return running ?? shown(kept);
+  const update = refetch({ knex, send }, { clientId: row.id, uri, kept, now });
+  underway.set(row.id, update);
+  return update.finally(() => underway.delete(row.id));
+}
+
+async function refetch(
+  { knex, send }: { knex: Knex; send: typeof fetch },
+  about: { clientId: string; uri: string; kept: ClientLogo | undefined; now: Date },
+): Promise<Logo | undefined> {
+  const { clientId, uri, kept, now } = about;
   const fetched = (await fetchLogo(send, uri)) ?? shown(kept);
   const { mediaType = null, bytes = null } = fetched ?? {};
   await ClientLogo.query(knex)
-    .insert({ clientId: row.id, logoUri: uri, mediaType, bytes, fetchedAt: now })
+    .insert({ clientId, logoUri: uri, mediaType, bytes, fetchedAt: now })
     .onConflict("clientId")
     .merge();
   return fetched;
@@ -58,7 +83,7 @@ async function fetchLogo(send: typeof fetch, uri: string): Promise<Logo | undefi
     const answer = await send(uri, { redirect: "follow", headers: { accept: "image/*" } });
     if (!answer.ok) return undefined;
     const bytes = Buffer.from(await answer.arrayBuffer());
-    const { type = "", width, height } = imageSize(bytes);
+    const { type = "", width, height } = imageSize(bytes.subarray(0, HEAD));
     const mediaType = MEDIA_TYPES[type];
     if (mediaType === undefined || Math.max(width, height) > MOST_PIXELS) return undefined;
     return { mediaType, bytes };

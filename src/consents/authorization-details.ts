@@ -95,7 +95,7 @@ function numberProblem(
  */
 export function isWithin(asked: unknown, granted: unknown): boolean {
   if (Array.isArray(asked) && Array.isArray(granted))
-    return asked.length > 0 && asked.every((item) => granted.some((each) => isWithin(item, each)));
+    return asked.length > 0 && areWithin(asked, granted);
   if (isRecord(asked) && isRecord(granted)) {
     const names = new Set([...Object.keys(asked), ...Object.keys(granted)]);
     return [...names].every(
@@ -106,6 +106,22 @@ export function isWithin(asked: unknown, granted: unknown): boolean {
     );
   }
   return isDeepStrictEqual(asked, granted);
+}
+
+/** Whether each of several finds one of its own among those that were granted: what was allowed once is once. */
+export function areWithin(asked: readonly unknown[], granted: readonly unknown[]): boolean {
+  const taken = new Map<number, number>();
+  // An augmenting path: whoever has the place may move to another that fits.
+  const findPlace = (index: number, tried: Set<number>): boolean =>
+    granted.some((each, place) => {
+      if (tried.has(place) || !isWithin(asked[index], each)) return false;
+      tried.add(place);
+      const other = taken.get(place);
+      if (other !== undefined && !findPlace(other, tried)) return false;
+      taken.set(place, index);
+      return true;
+    });
+  return asked.length <= granted.length && asked.every((_, index) => findPlace(index, new Set()));
 }
 
 /** A detail in plain words: every field that the client sent, with its title, in the order of the definition. */

@@ -12,7 +12,9 @@ export class LoginThrottle extends BaseModel {
     | "code_ip"
     | "code_session"
     | "hint"
-    | "registration";
+    | "registration"
+    | "ciba"
+    | "ciba_user";
   declare failures: number;
   declare windowStart: Date;
   declare blockedUntil: Date | null;

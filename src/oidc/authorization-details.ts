@@ -6,6 +6,7 @@ import {
   type RichAuthorizationRequestsDisabledConfiguration,
 } from "oidc-provider";
 import {
+  areWithin,
   detailsIn,
   isWithin,
   problemOf,
@@ -56,7 +57,7 @@ export function richAuthorizationRequests(types: ReadonlyMap<string, TypeDefinit
       const granted = source?.rar ?? [];
       const asked = detailsIn(ctx.oidc.params ?? {});
       if (asked.length === 0) return [...granted];
-      if (!asked.every((detail) => granted.some((each) => isWithin(detail, each))))
+      if (!areWithin(asked, granted))
         throw new InvalidAuthorizationDetails(
           "authorization_details must be within those that a person allowed",
         );

@@ -95,8 +95,10 @@ export class CibaRequests {
       });
       return true;
     } catch (error) {
-      if (error instanceof UserCodeError && error.reason === "used") return false;
-      throw error;
+      if (!(error instanceof UserCodeError && error.reason === "used")) throw error;
+      // Nothing was issued under it.
+      if (!(result instanceof Error)) await result.destroy();
+      return false;
     }
   }
 }

@@ -7,7 +7,7 @@ import {
 import type { Knex } from "knex";
 import { record } from "../audit/record.ts";
 import { findByIdentifier, readIdentifier, type Identifier } from "../authn/identifier.ts";
-import { throttleHint } from "../authn/throttle.ts";
+import { throttleHint, throttleRequest } from "../authn/throttle.ts";
 import { internalId } from "../consents/consents.ts";
 import { reader, writer } from "../database/transaction.ts";
 import type { Issuer } from "../issuers.ts";
@@ -40,7 +40,7 @@ const DECEPTIVE = /[\p{Cc}\p{Cf}\p{Co}\p{Cs}\p{Zl}\p{Zp}\p{Default_Ignorable_Cod
  * offered: it hands tokens to whoever answers at an address.
  */
 export function ciba(needs: CibaNeeds): CIBAConfiguration {
-  const { knex, issuer } = needs;
+  const { issuer } = needs;
   return {
     enabled: issuer.preset.decoupled.includes("ciba"),
     deliveryModes: ["poll", "ping"],
@@ -52,7 +52,7 @@ export function ciba(needs: CibaNeeds): CIBAConfiguration {
     // Nothing here is decided by a context, so there is none that would be wrong.
     validateRequestContext: () => {},
     // The one hook between knowing the person and asking them.
-    verifyUserCode: (ctx, account) => assertNotFlooded(knex, ctx, account.accountId),
+    verifyUserCode: (ctx, account) => assertNotFlooded(needs, ctx, account.accountId),
     triggerAuthenticationDevice: (ctx, request, account, client) =>
       ask(needs, ctx, { jti: request.jti, userId: account.accountId, client }),
   };
@@ -74,8 +74,7 @@ async function userOfHint(
   if (found?.user.isActive === true && (await isTheirs(knex, found.user.id, identifier)))
     return found.user.id;
   if (isSubject) return hint;
-  // Outside the unit of work: it counts even if what follows is rolled back.
-  if (await throttleHint(knex, seal, { clientId: client.clientId, now: new Date() }))
+  if (await throttleHint(await writer(knex), seal, { clientId: client.clientId, now: new Date() }))
     return undefined;
   throw denied(429, "too many login hints named nobody, so wait");
 }
@@ -107,13 +106,17 @@ function assertReadable({ preset }: Issuer, message: string | undefined): void {
 
 /** Nobody is worn down with requests until they approve one. */
 async function assertNotFlooded(
-  knex: Knex,
+  { knex, seal }: CibaNeeds,
   { oidc: { client } }: KoaContextWithOIDC,
   userId: string,
 ): Promise<void> {
   if (client === undefined) return;
+  // In the unit of work, whose connection may be held: waiting for another would be waiting for each other.
+  const clientId = internalId(client);
+  if (!(await throttleRequest(await writer(knex), seal, { clientId, userId, now: new Date() })))
+    throw denied(429, "this person was asked too often, so wait");
   const waiting = await DecoupledAuthorization.pendingOf(reader(knex), userId, new Date())
-    .where({ clientId: internalId(client) })
+    .where({ clientId })
     .resultSize();
   if (waiting >= MOST_WAITING) throw denied(403, "too many requests wait for this person");
 }

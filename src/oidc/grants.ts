@@ -79,7 +79,10 @@ export function loadExistingGrant(
       sessionGrantId === undefined ? undefined : await provider.Grant.find(sessionGrantId);
     if (grant !== undefined && covers(grant, requested, claims)) return grant;
 
-    const decided = await decisionOnFile(knex, account.accountId, client, requested);
+    const decided = await decisionOnFile(knex, account.accountId, client, {
+      requested,
+      hasAnswered,
+    });
     if (decided === undefined) return grant;
     const decision = { ...decided, claims, details: hasAnswered ? detailsIn(params) : [] };
     if (!hasAnswered) grant = (await latestGrant(knex, ctx, account.accountId)) ?? grant;
@@ -133,9 +136,10 @@ async function decisionOnFile(
   knex: Knex,
   userId: string,
   client: Client,
-  requested: readonly string[],
+  { requested, hasAnswered }: { requested: readonly string[]; hasAnswered: boolean },
 ): Promise<Omit<Decision, "claims" | "details"> | undefined> {
-  if (isFirstParty(client)) return { scopes: [...requested], rejected: [] };
+  // Nobody is asked for the operator's own, but whoever was has answered.
+  if (isFirstParty(client) && !hasAnswered) return { scopes: [...requested], rejected: [] };
   const consent = await findConsent(reader(knex), userId, client);
   if (consent === undefined || undecidedScopes(requested, client, consent).length > 0)
     return undefined;

@@ -2,15 +2,18 @@ import type { Knex } from "knex";
 import { errors, Provider } from "oidc-provider";
 import { throttleRegistration } from "../authn/throttle.ts";
 import { isHostAllowed } from "../clients/document.ts";
-import { reader } from "../database/transaction.ts";
-import type { Issuer } from "../issuers.ts";
+import { writer } from "../database/transaction.ts";
+import { DECOUPLED_GRANTS, type Issuer } from "../issuers.ts";
 import type { Seal } from "../keys/seal.ts";
 import { OAuthClient } from "../models/oauth-client.ts";
 
 const DAY = 86_400_000;
 
 /** What an operator says of clients that register themselves. */
-export type RegistrationPolicy = Pick<Issuer, "name" | "registrationQuota" | "registrationHosts">;
+export type RegistrationPolicy = Pick<
+  Issuer,
+  "name" | "registration" | "registrationQuota" | "registrationHosts"
+>;
 
 /**
  * Keeps those without an initial access token from registering clients without end (RFC 7591 §5): so many an hour
@@ -26,9 +29,10 @@ export async function assertQuota(
   if (quota === undefined || ctx?.oidc.entities.InitialAccessToken !== undefined) return;
   const now = new Date();
   const ipPrefix = String(ctx?.state["ipPrefix"] ?? "");
-  // Outside the unit of work: a try counts even if what follows is rolled back.
-  const isFine = await throttleRegistration(knex, seal, { ipPrefix, now });
-  const today = await OAuthClient.query(reader(knex))
+  // In the unit of work, whose connection is already held: waiting for another would be waiting for each other.
+  const db = await writer(knex);
+  const isFine = await throttleRegistration(db, seal, { ipPrefix, now });
+  const today = await OAuthClient.query(db)
     .where({ issuer: name, isDynamic: true })
     .where("createdAt", ">", new Date(now.getTime() - DAY))
     .resultSize();
@@ -37,6 +41,23 @@ export async function assertQuota(
     status: 429,
     statusCode: 429,
   });
+}
+
+/**
+ * Keeps strangers from reaching people who never heard of them: where anybody may register, nobody registers for
+ * requests that a mail is sent about (CIBA Core §13).
+ *
+ * @throws the engine's InvalidClientMetadata
+ */
+export function assertGrants(
+  { registration, registrationQuota }: RegistrationPolicy,
+  { grant_types: grants }: Readonly<Record<string, unknown>>,
+): void {
+  const isOpen = registration === "open" && registrationQuota !== undefined;
+  if (isOpen && Array.isArray(grants) && grants.includes(DECOUPLED_GRANTS.ciba))
+    throw new errors.InvalidClientMetadata(
+      `grant_types must not have ${DECOUPLED_GRANTS.ciba} where anybody may register`,
+    );
 }
 
 /**

@@ -69,6 +69,14 @@ describe("logos of clients", () => {
     assert.equal(asked, 2);
   });
 
+  it("are fetched once for all who ask at once", async () => {
+    answer = (_request, reply) => setTimeout(() => reply.end(PNG), 100);
+    const now = new Date();
+    const found = await Promise.all(Array.from({ length: 30 }, () => find(now)));
+    assert.equal(asked, 1);
+    assert.ok(found.every((logo) => logo?.mediaType === "image/png"));
+  });
+
   it("are the last ones where they cannot be had any more", async () => {
     answer = png;
     const now = new Date();

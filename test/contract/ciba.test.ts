@@ -93,6 +93,10 @@ describe("CIBA", () => {
     return String(json(answer)["auth_req_id"]);
   }
 
+  /** Takes the time away that a request has, so that it no longer waits. */
+  const endAll = () =>
+    DecoupledAuthorization.query(server.database.knex).patch({ expiresAt: new Date() });
+
   const poll = (id: string, client = till) => client.token({ grant_type: GRANT, auth_req_id: id });
 
   const rowOf = async (id: string) => {
@@ -523,6 +527,36 @@ describe("CIBA", () => {
   });
 
   describe("attacks", () => {
+    it("ask one person so often and no more, however soon each request ends (CIBA Core §13)", async () => {
+      const client = await aTill();
+      const statuses: number[] = [];
+      for (let n = 0; n < 31; n += 1) {
+        statuses.push((await request({}, client)).status);
+        await endAll();
+      }
+      assert.deepEqual(new Set(statuses.slice(0, 30)), new Set([200]));
+      assert.equal(statuses[30], 429);
+    });
+
+    it("are nothing for clients where anybody may register (CIBA Core §13)", async () => {
+      const open = await aServer({ REGISTRATION: "open" });
+      try {
+        const answer = await send(open, {
+          path: "/reg",
+          body: JSON.stringify({
+            grant_types: [GRANT],
+            response_types: [],
+            backchannel_token_delivery_mode: "poll",
+          }),
+          headers: { "content-type": "application/json" },
+        });
+        assert.equal(errorOf(answer), "invalid_client_metadata");
+        assert.match(answer.text, /where anybody may register/);
+      } finally {
+        await open.stop();
+      }
+    });
+
     it("another person’s password opens nothing and says nothing (§14)", async () => {
       const id = await start();
       const other = await aUser(server);

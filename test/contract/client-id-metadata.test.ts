@@ -147,6 +147,14 @@ describe("client ID metadata documents", () => {
     assert.equal(asked.length, 1);
   });
 
+  it("does not say with whom it shares its subjects (OIDC Core §8.1)", async () => {
+    const { app } = publish({
+      subject_type: "pairwise",
+      sector_identifier_uri: "https://victim.example/sector.json",
+    });
+    await refused(app, /sector_identifier_uri must not be in a document/);
+  });
+
   it("are one client when two nodes read a document at once (§3)", async () => {
     const { app, clientId } = publish();
     const { running } = await server.another();

@@ -386,6 +386,15 @@ describe("rich authorization requests (RFC 9396)", () => {
       assert.deepEqual(tokens["authorization_details"], [accounts]);
     });
 
+    it("allow once what was allowed once (RFC 9396 §6.1)", async () => {
+      const code = await allow(asked(payment));
+      const answer = await app.redeem(code, asked(payment, payment, payment));
+      assert.equal(errorOf(answer), "invalid_authorization_details");
+      const listed = { ...accounts, actions: ["read_balances", "read_balances"] };
+      const again = await app.redeem(await allow(asked(accounts)), asked(listed));
+      assert.equal(errorOf(again), "invalid_authorization_details");
+    });
+
     it("can be narrowed to some entries of a list (RFC 9396 §6.1)", async () => {
       const code = await allow(asked(accounts));
       const less = { ...accounts, actions: ["read_balances"] };

@@ -150,6 +150,17 @@ describe("interactions", () => {
   });
 
   describe("T-12: consent", () => {
+    it("is what the person answered, also where nobody is asked as a rule", async () => {
+      const own = new RelyingParty(server, await aClient(server, { first_party: true }));
+      const person = await aUser(server);
+      const path = own.authorization({ scope: "openid email", prompt: "consent" });
+      const answer = await walk(server, new WebBrowser(server), path, { ...person, scopes: [] });
+      const tokens = json(await own.redeem(response(answer)["code"] ?? ""));
+      assert.equal(tokens["scope"], "openid");
+      const claims = json(await own.userinfo(String(tokens["access_token"])));
+      assert.deepEqual(Object.keys(claims), ["sub"]);
+    });
+
     it("is asked once, remembered, and asked again for one scope more", async () => {
       const client = await register();
       const browser = await signedIn();

@@ -8,7 +8,12 @@ import type { Issuer } from "../../issuers.ts";
 import type { Seal } from "../../keys/seal.ts";
 import type { ClientCache } from "../client-cache.ts";
 import type { ClientDocuments } from "../client-documents.ts";
-import { assertHosts, assertQuota, type RegistrationPolicy } from "../registration-policy.ts";
+import {
+  assertGrants,
+  assertHosts,
+  assertQuota,
+  type RegistrationPolicy,
+} from "../registration-policy.ts";
 import { ModelAdapter } from "./model-adapter.ts";
 import { spendInitialAccessToken } from "./registration-adapters.ts";
 
@@ -60,6 +65,7 @@ export class ClientAdapter extends ModelAdapter {
     onCommit(() => this.#cache.clear());
     const metadata = registeredMetadata(given);
     assertHosts(this.#issuer, metadata);
+    assertGrants(this.#issuer, metadata);
     try {
       if (Provider.ctx?.oidc.route === "client_update") {
         const change = { metadata, actor: ACTOR };
