@@ -129,7 +129,7 @@ describe("CIBA", () => {
   }
 
   describe("the client’s request", () => {
-    it("is answered with auth_req_id, expires_in and interval that nobody keeps (§7.3)", async () => {
+    it("is answered with auth_req_id, expires_in and interval that nobody keeps (CIBA Core §7.3)", async () => {
       const answer = await request();
       const { auth_req_id: id, expires_in: seconds, interval } = json(answer);
       assert.match(String(id), /^[A-Za-z0-9._-]{22,}$/);
@@ -138,7 +138,7 @@ describe("CIBA", () => {
       assert.match(answer.headers["cache-control"] ?? "", /no-store/);
     });
 
-    it("is authenticated like a token request (§7.1)", async () => {
+    it("is authenticated like a token request (CIBA Core §7.1)", async () => {
       const wrong = await send(server, {
         path: "/backchannel",
         fields: { client_id: till.credentials.clientId, scope: "openid", login_hint: user.email },
@@ -147,25 +147,25 @@ describe("CIBA", () => {
       assert.equal(errorOf(wrong), "invalid_client");
     });
 
-    it("is refused to clients that did not register the grant (§7.1)", async () => {
+    it("is refused to clients that did not register the grant (CIBA Core §7.1)", async () => {
       const web = new RelyingParty(server, await aClient(server));
       const answer = await request({}, web);
       assert.equal(answer.status, 400);
       assert.equal(errorOf(answer), "unauthorized_client");
     });
 
-    it("must ask for openid (§7.1)", async () => {
+    it("must ask for openid (CIBA Core §7.1)", async () => {
       assert.equal(errorOf(await request({ scope: "email" })), "invalid_request");
       assert.equal(errorOf(await request({ scope: undefined })), "invalid_request");
     });
 
-    it("must have a hint, and only one (§7.1)", async () => {
+    it("must have a hint, and only one (CIBA Core §7.1)", async () => {
       assert.equal(errorOf(await request({ login_hint: undefined })), "invalid_request");
       const two = { id_token_hint: "x.y.z" };
       assert.equal(errorOf(await request(two)), "invalid_request");
     });
 
-    it("takes an address, a username or a subject as login_hint (§7.1)", async () => {
+    it("takes an address, a username or a subject as login_hint (CIBA Core §7.1)", async () => {
       const { knex } = server.database;
       await knex("users")
         .where({ id: user.id })
@@ -174,7 +174,7 @@ describe("CIBA", () => {
         assert.equal((await rowOf(await start({ login_hint: hint }))).userId, user.id, hint);
     });
 
-    it("takes an ID token of ours as id_token_hint (§7.1)", async () => {
+    it("takes an ID token of ours as id_token_hint (CIBA Core §7.1)", async () => {
       const id = await start();
       await decide(id);
       const { id_token: hint } = json(await poll(id));
@@ -182,7 +182,7 @@ describe("CIBA", () => {
       assert.equal((await rowOf(again)).userId, user.id);
     });
 
-    it("is answered alike for nobody and for somebody disabled (§13)", async () => {
+    it("is answered alike for nobody and for somebody disabled (CIBA Core §13)", async () => {
       await server.database.knex.transaction((trx) => disableUser(trx, user.id, {}, new Date()));
       const disabled = await request();
       const nobody = await request({ login_hint: "nobody@example.com" });
@@ -191,7 +191,7 @@ describe("CIBA", () => {
       assert.deepEqual(json(disabled), json(nobody));
     });
 
-    it("does not take an address for somebody who only claims it (§14)", async () => {
+    it("does not take an address for somebody who only claims it (CIBA Core §14)", async () => {
       await server.database
         .knex("user_emails")
         .where({ user_id: user.id })
@@ -199,7 +199,7 @@ describe("CIBA", () => {
       assert.equal(errorOf(await request()), "unknown_user_id");
     });
 
-    it("is stopped where a client tries out whom we know (§13)", async () => {
+    it("is stopped where a client tries out whom we know (CIBA Core §13)", async () => {
       const prying = await aTill();
       let last: Answer | undefined;
       for (let tries = 0; tries < 31; tries += 1)
@@ -209,12 +209,12 @@ describe("CIBA", () => {
       await LoginThrottle.query(server.database.knex).delete();
     });
 
-    it("does not take login_hint_token, which it does not advertise (§7.1)", async () => {
+    it("does not take login_hint_token, which it does not advertise (CIBA Core §7.1)", async () => {
       const answer = await request({ login_hint: undefined, login_hint_token: "x" });
       assert.equal(errorOf(answer), "invalid_request");
     });
 
-    it("is refused for a binding message that could deceive (§7.1, §13)", async () => {
+    it("is refused for a binding message that could deceive (CIBA Core §7.1, §13)", async () => {
       for (const message of ["a\u202eb", "line\nbreak", "x".repeat(101), " "])
         assert.equal(
           errorOf(await request({ binding_message: message })),
@@ -222,14 +222,14 @@ describe("CIBA", () => {
         );
     });
 
-    it("may ask for less time, not for more than ten minutes (§7.1)", async () => {
+    it("may ask for less time, not for more than ten minutes (CIBA Core §7.1)", async () => {
       assert.equal(json(await request({ requested_expiry: "60" }))["expires_in"], 60);
       assert.equal(json(await request({ requested_expiry: "99999" }))["expires_in"], 600);
       for (const wrong of ["0", "-1", "soon"])
         assert.equal(errorOf(await request({ requested_expiry: wrong })), "invalid_request");
     });
 
-    it("is refused where five of the client wait for the same person (§13, §14)", async () => {
+    it("is refused where five of the client wait for the same person (CIBA Core §13, §14)", async () => {
       for (let count = 0; count < 5; count += 1) await start();
       const answer = await request();
       assert.equal(answer.status, 403);
@@ -237,7 +237,7 @@ describe("CIBA", () => {
       assert.equal((await request({}, await aTill())).status, 200, "other clients are not");
     });
 
-    it("is advertised with its endpoint, its modes and its grant (§4)", async () => {
+    it("is advertised with its endpoint, its modes and its grant (CIBA Core §4)", async () => {
       const metadata = json(await send(server, { path: "/.well-known/openid-configuration" }));
       assert.equal(metadata["backchannel_authentication_endpoint"], `${server.issuer}/backchannel`);
       assert.deepEqual(metadata["backchannel_token_delivery_modes_supported"], ["poll", "ping"]);
@@ -245,7 +245,7 @@ describe("CIBA", () => {
       assert.ok((metadata["grant_types_supported"] as string[]).includes(GRANT));
     });
 
-    it("is for clients that keep a secret or a key (§4)", async () => {
+    it("is for clients that keep a secret or a key (CIBA Core §4)", async () => {
       await assert.rejects(
         aTill({ token_endpoint_auth_method: "none" }),
         /token_endpoint_auth_method must not be none/,
@@ -282,21 +282,21 @@ describe("CIBA", () => {
     }
     const post = async (jwt: string) => signing.post("/backchannel", { request: jwt });
 
-    it("is taken, and its parameters with it (§7.1.1)", async () => {
+    it("is taken, and its parameters with it (CIBA Core §7.1.1)", async () => {
       const answer = await post(await sign());
       assert.equal(answer.status, 200, answer.text);
     });
 
-    it("is demanded of a client that registered an algorithm for it (§4)", async () => {
+    it("is demanded of a client that registered an algorithm for it (CIBA Core §4)", async () => {
       assert.equal(errorOf(await request({}, signing)), "invalid_request");
     });
 
     for (const name of ["iss", "aud", "exp", "iat", "nbf", "jti"])
-      it(`is refused without ${name} (§7.1.1)`, async () => {
+      it(`is refused without ${name} (CIBA Core §7.1.1)`, async () => {
         assert.equal(errorOf(await post(await sign({ [name]: undefined }))), "invalid_request");
       });
 
-    it("is refused for another audience, another issuer or when it is over (§7.1.1)", async () => {
+    it("is refused for another audience, another issuer or when it is over (CIBA Core §7.1.1)", async () => {
       const past = Math.floor(Date.now() / 1000) - 60;
       for (const changes of [
         { aud: "https://other.example" },
@@ -306,13 +306,13 @@ describe("CIBA", () => {
         assert.equal(errorOf(await post(await sign(changes))), "invalid_request");
     });
 
-    it("is taken once (§7.1.1)", async () => {
+    it("is taken once (CIBA Core §7.1.1)", async () => {
       const jwt = await sign();
       assert.equal((await post(jwt)).status, 200);
       assert.equal(errorOf(await post(jwt)), "invalid_request");
     });
 
-    it("is refused with a foreign signature (§7.1.1)", async () => {
+    it("is refused with a foreign signature (CIBA Core §7.1.1)", async () => {
       const jwt = await sign();
       const foreign = await generateKeyPair("ES256");
       const claims = decodeJwt(jwt);
@@ -324,7 +324,7 @@ describe("CIBA", () => {
   });
 
   describe("the person", () => {
-    it("gets a mail with a link, and finds the request on the home page (§8)", async () => {
+    it("gets a mail with a link, and finds the request on the home page (CIBA Core §8)", async () => {
       const id = await start();
       const { knex } = server.database;
       const mail = await OutboxMessage.query(knex).findOne({
@@ -339,7 +339,7 @@ describe("CIBA", () => {
       assert.ok(home.text.includes(`href="${await pageOf(id)}"`));
     });
 
-    it("sees who asks, the binding message and the scopes before deciding (§7.1, §8)", async () => {
+    it("sees who asks, the binding message and the scopes before deciding (CIBA Core §7.1, §8)", async () => {
       const id = await start({ binding_message: "Till 4 <b>12.50 €</b>" });
       const page = await prove(new WebBrowser(server), await pageOf(id));
       assert.match(page.text, /Acme Till/);
@@ -348,7 +348,7 @@ describe("CIBA", () => {
       assert.match(page.text, /id="ciba-warning"/);
     });
 
-    it("sees it without a password within five minutes of signing in, not later (§8)", async () => {
+    it("sees it without a password within five minutes of signing in, not later (CIBA Core §8)", async () => {
       const id = await start();
       const path = await pageOf(id);
       const browser = new WebBrowser(server);
@@ -364,7 +364,7 @@ describe("CIBA", () => {
       assert.equal((await rowOf(id)).status, "pending");
     });
 
-    it("approves, and the client gets tokens for them (§10.1.1)", async () => {
+    it("approves, and the client gets tokens for them (CIBA Core §10.1.1)", async () => {
       const id = await start({ binding_message: "Till 4" });
       assert.equal(outcomeOf(await decide(id)), "approved");
       const answer = await poll(id);
@@ -385,13 +385,13 @@ describe("CIBA", () => {
       assert.equal(again.status, 200, again.text);
     });
 
-    it("denies, and the client is told so (§11)", async () => {
+    it("denies, and the client is told so (CIBA Core §11)", async () => {
       const id = await start();
       assert.equal(outcomeOf(await decide(id, "deny")), "denied");
       assert.equal(errorOf(await poll(id)), "access_denied");
     });
 
-    it("says that it was somebody else, which denies it and is in the audit (§14)", async () => {
+    it("says that it was somebody else, which denies it and is in the audit (CIBA Core §14)", async () => {
       const id = await start();
       assert.equal(outcomeOf(await decide(id, "report")), "reported");
       assert.equal(errorOf(await poll(id)), "access_denied");
@@ -404,7 +404,7 @@ describe("CIBA", () => {
       );
     });
 
-    it("finds nothing to decide once it is decided or over, or where nothing was (§8)", async () => {
+    it("finds nothing to decide once it is decided or over, or where nothing was (CIBA Core §8)", async () => {
       const [decided, expired] = [await start(), await start()];
       const paths = [await pageOf(decided), await pageOf(expired), `/approve/${randomUUID()}`];
       await decide(decided);
@@ -420,14 +420,14 @@ describe("CIBA", () => {
   });
 
   describe("the client’s questions", () => {
-    it("are answered with authorization_pending, and slow_down where they come too fast (§11)", async () => {
+    it("are answered with authorization_pending, and slow_down where they come too fast (CIBA Core §11)", async () => {
       const id = await start();
       assert.equal(errorOf(await poll(id)), "authorization_pending");
       assert.equal(errorOf(await poll(id)), "slow_down");
       assert.equal((await rowOf(id)).pollInterval, 10);
     });
 
-    it("are answered with expired_token when it is over (§11)", async () => {
+    it("are answered with expired_token when it is over (CIBA Core §11)", async () => {
       const id = await start();
       await DecoupledAuthorization.query(server.database.knex)
         .findById((await rowOf(id)).id)
@@ -435,14 +435,14 @@ describe("CIBA", () => {
       assert.equal(errorOf(await poll(id)), "expired_token");
     });
 
-    it("are answered with invalid_grant for another client’s request (§11)", async () => {
+    it("are answered with invalid_grant for another client’s request (CIBA Core §11)", async () => {
       const id = await start();
       await decide(id);
       assert.equal(errorOf(await poll(id, await aTill())), "invalid_grant");
       assert.equal((await poll(id)).status, 200);
     });
 
-    it("are answered with tokens once, also in parallel (§10.1)", async () => {
+    it("are answered with tokens once, also in parallel (CIBA Core §10.1)", async () => {
       const id = await start();
       await decide(id);
       const all = await Promise.all([poll(id), poll(id), poll(id)]);
@@ -476,7 +476,7 @@ describe("CIBA", () => {
       throw new Error("the client was not pinged");
     }
 
-    it("needs a client_notification_token in the request (§7.1)", async () => {
+    it("needs a client_notification_token in the request (CIBA Core §7.1)", async () => {
       const pinged = await aPingedTill();
       assert.equal(errorOf(await request({}, pinged)), "invalid_request");
       for (const wrong of ["a b", "x".repeat(1025)])
@@ -486,7 +486,7 @@ describe("CIBA", () => {
         );
     });
 
-    it("brings the auth_req_id with the client’s token, and then the tokens can be had (§10.2)", async () => {
+    it("brings the auth_req_id with the client’s token, and then the tokens can be had (CIBA Core §10.2)", async () => {
       const pinged = await aPingedTill();
       const id = await start({ client_notification_token: TOKEN }, pinged);
       await decide(id);
@@ -498,7 +498,7 @@ describe("CIBA", () => {
       assert.equal((await poll(id, pinged)).status, 200);
     });
 
-    it("comes for a denial, too (§10.2)", async () => {
+    it("comes for a denial, too (CIBA Core §10.2)", async () => {
       const pinged = await aPingedTill();
       const id = await start({ client_notification_token: TOKEN }, pinged);
       await decide(id, "deny");
@@ -507,7 +507,7 @@ describe("CIBA", () => {
       assert.equal(errorOf(await poll(id, pinged)), "access_denied");
     });
 
-    it("is tried again until the client has taken it (§10.2)", async () => {
+    it("is tried again until the client has taken it (CIBA Core §10.2)", async () => {
       answers.push(500);
       const pinged = await aPingedTill();
       const id = await start({ client_notification_token: TOKEN }, pinged);
@@ -516,7 +516,7 @@ describe("CIBA", () => {
       assert.equal(pings.splice(0).length, 2);
     });
 
-    it("follows no redirect (§10.2)", async () => {
+    it("follows no redirect (CIBA Core §10.2)", async () => {
       answers.push(302);
       const pinged = await aPingedTill();
       const id = await start({ client_notification_token: TOKEN }, pinged);
@@ -557,7 +557,7 @@ describe("CIBA", () => {
       }
     });
 
-    it("another person’s password opens nothing and says nothing (§14)", async () => {
+    it("another person’s password opens nothing and says nothing (CIBA Core §14)", async () => {
       const id = await start();
       const other = await aUser(server);
       const page = await prove(new WebBrowser(server), await pageOf(id), other);
@@ -575,7 +575,7 @@ describe("CIBA", () => {
       await LoginThrottle.query(server.database.knex).delete();
     });
 
-    it("another person’s session opens nothing (§14)", async () => {
+    it("another person’s session opens nothing (CIBA Core §14)", async () => {
       const id = await start();
       const path = await pageOf(id);
       const browser = new WebBrowser(server);
@@ -587,7 +587,7 @@ describe("CIBA", () => {
       assert.equal((await rowOf(id)).status, "pending");
     });
 
-    it("no decision without a proof, with a forged one, another request’s or another browser’s (§14)", async () => {
+    it("no decision without a proof, with a forged one, another request’s or another browser’s (CIBA Core §14)", async () => {
       const [own, other] = [await start(), await start()];
       const browser = new WebBrowser(server);
       const proof = proofOf(await prove(browser, await pageOf(own)));

@@ -112,7 +112,7 @@ describe("client ID metadata documents", () => {
     return { ...server, port: running.port };
   }
 
-  it("sign people in with nothing registered (§3, §5)", async () => {
+  it("sign people in with nothing registered (Client ID Metadata Document §3, §5)", async () => {
     const { app, clientId } = publish();
     const answer = await walk(server, new WebBrowser(server), app.authorization(), user);
     const { code = "", iss } = response(answer);
@@ -124,14 +124,14 @@ describe("client ID metadata documents", () => {
     assert.equal(row?.consentMode, "explicit");
   });
 
-  it("are said to work in discovery where they do (§6)", async () => {
+  it("are said to work in discovery where they do (Client ID Metadata Document §6)", async () => {
     const at = async (path: string) =>
       json(await send(server, { path: `${path}/.well-known/oauth-authorization-server` }));
     assert.equal((await at(""))["client_id_metadata_document_supported"], true);
     assert.equal((await at("/open"))["client_id_metadata_document_supported"], undefined);
   });
 
-  it("are fetched with GET, as JSON, without cookies or credentials (§5)", async () => {
+  it("are fetched with GET, as JSON, without cookies or credentials (Client ID Metadata Document §5)", async () => {
     await accepted(publish().app);
     const [request] = asked;
     assert.equal(request?.method, "GET");
@@ -140,7 +140,7 @@ describe("client ID metadata documents", () => {
       assert.equal(request?.headers[name], undefined, name);
   });
 
-  it("are fetched once however many ask at once (§9.1)", async () => {
+  it("are fetched once however many ask at once (Client ID Metadata Document §9.1)", async () => {
     const { app } = publish();
     const answers = await Promise.all(Array.from({ length: 8 }, () => open(app)));
     for (const { status } of answers) assert.equal(status, 303);
@@ -155,7 +155,7 @@ describe("client ID metadata documents", () => {
     await refused(app, /sector_identifier_uri must not be in a document/);
   });
 
-  it("are one client when two nodes read a document at once (§3)", async () => {
+  it("are one client when two nodes read a document at once (Client ID Metadata Document §3)", async () => {
     const { app, clientId } = publish();
     const { running } = await server.another();
     const other = { ...server, port: running.port };
@@ -174,20 +174,24 @@ describe("client ID metadata documents", () => {
         until: "consent",
       });
 
-    it("are called by their host, and as what nobody checked (§8.5)", async () => {
+    it("are called by their host, and as what nobody checked (Client ID Metadata Document §8.5)", async () => {
       const { app } = publish({ redirect_uris: [REDIRECT, "https://localhost/cb"] });
       const { text } = await consentOf(app);
       const [, notice = ""] = /id="known-by-address">(.*?)<\/p>/s.exec(text) ?? [];
       assert.ok(notice.includes(`Known only by its address ${new URL(host.origin).host}.`), notice);
       assert.match(notice, /Nobody at Lintel has checked/);
-      assert.match(notice, /Your answer goes to localhost:33418/, "where that is elsewhere (§8.1)");
+      assert.match(
+        notice,
+        /Your answer goes to localhost:33418/,
+        "where that is elsewhere (Client ID Metadata Document §8.1)",
+      );
     });
 
     /** An address that no other program can claim, so that nothing else is a reason to ask. */
     const claimed = { redirect_uri: "https://claude.example/callback" };
     const publishClaimed = () => publish({ redirect_uris: [claimed.redirect_uri] });
 
-    it("ask again every time, whatever was allowed before (§8.4)", async () => {
+    it("ask again every time, whatever was allowed before (Client ID Metadata Document §8.4)", async () => {
       const { app } = publishClaimed();
       const browser = new WebBrowser(server);
       for (let times = 0; times < 2; times += 1) {
@@ -207,7 +211,7 @@ describe("client ID metadata documents", () => {
       assert.match(errorOf(answer) ?? "", /^(consent|interaction)_required$/);
     });
 
-    it("show no picture that they chose (§8.8)", async () => {
+    it("show no picture that they chose (Client ID Metadata Document §8.8)", async () => {
       const { text } = await consentOf(
         publish({ logo_uri: "https://claude.example/logo.png" }).app,
       );
@@ -221,7 +225,7 @@ describe("client ID metadata documents", () => {
   });
 
   describe("must have a document that", () => {
-    it("names its own address as client_id, letter by letter (§4)", async () => {
+    it("names its own address as client_id, letter by letter (Client ID Metadata Document §4)", async () => {
       await refused(publish({ client_id: `${host.origin}/another.json` }).app, /client_id must be/);
       const path = `/${(count += 1)}/Client.json`;
       await refused(publish({ client_id: `${host.origin}${path.toLowerCase()}` }, path).app);
@@ -229,20 +233,20 @@ describe("client ID metadata documents", () => {
     });
 
     for (const field of ["client_secret", "client_secret_expires_at"])
-      it(`has no ${field} (§4.1)`, async () => {
+      it(`has no ${field} (Client ID Metadata Document §4.1)`, async () => {
         await refused(publish({ [field]: 0 }).app, new RegExp(field));
       });
 
     for (const method of ["client_secret_basic", "client_secret_post", "client_secret_jwt", "x", 1])
-      it(`does not authenticate by ${method} (§4.1)`, async () => {
+      it(`does not authenticate by ${method} (Client ID Metadata Document §4.1)`, async () => {
         await refused(publish({ token_endpoint_auth_method: method }).app);
       });
 
-    it("needs no secret for anything else either (§4.1)", async () => {
+    it("needs no secret for anything else either (Client ID Metadata Document §4.1)", async () => {
       await refused(publish({ request_object_signing_alg: "HS256" }).app, /secret/);
     });
 
-    it("says where people are sent back to (§4.2)", async () => {
+    it("says where people are sent back to (Client ID Metadata Document §4.2)", async () => {
       await refused(publish({ redirect_uris: undefined }).app, /redirect_uris/);
       await refused(publish({ redirect_uris: [] }).app, /redirect_uris/);
     });
@@ -256,14 +260,14 @@ describe("client ID metadata documents", () => {
         await refused(publish({ redirect_uris: [uri] }).app, /redirect_uris\[0\]/);
     });
 
-    it("has public keys, and no others, for private_key_jwt (§4.1)", async () => {
+    it("has public keys, and no others, for private_key_jwt (Client ID Metadata Document §4.1)", async () => {
       const { privateKey } = await generateKeyPair("ES256", { extractable: true });
       await refused(publish({ token_endpoint_auth_method: "private_key_jwt" }).app, /jwks/);
       const jwks = { keys: [await exportJWK(privateKey)] };
       await refused(publish({ token_endpoint_auth_method: "private_key_jwt", jwks }).app, /jwks/);
     });
 
-    it("is a JSON object (§4)", async () => {
+    it("is a JSON object (Client ID Metadata Document §4)", async () => {
       for (const text of ["", "{", "[]", "null", '"x"', "<html>"]) {
         const { app, path } = publish();
         content.set(path, text);
@@ -271,14 +275,14 @@ describe("client ID metadata documents", () => {
       }
     });
 
-    it("is sent as JSON (§4)", async () => {
+    it("is sent as JSON (Client ID Metadata Document §4)", async () => {
       headers = { "content-type": "text/html" };
       await refused(publish().app);
       headers = { "content-type": "application/vnd.client+json; charset=utf-8" };
       await accepted(publish().app);
     });
 
-    it("is sent with 200 and nothing else (§5)", async () => {
+    it("is sent with 200 and nothing else (Client ID Metadata Document §5)", async () => {
       for (const status of [201, 204, 404, 410, 500]) {
         const { app, path, document } = publish();
         content.set(path, (answer) =>
@@ -290,7 +294,7 @@ describe("client ID metadata documents", () => {
       }
     });
 
-    it("is at the address itself: no redirect is followed (§5)", async () => {
+    it("is at the address itself: no redirect is followed (Client ID Metadata Document §5)", async () => {
       const { document } = publish({}, "/elsewhere.json");
       const path = `/${(count += 1)}/client.json`;
       content.set("/elsewhere.json", { ...document, client_id: host.origin + path });
@@ -302,7 +306,7 @@ describe("client ID metadata documents", () => {
       );
     });
 
-    it("is not too large, with or without an end (§8.7)", async () => {
+    it("is not too large, with or without an end (Client ID Metadata Document §8.7)", async () => {
       await refused(publish({ client_name: "x", padding: "x".repeat(17_000) }).app);
       const { app, path } = publish();
       content.set(path, (answer) => {
@@ -321,24 +325,26 @@ describe("client ID metadata documents", () => {
       assert.equal(asked.length, 0, `${clientId} was fetched`);
     };
 
-    it("is https (§3)", () => never(host.origin.replace("https:", "http:") + "/client.json"));
-    it("has a path (§3)", async () => {
+    it("is https (Client ID Metadata Document §3)", () =>
+      never(host.origin.replace("https:", "http:") + "/client.json"));
+    it("has a path (Client ID Metadata Document §3)", async () => {
       await never(host.origin);
       await never(`${host.origin}?client.json`);
     });
     for (const path of ["/./client.json", "/a/../client.json", "/a/%2e%2E/client.json", "/a/.."])
-      it(`has no dot segments: ${path} (§3)`, () => never(host.origin + path));
-    it("has no fragment (§3)", async () => {
+      it(`has no dot segments: ${path} (Client ID Metadata Document §3)`, () =>
+        never(host.origin + path));
+    it("has no fragment (Client ID Metadata Document §3)", async () => {
       publish({}, "/fragment.json");
       await never(`${host.origin}/fragment.json#`);
       await never(`${host.origin}/fragment.json#x`);
     });
-    it("has no user name or password (§3)", async () => {
+    it("has no user name or password (Client ID Metadata Document §3)", async () => {
       const { host: name } = new URL(host.origin);
       for (const info of ["user@", "user:password@", ":@", "@"])
         await never(`https://${info}${name}/client.json`);
     });
-    it("is spelled in one way (§3)", async () => {
+    it("is spelled in one way (Client ID Metadata Document §3)", async () => {
       for (const origin of [
         host.origin.toUpperCase(),
         host.origin.replace("localhost", "loc%61lhost"),
@@ -347,7 +353,7 @@ describe("client ID metadata documents", () => {
       await never(`${host.origin}\\client.json`);
       await never(`${host.origin}/client.json/${"a".repeat(500)}`);
     });
-    it("is of a host that the operator allows (§8.9)", async () => {
+    it("is of a host that the operator allows (Client ID Metadata Document §8.9)", async () => {
       for (const name of [
         "evil.example",
         "app.example",
@@ -358,7 +364,7 @@ describe("client ID metadata documents", () => {
       assert.doesNotMatch(server.logged(), /evil\.example.*not read/);
       await never(host.origin.replace("localhost", "127.0.0.1") + "/client.json");
     });
-    it("is known to the issuer of ISSUER only (§6)", async () => {
+    it("is known to the issuer of ISSUER only (Client ID Metadata Document §6)", async () => {
       const { clientId } = publish();
       const there = { issuer: `${server.issuer}/open`, port: server.port };
       const app = new RelyingParty(there, { clientId, clientSecret: "", redirectUri: REDIRECT });
@@ -366,12 +372,12 @@ describe("client ID metadata documents", () => {
       assert.equal(errorOf(answer), "invalid_client");
       assert.equal(asked.length, 0);
     });
-    it("may have a port and a query (§3)", async () => {
+    it("may have a port and a query (Client ID Metadata Document §3)", async () => {
       await accepted(publish({}, `/${(count += 1)}/client.json?v=1`).app);
     });
   });
 
-  it("are read again right after an error: none is remembered (§5.2)", async () => {
+  it("are read again right after an error: none is remembered (Client ID Metadata Document §5.2)", async () => {
     const { app, path, document } = publish();
     content.set(path, "{");
     await refused(app);
@@ -395,7 +401,7 @@ describe("client ID metadata documents", () => {
   });
 
   describe("are as their document says", () => {
-    it("with the redirect URIs of it, and no others (§4.2)", async () => {
+    it("with the redirect URIs of it, and no others (Client ID Metadata Document §4.2)", async () => {
       const { app } = publish();
       const answer = await open(app, { redirect_uri: "http://localhost:33418/other" });
       assert.equal(errorOf(answer), "invalid_redirect_uri");
@@ -419,7 +425,7 @@ describe("client ID metadata documents", () => {
       assert.equal(errorOf(answer), "invalid_request");
     });
 
-    it("with a key, where they have one (§8.2)", async () => {
+    it("with a key, where they have one (Client ID Metadata Document §8.2)", async () => {
       const { publicKey, privateKey } = await generateKeyPair("ES256");
       const { app, clientId } = publish({
         token_endpoint_auth_method: "private_key_jwt",
@@ -467,7 +473,7 @@ describe("client ID metadata documents", () => {
       assert.equal(row?.scope, "openid");
     });
 
-    it("called by the host where it gives no name (§8.5)", async () => {
+    it("called by the host where it gives no name (Client ID Metadata Document §8.5)", async () => {
       const { app, clientId } = publish({ client_name: undefined });
       await accepted(app);
       const row = await OAuthClient.query(server.database.knex).findOne({ clientId });
@@ -476,7 +482,7 @@ describe("client ID metadata documents", () => {
   });
 
   describe("are read again", () => {
-    it("not before five minutes are over, whatever the server says (§5.2)", async () => {
+    it("not before five minutes are over, whatever the server says (Client ID Metadata Document §5.2)", async () => {
       headers = { "cache-control": "no-store, max-age=0" };
       const { app, clientId } = publish();
       await accepted(app);
@@ -495,7 +501,7 @@ describe("client ID metadata documents", () => {
       assert.equal(asked.length, 2);
     });
 
-    it("after a day at the latest (§5.2)", async () => {
+    it("after a day at the latest (Client ID Metadata Document §5.2)", async () => {
       headers = { "cache-control": "max-age=31536000" };
       const { app, clientId } = publish();
       await accepted(app);
@@ -503,7 +509,7 @@ describe("client ID metadata documents", () => {
       assert.equal(asked.length, 2);
     });
 
-    it("so that a redirect URI that was taken away is good no more (§8.4)", async () => {
+    it("so that a redirect URI that was taken away is good no more (Client ID Metadata Document §8.4)", async () => {
       const { app, clientId, path, document } = publish();
       await accepted(app);
       content.set(path, { ...document, redirect_uris: ["https://claude.example/cb"] });
@@ -515,7 +521,7 @@ describe("client ID metadata documents", () => {
       assert.equal(row?.version, 2);
     });
 
-    it("and stay the same client, with its version, when nothing changed (§5.2)", async () => {
+    it("and stay the same client, with its version, when nothing changed (Client ID Metadata Document §5.2)", async () => {
       const { app, clientId } = publish();
       await accepted(app);
       await new WebBrowser(await age(clientId, 3_600)).open(app.authorization());
@@ -537,7 +543,7 @@ describe("client ID metadata documents", () => {
     });
 
     for (const status of [404, 410, 302])
-      it(`and used no longer when the server answers ${status} (§5.1)`, async () => {
+      it(`and used no longer when the server answers ${status} (Client ID Metadata Document §5.1)`, async () => {
         const { app, clientId, path } = publish();
         await accepted(app);
         content.set(path, (answer) => answer.writeHead(status, { location: "/x" }).end());
@@ -546,7 +552,7 @@ describe("client ID metadata documents", () => {
       });
   });
 
-  it("never take the place of a client that an operator registered, or deleted (§7.2)", async () => {
+  it("never take the place of a client that an operator registered, or deleted (Client ID Metadata Document §7.2)", async () => {
     const { app, clientId } = publish({ redirect_uris: [REDIRECT, "https://evil.example/cb"] });
     const { knex } = server.database;
     await createClient(
@@ -572,7 +578,7 @@ describe("client ID metadata documents", () => {
     assert.equal(asked.length, 1);
   });
 
-  it("are forgotten a week after their time where nobody allowed them anything (§5.2)", async () => {
+  it("are forgotten a week after their time where nobody allowed them anything (Client ID Metadata Document §5.2)", async () => {
     const [unused, used] = [publish(), publish()];
     await accepted(unused.app);
     await walk(server, new WebBrowser(server), used.app.authorization(), user);
@@ -585,7 +591,7 @@ describe("client ID metadata documents", () => {
     assert.equal(await left(used), 1);
   });
 
-  it("are on only where an operator says from which hosts (§8.9)", async () => {
+  it("are on only where an operator says from which hosts (Client ID Metadata Document §8.9)", async () => {
     const off = await aServer();
     try {
       const { clientId } = publish();

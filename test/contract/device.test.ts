@@ -115,7 +115,7 @@ describe("device authorization grant", () => {
   };
 
   describe("the device’s request", () => {
-    it("is answered with device_code, user_code, verification_uri and expires_in (§3.2)", async () => {
+    it("is answered with device_code, user_code, verification_uri and expires_in (RFC 8628 §3.2)", async () => {
       const shown = await start();
       assert.ok(shown.device_code.length >= 32);
       assert.equal(shown.verification_uri, `${server.issuer}/device`);
@@ -123,50 +123,50 @@ describe("device authorization grant", () => {
       assert.equal(shown.interval, 5);
     });
 
-    it("is answered with JSON that nobody keeps (§3.2)", async () => {
+    it("is answered with JSON that nobody keeps (RFC 8628 §3.2)", async () => {
       const answer = await tv.post("/device/auth", { scope: "openid" });
       assert.match(answer.headers["content-type"] ?? "", /^application\/json/);
       assert.match(answer.headers["cache-control"] ?? "", /no-store/);
     });
 
-    it("gets a user code of eight consonants in two groups, each time another (§6.1)", async () => {
+    it("gets a user code of eight consonants in two groups, each time another (RFC 8628 §6.1)", async () => {
       const codes = await Promise.all([start(), start(), start()]);
       for (const { user_code: code } of codes)
         assert.match(code, /^[BCDFGHJKLMNPQRSTVWXZ]{4}-[BCDFGHJKLMNPQRSTVWXZ]{4}$/);
       assert.equal(new Set(codes.map(({ user_code: code }) => code)).size, 3);
     });
 
-    it("gets a verification_uri_complete that carries the user code (§3.2, §3.3.1)", async () => {
+    it("gets a verification_uri_complete that carries the user code (RFC 8628 §3.2, §3.3.1)", async () => {
       const shown = await start();
       const url = new URL(shown.verification_uri_complete);
       assert.equal(url.searchParams.get("user_code"), shown.user_code);
     });
 
-    it("needs no redirect URI and no secret (§3.1)", async () => {
+    it("needs no redirect URI and no secret (RFC 8628 §3.1)", async () => {
       const device = await aDevice({ grant_types: [GRANT] });
       assert.ok((await start(device)).device_code);
     });
 
-    it("needs a client_id (§3.1)", async () => {
+    it("needs a client_id (RFC 8628 §3.1)", async () => {
       const answer = await send(server, { path: "/device/auth", fields: { scope: "openid" } });
       assert.equal(answer.status, 400);
       assert.equal(errorOf(answer), "invalid_request");
     });
 
-    it("is refused to clients that nobody knows (§3.1)", async () => {
+    it("is refused to clients that nobody knows (RFC 8628 §3.1)", async () => {
       const answer = await tv.post("/device/auth", { client_id: "nobody" });
       assert.equal(answer.status, 401);
       assert.equal(errorOf(answer), "invalid_client");
     });
 
-    it("is refused to clients that did not register the grant (§3.1)", async () => {
+    it("is refused to clients that did not register the grant (RFC 8628 §3.1)", async () => {
       const web = new RelyingParty(server, await aClient(server));
       const answer = await web.post("/device/auth", { scope: "openid" });
       assert.equal(answer.status, 400);
       assert.equal(errorOf(answer), "unauthorized_client");
     });
 
-    it("needs the secret of a client that has one (§3.1)", async () => {
+    it("needs the secret of a client that has one (RFC 8628 §3.1)", async () => {
       const box = await aDevice({
         token_endpoint_auth_method: "client_secret_basic",
         application_type: "web",
@@ -177,18 +177,18 @@ describe("device authorization grant", () => {
       assert.equal(errorOf(answer), "invalid_client");
     });
 
-    it("is refused where it names a parameter twice (§3.1)", async () => {
+    it("is refused where it names a parameter twice (RFC 8628 §3.1)", async () => {
       const answer = await tv.post("/device/auth", { scope: ["openid", "email"] });
       assert.equal(errorOf(answer), "invalid_request");
     });
 
-    it("is refused for a scope that the client may not ask for (§3.1)", async () => {
+    it("is refused for a scope that the client may not ask for (RFC 8628 §3.1)", async () => {
       const narrow = await aDevice({ scope: "openid" });
       const answer = await narrow.post("/device/auth", { scope: "openid offline_access" });
       assert.equal(errorOf(answer), "invalid_scope");
     });
 
-    it("is advertised with its endpoint and its grant (§4)", async () => {
+    it("is advertised with its endpoint and its grant (RFC 8628 §4)", async () => {
       const metadata = json(await send(server, { path: "/.well-known/openid-configuration" }));
       assert.equal(metadata["device_authorization_endpoint"], `${server.issuer}/device/auth`);
       assert.ok((metadata["grant_types_supported"] as string[]).includes(GRANT));
@@ -196,20 +196,20 @@ describe("device authorization grant", () => {
   });
 
   describe("the device’s questions", () => {
-    it("are answered with authorization_pending until the person decides (§3.5)", async () => {
+    it("are answered with authorization_pending until the person decides (RFC 8628 §3.5)", async () => {
       const { device_code: code } = await start();
       const answer = await poll(code);
       assert.equal(answer.status, 400);
       assert.equal(errorOf(answer), "authorization_pending");
     });
 
-    it("are answered with slow_down where they come too fast (§3.5)", async () => {
+    it("are answered with slow_down where they come too fast (RFC 8628 §3.5)", async () => {
       const { device_code: code } = await start();
       assert.equal(errorOf(await poll(code)), "authorization_pending");
       assert.equal(errorOf(await poll(code)), "slow_down");
     });
 
-    it("must leave five seconds more after each slow_down, from then on (§3.5)", async () => {
+    it("must leave five seconds more after each slow_down, from then on (RFC 8628 §3.5)", async () => {
       const shown = await start();
       const { device_code: code } = shown;
       for (const expected of [5, 10, 15]) {
@@ -227,7 +227,7 @@ describe("device authorization grant", () => {
       assert.equal(errorOf(await poll(code)), "authorization_pending");
     });
 
-    it("count on every node together: of parallel ones only the first is in time (§3.5)", async () => {
+    it("count on every node together: of parallel ones only the first is in time (RFC 8628 §3.5)", async () => {
       const other = await server.another();
       const there = new RelyingParty(
         { issuer: server.issuer, port: Number(new URL(other.origin).port) },
@@ -244,7 +244,7 @@ describe("device authorization grant", () => {
       assert.deepEqual(errors, ["authorization_pending", "slow_down", "slow_down", "slow_down"]);
     });
 
-    it("are answered with access_denied when the person said no (§3.5)", async () => {
+    it("are answered with access_denied when the person said no (RFC 8628 §3.5)", async () => {
       const shown = await start();
       const browser = new WebBrowser(server);
       const end = await decide(browser, await type(browser, shown.user_code), "abort");
@@ -252,7 +252,7 @@ describe("device authorization grant", () => {
       assert.equal(errorOf(await poll(shown.device_code)), "access_denied");
     });
 
-    it("are answered with access_denied when the person refuses consent (§3.5)", async () => {
+    it("are answered with access_denied when the person refuses consent (RFC 8628 §3.5)", async () => {
       const shown = await start();
       const browser = new WebBrowser(server);
       const page = await decide(browser, await type(browser, shown.user_code), "confirm", {
@@ -265,13 +265,13 @@ describe("device authorization grant", () => {
       assert.equal(errorOf(await poll(shown.device_code)), "access_denied");
     });
 
-    it("are answered with expired_token when the code has expired (§3.5)", async () => {
+    it("are answered with expired_token when the code has expired (RFC 8628 §3.5)", async () => {
       const shown = await start();
       await expire(shown);
       assert.equal(errorOf(await poll(shown.device_code)), "expired_token");
     });
 
-    it("are answered with tokens when the person said yes (§3.5)", async () => {
+    it("are answered with tokens when the person said yes (RFC 8628 §3.5)", async () => {
       const shown = await start();
       assert.match((await approve(shown)).text, /data-outcome="approved"/);
       const answer = await poll(shown.device_code);
@@ -283,22 +283,22 @@ describe("device authorization grant", () => {
       assert.match(answer.headers["cache-control"] ?? "", /no-store/);
     });
 
-    it("are never told to slow down once there is an answer (§3.5)", async () => {
+    it("are never told to slow down once there is an answer (RFC 8628 §3.5)", async () => {
       const shown = await start();
       await poll(shown.device_code);
       await approve(shown);
       assert.equal((await poll(shown.device_code)).status, 200);
     });
 
-    it("need the device_code (§3.4)", async () => {
+    it("need the device_code (RFC 8628 §3.4)", async () => {
       assert.equal(errorOf(await tv.token({ grant_type: GRANT })), "invalid_request");
     });
 
-    it("are answered with invalid_grant for a code that nobody has (§3.5)", async () => {
+    it("are answered with invalid_grant for a code that nobody has (RFC 8628 §3.5)", async () => {
       assert.equal(errorOf(await poll("there-is-no-such-code")), "invalid_grant");
     });
 
-    it("give refresh tokens to a client that registered them (§3.5)", async () => {
+    it("give refresh tokens to a client that registered them (RFC 8628 §3.5)", async () => {
       const shown = await start(tv, { scope: "openid offline_access" });
       await approve(shown);
       const tokens = json(await poll(shown.device_code));
@@ -309,7 +309,7 @@ describe("device authorization grant", () => {
       assert.equal(again.status, 200, again.text);
     });
 
-    it("give no more scopes than were asked for and allowed (§3.1, T-18)", async () => {
+    it("give no more scopes than were asked for and allowed (RFC 8628 §3.1, T-18)", async () => {
       const shown = await start(tv, { scope: "openid email" });
       const browser = new WebBrowser(server);
       const page = await type(browser, shown.user_code);
@@ -320,7 +320,7 @@ describe("device authorization grant", () => {
   });
 
   describe("the page", () => {
-    it("takes the code in small letters, with spaces or without a dash (§6.1)", async () => {
+    it("takes the code in small letters, with spaces or without a dash (RFC 8628 §6.1)", async () => {
       const { user_code: code } = await start();
       const browser = new WebBrowser(server);
       for (const typed of [
@@ -332,7 +332,7 @@ describe("device authorization grant", () => {
         assert.equal((await type(browser, typed)).page, "device-confirm", typed);
     });
 
-    it("shows the code, who asks, for what, and a warning before anything is decided (§3.3, §5.4)", async () => {
+    it("shows the code, who asks, for what, and a warning before anything is decided (RFC 8628 §3.3, §5.4)", async () => {
       const shown = await start();
       const page = await type(new WebBrowser(server), shown.user_code.toLowerCase());
       assert.match(page.text, new RegExp(`id="user-code"[^>]*>${shown.user_code}<`));
@@ -342,7 +342,7 @@ describe("device authorization grant", () => {
       assert.equal((await rowOf(shown)).status, "pending");
     });
 
-    it("shows the code for comparison and asks for a click though the address carries it (§3.3.1)", async () => {
+    it("shows the code for comparison and asks for a click though the address carries it (RFC 8628 §3.3.1)", async () => {
       const shown = await start();
       const browser = new WebBrowser(server);
       const opened = await browser.open(shown.verification_uri_complete);
@@ -355,7 +355,7 @@ describe("device authorization grant", () => {
       assert.equal((await rowOf(shown)).status, "pending");
     });
 
-    it("asks somebody who is signed in and has consented before, too (§3.3.1, §5.4)", async () => {
+    it("asks somebody who is signed in and has consented before, too (RFC 8628 §3.3.1, §5.4)", async () => {
       const browser = new WebBrowser(server);
       const device = await aDevice({ first_party: true });
       await approve(await start(device), browser);
@@ -366,7 +366,7 @@ describe("device authorization grant", () => {
       assert.equal((await decide(browser, page, "confirm")).page, "device-done");
     });
 
-    it("says that it does not know a code, and works on from there (§3.3)", async () => {
+    it("says that it does not know a code, and works on from there (RFC 8628 §3.3)", async () => {
       const browser = new WebBrowser(server);
       const shown = await start();
       const wrong = await type(browser, "BBBB-BBBB");
@@ -379,7 +379,7 @@ describe("device authorization grant", () => {
       assert.equal(right.page, "device-confirm");
     });
 
-    it("says that a code has expired (§3.3)", async () => {
+    it("says that a code has expired (RFC 8628 §3.3)", async () => {
       const shown = await start();
       await expire(shown);
       const page = await type(new WebBrowser(server), shown.user_code);
@@ -387,7 +387,7 @@ describe("device authorization grant", () => {
       assert.match(page.text, /has expired/);
     });
 
-    it("says that a code was used, whatever was decided (§3.3)", async () => {
+    it("says that a code was used, whatever was decided (RFC 8628 §3.3)", async () => {
       const shown = await start();
       await approve(shown);
       const page = await type(new WebBrowser(server), shown.user_code);
@@ -401,7 +401,7 @@ describe("device authorization grant", () => {
   });
 
   describe("attacks", () => {
-    it("a code is spent once: the second time ends what the first one got (§3.5, T-17)", async () => {
+    it("a code is spent once: the second time ends what the first one got (RFC 8628 §3.5, T-17)", async () => {
       const shown = await start();
       await approve(shown);
       const tokens = json(await poll(shown.device_code));
@@ -436,7 +436,7 @@ describe("device authorization grant", () => {
       );
     });
 
-    it("another client’s code is of no use, and asking does not slow its owner down (§5.2)", async () => {
+    it("another client’s code is of no use, and asking does not slow its owner down (RFC 8628 §5.2)", async () => {
       const thief = await aDevice();
       const shown = await start();
       assert.equal(errorOf(await poll(shown.device_code, thief)), "invalid_grant");
@@ -446,14 +446,14 @@ describe("device authorization grant", () => {
       assert.equal((await poll(shown.device_code)).status, 200);
     });
 
-    it("a user code is not a device code (§5.1)", async () => {
+    it("a user code is not a device code (RFC 8628 §5.1)", async () => {
       const shown = await start();
       await approve(shown);
       for (const code of [shown.user_code, shown.user_code.replace("-", "")])
         assert.equal(errorOf(await poll(code)), "invalid_grant");
     });
 
-    it("guessing user codes is stopped after five, and says when to come back (§5.1)", async () => {
+    it("guessing user codes is stopped after five, and says when to come back (RFC 8628 §5.1)", async () => {
       const browser = new WebBrowser(server);
       for (let tries = 0; tries < 5; tries += 1)
         assert.equal((await type(browser, `BBBB-BBB${"BCDFG"[tries]}`)).status, 422);
@@ -465,7 +465,7 @@ describe("device authorization grant", () => {
       await LoginThrottle.query(server.database.knex).delete();
     });
 
-    it("a new session for each guess is no way around: the network is counted too (§5.1)", async () => {
+    it("a new session for each guess is no way around: the network is counted too (RFC 8628 §5.1)", async () => {
       let last: Answer | undefined;
       for (let tries = 0; tries < 51; tries += 1)
         last = await type(new WebBrowser(server), "BBBB-BBBB");
@@ -473,7 +473,7 @@ describe("device authorization grant", () => {
       await LoginThrottle.query(server.database.knex).delete();
     });
 
-    it("typing right codes in between does not forgive wrong ones (§5.1)", async () => {
+    it("typing right codes in between does not forgive wrong ones (RFC 8628 §5.1)", async () => {
       const browser = new WebBrowser(server);
       const { user_code: own } = await start();
       let last: Answer | undefined;
@@ -485,7 +485,7 @@ describe("device authorization grant", () => {
       await LoginThrottle.query(server.database.knex).delete();
     });
 
-    it("another site cannot send the form (§5.4, CSRF)", async () => {
+    it("another site cannot send the form (RFC 8628 §5.4, CSRF)", async () => {
       const shown = await start();
       const browser = new WebBrowser(server);
       const page = await type(browser, shown.user_code);
@@ -495,7 +495,7 @@ describe("device authorization grant", () => {
       assert.equal((await rowOf(shown)).status, "pending");
     });
 
-    it("a form without the secret of this session decides nothing (§5.4, CSRF)", async () => {
+    it("a form without the secret of this session decides nothing (RFC 8628 §5.4, CSRF)", async () => {
       const shown = await start();
       const [browser, attacker] = [new WebBrowser(server), new WebBrowser(server)];
       const theirs = await type(attacker, shown.user_code);
@@ -507,7 +507,7 @@ describe("device authorization grant", () => {
       assert.equal((await rowOf(shown)).status, "pending");
     });
 
-    it("the page that compares codes cannot be skipped (§3.3.1, §5.4)", async () => {
+    it("the page that compares codes cannot be skipped (RFC 8628 §3.3.1, §5.4)", async () => {
       const shown = await start();
       const browser = new WebBrowser(server);
       const page = await browser.open("/device");
@@ -540,12 +540,12 @@ describe("device authorization grant", () => {
       assert.equal((await thief.open(page.url.href)).page, "stale");
     });
 
-    it("the page cannot be framed (§5.4)", async () => {
+    it("the page cannot be framed (RFC 8628 §5.4)", async () => {
       const page = await new WebBrowser(server).open("/device");
       assert.match(String(page.headers["content-security-policy"]), /frame-ancestors 'none'/);
     });
 
-    it("neither code is stored in a form that is good for anything (§5.2, T-64)", async () => {
+    it("neither code is stored in a form that is good for anything (RFC 8628 §5.2, T-64)", async () => {
       const shown = await start();
       const { rows } = await server.database.knex.raw(
         "SELECT to_jsonb(t)::text AS row FROM decoupled_authorizations t UNION ALL SELECT to_jsonb(s)::text FROM sessions s",

@@ -81,7 +81,7 @@ describe("front-channel logout", () => {
   const frameSources = ({ headers }: Answer) =>
     /frame-src ([^;]*)/.exec(String(headers["content-security-policy"]))?.[1];
 
-  it("shows the page of every client of the session in a frame (§3)", async () => {
+  it("shows the page of every client of the session in a frame (Front-Channel Logout §3)", async () => {
     const { browser } = await signedIn(LOGOUT, {
       redirect_uris: ["https://wiki.example/cb"],
       frontchannel_logout_uri: "https://wiki.example/bye",
@@ -92,7 +92,7 @@ describe("front-channel logout", () => {
     assert.deepEqual(framesIn(page).toSorted(), [`${ACME}/logout`, "https://wiki.example/bye"]);
   });
 
-  it("tells a client that asked for it the issuer and the session, both (§2, §3)", async () => {
+  it("tells a client that asked for it the issuer and the session, both (Front-Channel Logout §2, §3)", async () => {
     const { browser, apps } = await signedIn(WITH_SESSION);
     const [frame = ""] = framesIn(await signOut(browser));
     const { searchParams, pathname } = new URL(frame);
@@ -102,24 +102,24 @@ describe("front-channel logout", () => {
     assert.ok(searchParams.get("sid"));
   });
 
-  it("puts sid into the ID token of a client that asked for it, and of no other (§3)", async () => {
+  it("puts sid into the ID token of a client that asked for it, and of no other (Front-Channel Logout §3)", async () => {
     const { apps } = await signedIn(WITH_SESSION, LOGOUT);
     assert.ok(decodeJwt(apps[0]?.idToken ?? "")["sid"]);
     assert.equal(decodeJwt(apps[1]?.idToken ?? "")["sid"], undefined);
   });
 
-  it("gives each client a sid of its own (§3)", async () => {
+  it("gives each client a sid of its own (Front-Channel Logout §3)", async () => {
     const { apps } = await signedIn(WITH_SESSION, WITH_SESSION);
     const sids = apps.map(({ idToken }) => decodeJwt(idToken)["sid"]);
     assert.equal(new Set(sids).size, 2);
   });
 
-  it("tells a client that did not ask for it neither (§2)", async () => {
+  it("tells a client that did not ask for it neither (Front-Channel Logout §2)", async () => {
     const { browser } = await signedIn(LOGOUT);
     assert.deepEqual(framesIn(await signOut(browser)), [`${ACME}/logout`]);
   });
 
-  it("keeps the query that the client registered (§2)", async () => {
+  it("keeps the query that the client registered (Front-Channel Logout §2)", async () => {
     const { browser } = await signedIn({
       ...WITH_SESSION,
       frontchannel_logout_uri: `${ACME}/logout?tenant=a%20b`,
@@ -151,7 +151,7 @@ describe("front-channel logout", () => {
     assert.equal(next.page, "signed-out");
   });
 
-  it("ends the session before anybody is told (§3)", async () => {
+  it("ends the session before anybody is told (Front-Channel Logout §3)", async () => {
     const { browser } = await signedIn(LOGOUT);
     const cookies = browser.copy();
     await signOut(browser);
@@ -184,7 +184,7 @@ describe("front-channel logout", () => {
     assert.match(text, /<iframe[^>]* referrerpolicy="no-referrer"/);
   });
 
-  it("shows no page where no client wants to know (§2)", async () => {
+  it("shows no page where no client wants to know (Front-Channel Logout §2)", async () => {
     const { browser } = await signedIn({});
     const answer = await signOut(browser);
     assert.equal(answer.status, 303);
@@ -207,7 +207,7 @@ describe("front-channel logout", () => {
     assert.deepEqual(framesIn(answer), []);
   });
 
-  it("shows a client that was deleted meanwhile no more (§3)", async () => {
+  it("shows a client that was deleted meanwhile no more (Front-Channel Logout §3)", async () => {
     const { browser, apps } = await signedIn(LOGOUT);
     const [{ app }] = apps as [(typeof apps)[number]];
     await server.database.knex.transaction((trx) =>
@@ -219,7 +219,7 @@ describe("front-channel logout", () => {
     assert.deepEqual(framesIn(answer), []);
   });
 
-  it("is said in discovery where it is on: at the conformance issuer always, elsewhere by setting (§3)", async () => {
+  it("is said in discovery where it is on: at the conformance issuer always, elsewhere by setting (Front-Channel Logout §3)", async () => {
     const at = async (target: TestServer, path: string) =>
       json(await send(target, { path: `${path}/.well-known/openid-configuration` }));
     for (const path of ["", "/open"]) {
@@ -230,7 +230,7 @@ describe("front-channel logout", () => {
     assert.equal((await at(plain, ""))["frontchannel_logout_supported"], undefined);
   });
 
-  it("cannot be registered where it is off (§2)", async () => {
+  it("cannot be registered where it is off (Front-Channel Logout §2)", async () => {
     await assert.rejects(
       aClient(plain, { redirect_uris: [`${ACME}/cb`], ...LOGOUT }),
       /frontchannel_logout_uri must be left out/,
@@ -242,14 +242,14 @@ describe("front-channel logout", () => {
     ["another port", `${ACME}:8443/logout`],
     ["another scheme", "http://localhost/logout"],
   ] as const)
-    it(`cannot be registered with ${what} (§2)`, async () => {
+    it(`cannot be registered with ${what} (Front-Channel Logout §2)`, async () => {
       await assert.rejects(
         register({ frontchannel_logout_uri: uri }),
         /must have the scheme, host and port of one of redirect_uris/,
       );
     });
 
-  it("cannot be registered with a fragment, or without the address (§2)", async () => {
+  it("cannot be registered with a fragment, or without the address (Front-Channel Logout §2)", async () => {
     await assert.rejects(
       register({ frontchannel_logout_uri: `${ACME}/logout#x` }),
       /frontchannel_logout_uri must have no fragment/,
@@ -260,7 +260,7 @@ describe("front-channel logout", () => {
     );
   });
 
-  it("can be registered by clients themselves (§2)", async () => {
+  it("can be registered by clients themselves (Front-Channel Logout §2)", async () => {
     const body = JSON.stringify({ redirect_uris: [`${ACME}/callback`], ...WITH_SESSION });
     const made = await send(server, {
       path: "/open/reg",
@@ -336,7 +336,7 @@ describe("front-channel logout", () => {
       return { page, context, violations };
     }
 
-    it("the frames are loaded, and then the page goes on by itself (§3)", async () => {
+    it("the frames are loaded, and then the page goes on by itself (Front-Channel Logout §3)", async () => {
       const { page, context, violations } = await signOutInBrowser(true);
       await page.waitForURL(`${origin}/bye`);
       const frame = asked.find(({ url }) => url.startsWith("/logout"));
@@ -348,14 +348,14 @@ describe("front-channel logout", () => {
       await context.close();
     });
 
-    it("the page goes on although a client does not answer (§3)", async () => {
+    it("the page goes on although a client does not answer (Front-Channel Logout §3)", async () => {
       isSlow = true;
       const { page, context } = await signOutInBrowser(true);
       await page.waitForURL(`${origin}/bye`, { timeout: 9_000, waitUntil: "commit" });
       await context.close();
     });
 
-    it("there is a link to go on without JavaScript (§3)", async () => {
+    it("there is a link to go on without JavaScript (Front-Channel Logout §3)", async () => {
       const { page, context } = await signOutInBrowser(false);
       await page.waitForSelector("body[data-page=signing-out]");
       await page.click("#continue");

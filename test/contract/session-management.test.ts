@@ -66,13 +66,13 @@ describe("session management", () => {
     return browser.submit("/session/end/confirm", only ? { xsrf } : { xsrf, logout: "yes" });
   }
 
-  it("returns session_state in the authentication response (§2)", async () => {
+  it("returns session_state in the authentication response (Session Management §2)", async () => {
     const browser = new WebBrowser(server);
     const state = await signIn(browser);
-    assert.match(state, /^[\w-]{43}\.[\w-]+$/, "no space in it (§2)");
+    assert.match(state, /^[\w-]{43}\.[\w-]+$/, "no space in it (Session Management §2)");
   });
 
-  it("ties it to the client, its origin, the state of the browser, and a salt (§3.2)", async () => {
+  it("ties it to the client, its origin, the state of the browser, and a salt (Session Management §3.2)", async () => {
     const browser = new WebBrowser(server);
     const state = await signIn(browser);
     assert.ok(isUnchanged(app, state, browser.cookie(STATE) ?? ""));
@@ -80,7 +80,7 @@ describe("session management", () => {
     assert.ok(!isUnchanged(stranger, state, browser.cookie(STATE) ?? ""));
   });
 
-  it("uses another salt each time, and the same state of the browser (§2)", async () => {
+  it("uses another salt each time, and the same state of the browser (Session Management §2)", async () => {
     const browser = new WebBrowser(server);
     const first = await signIn(browser);
     const cookie = browser.cookie(STATE);
@@ -90,14 +90,14 @@ describe("session management", () => {
     for (const state of [first, second]) assert.ok(isUnchanged(app, state, cookie ?? ""));
   });
 
-  it("returns it with an error that nobody is signed in, too (§2)", async () => {
+  it("returns it with an error that nobody is signed in, too (Session Management §2)", async () => {
     const browser = new WebBrowser(server);
     const answer = await browser.open(app.authorization({ prompt: "none" }));
     assert.equal(errorOf(answer), "login_required");
     assert.ok(isUnchanged(app, response(answer)["session_state"] ?? "", ""));
   });
 
-  it("changes what that meant when somebody signs in (§3.2)", async () => {
+  it("changes what that meant when somebody signs in (Session Management §3.2)", async () => {
     const browser = new WebBrowser(server);
     const answer = await browser.open(app.authorization({ prompt: "none" }));
     const before = response(answer)["session_state"] ?? "";
@@ -105,7 +105,7 @@ describe("session management", () => {
     assert.ok(!isUnchanged(app, before, browser.cookie(STATE) ?? ""));
   });
 
-  it("changes the state of the browser when the person signs out (§3.2)", async () => {
+  it("changes the state of the browser when the person signs out (Session Management §3.2)", async () => {
     const browser = new WebBrowser(server);
     const state = await signIn(browser);
     await signOut(browser);
@@ -113,7 +113,7 @@ describe("session management", () => {
     assert.ok(!isUnchanged(app, state, ""));
   });
 
-  it("leaves it when they sign out of one client only (§3.2)", async () => {
+  it("leaves it when they sign out of one client only (Session Management §3.2)", async () => {
     const browser = new WebBrowser(server);
     await signIn(browser);
     const cookie = browser.cookie(STATE);
@@ -121,7 +121,7 @@ describe("session management", () => {
     assert.equal(browser.cookie(STATE), cookie);
   });
 
-  it("changes it when the same person signs in anew, or another one does (§3.2)", async () => {
+  it("changes it when the same person signs in anew, or another one does (Session Management §3.2)", async () => {
     const browser = new WebBrowser(server);
     await signIn(browser);
     const states = [browser.cookie(STATE)];
@@ -133,14 +133,14 @@ describe("session management", () => {
     assert.equal(new Set(states).size, 3);
   });
 
-  it("has another state in another browser of the same person (§3.2)", async () => {
+  it("has another state in another browser of the same person (Session Management §3.2)", async () => {
     const [one, two] = [new WebBrowser(server), new WebBrowser(server)];
     await signIn(one);
     await signIn(two);
     assert.notEqual(one.cookie(STATE), two.cookie(STATE));
   });
 
-  it("says nothing of the session in the cookie that scripts read (§3.2)", async () => {
+  it("says nothing of the session in the cookie that scripts read (Session Management §3.2)", async () => {
     const browser = new WebBrowser(server);
     await signIn(browser);
     const cookie = browser.cookie(STATE) ?? "";
@@ -152,7 +152,7 @@ describe("session management", () => {
     assert.equal(errorOf(answer), "login_required");
   });
 
-  it("ends the cookie of a session that an operator ended, with the next answer (§3.2)", async () => {
+  it("ends the cookie of a session that an operator ended, with the next answer (Session Management §3.2)", async () => {
     const browser = new WebBrowser(server);
     const state = await signIn(browser);
     await server.database.knex("sessions").update({
@@ -166,7 +166,7 @@ describe("session management", () => {
     assert.ok(!isUnchanged(app, state, browser.cookie(STATE) ?? ""));
   });
 
-  it("returns it in the fragment and inside a signed response, once (§2, JARM §2.1)", async () => {
+  it("returns it in the fragment and inside a signed response, once (Session Management §2, JARM §2.1)", async () => {
     const hybrid = new RelyingParty(
       open,
       await aClient(
@@ -191,7 +191,7 @@ describe("session management", () => {
     assert.equal(outside, undefined);
   });
 
-  it("names the frame in discovery where it is on (§3.3)", async () => {
+  it("names the frame in discovery where it is on (Session Management §3.3)", async () => {
     const at = async (target: TestServer, path: string) =>
       json(await send(target, { path: `${path}/.well-known/openid-configuration` }));
     for (const path of ["", "/open"])
@@ -202,7 +202,7 @@ describe("session management", () => {
     assert.equal((await at(plain, ""))["check_session_iframe"], undefined);
   });
 
-  it("lets others frame that page, which does nothing but run its script (§3.2)", async () => {
+  it("lets others frame that page, which does nothing but run its script (Session Management §3.2)", async () => {
     const answer = await send(server, { path: "/session/check" });
     assert.equal(answer.status, 200);
     assert.equal(answer.headers["x-frame-options"], undefined);
@@ -221,7 +221,7 @@ describe("session management", () => {
     }
   });
 
-  it("has none of it where it is off: no session_state, no cookie, no page (§3.3)", async () => {
+  it("has none of it where it is off: no session_state, no cookie, no page (Session Management §3.3)", async () => {
     const person = await aUser(plain);
     const quiet = new RelyingParty(plain, await aClient(plain, { first_party: true }));
     const browser = new WebBrowser(plain);
@@ -232,7 +232,7 @@ describe("session management", () => {
     assert.equal(page.status, 404);
   });
 
-  it("sets the cookie so that it is there in another site's frame, over https (§5.1)", async () => {
+  it("sets the cookie so that it is there in another site's frame, over https (Session Management §5.1)", async () => {
     const production = await aProductionServer({ SESSION_MANAGEMENT: "on" });
     try {
       const person = await aUser(production);
@@ -321,7 +321,7 @@ describe("session management", () => {
         return answer;
       })("${server.issuer}/session/check", ${JSON.stringify(message)})`);
 
-    it("the frame answers unchanged while the session is the same, and changed after signing out (§3.2)", async () => {
+    it("the frame answers unchanged while the session is the same, and changed after signing out (Session Management §3.2)", async () => {
       const { message } = await signInHere();
       assert.equal(await ask(message), "unchanged");
       const second = await context.newPage();
@@ -331,7 +331,7 @@ describe("session management", () => {
       assert.equal(await ask(message), "changed");
     });
 
-    it("answers changed to another client's state, and to a state of another origin (§3.2)", async () => {
+    it("answers changed to another client's state, and to a state of another origin (Session Management §3.2)", async () => {
       const { message } = await signInHere();
       const [, state = ""] = message.split(" ");
       assert.equal(await ask(`another ${state}`), "changed");
@@ -339,7 +339,7 @@ describe("session management", () => {
       assert.equal(await ask(message), "changed");
     });
 
-    it("answers error to what it does not understand (§3.2)", async () => {
+    it("answers error to what it does not understand (Session Management §3.2)", async () => {
       await signInHere();
       for (const message of ["", "x", "client state", "a b c", 7, { a: 1 }, null])
         assert.equal(await ask(message), "error", JSON.stringify(message));
