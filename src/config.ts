@@ -48,8 +48,8 @@ const headerName = z
   .regex(/^[A-Za-z0-9-]+$/, { error: "must be the name of a header" })
   .transform((name) => name.toLowerCase());
 
-/** Host names separated by commas. */
-const hostNames = z
+/** Items separated by commas. */
+const commaList = z
   .string()
   .default("")
   .transform((list) =>
@@ -57,14 +57,16 @@ const hostNames = z
       .split(",")
       .map((item) => item.trim())
       .filter((item) => item !== ""),
-  )
-  .pipe(
-    z.array(
-      z.string().regex(/^(\*|(\*\.)?[a-z0-9-]+(\.[a-z0-9-]+)*)$/, {
-        error: "must list host names such as app.example, *.app.example, or * for any",
-      }),
-    ),
   );
+
+/** Host names separated by commas. */
+const hostNames = commaList.pipe(
+  z.array(
+    z.string().regex(/^(\*|(\*\.)?[a-z0-9-]+(\.[a-z0-9-]+)*)$/, {
+      error: "must list host names such as app.example, *.app.example, or * for any",
+    }),
+  ),
+);
 
 /** Every setting, with what it means. The README's table is made from this list. */
 export const SETTINGS = {
@@ -89,15 +91,7 @@ export const SETTINGS = {
     .describe(
       "Who may register clients over HTTP: `off`, `token` (with an initial access token), `open`",
     ),
-  TRUSTED_ORIGINS: z
-    .string()
-    .default("")
-    .transform((list) =>
-      list
-        .split(",")
-        .map((item) => item.trim())
-        .filter((item) => item !== ""),
-    )
+  TRUSTED_ORIGINS: commaList
     .pipe(
       z.array(
         z.string().refine((text) => /^https?:/.test(text) && URL.parse(text)?.origin === text, {
