@@ -2,6 +2,7 @@ import { readFileSync } from "node:fs";
 import { resolve } from "node:path";
 import { z } from "zod";
 import { readTlsSettings, type MutualTls } from "./config-tls.ts";
+import { LEVEL_NUMBERS, type Level } from "./authn/levels.ts";
 import { issuerOf, PRESET_NAMES, REGISTRATION, type Issuer, type PresetName } from "./issuers.ts";
 import type { TlsFiles } from "./lib/tls.ts";
 
@@ -68,6 +69,22 @@ const hostNames = commaList.pipe(
   ),
 );
 
+/** Names of levels (`acr`), each with its number. */
+const levelNames = commaList.transform((items, ctx) => {
+  const names = new Map<string, Level>();
+  for (const item of items) {
+    const [, name = "", number] = /^([^\s=]+)=([123])$/.exec(item) ?? [];
+    const level = LEVEL_NUMBERS.get(number ?? "");
+    if (level === undefined || LEVEL_NUMBERS.has(name))
+      ctx.addIssue({
+        code: "custom",
+        message: "must look like silver=2,gold=3, with levels 1 to 3",
+      });
+    else names.set(name, level);
+  }
+  return names;
+});
+
 /** Every setting, with what it means. The README's table is made from this list. */
 export const SETTINGS = {
   NODE_ENV: z
@@ -84,6 +101,9 @@ export const SETTINGS = {
     .describe("What the issuer offers: `production`, `conformance`, `fapi2` or `fapi1`"),
   MORE_ISSUERS: listOf.describe(
     "Further issuers of this process, each as `name=preset@address`, separated by commas",
+  ),
+  ACR_VALUES: levelNames.describe(
+    "Further names of the levels of a sign-in, as `name=level` with commas between; 1 is one factor, 2 two, 3 none that can be phished",
   ),
   REGISTRATION: z
     .enum(REGISTRATION)
@@ -324,6 +344,7 @@ export function readConfig(environment: Environment): Config {
       registration: settings.REGISTRATION,
       registrationQuota: settings.REGISTRATION_QUOTA,
       registrationHosts: settings.REGISTRATION_HOSTS,
+      levels: settings.ACR_VALUES,
       // An address is one client, and a client belongs to one issuer.
       documentHosts: name === "" ? settings.CLIENT_DOCUMENT_HOSTS : [],
       frontchannelLogout: settings.FRONTCHANNEL_LOGOUT === "on",

@@ -1,3 +1,5 @@
+import { LEVEL_NUMBERS, type LevelNames } from "./authn/levels.ts";
+
 /**
  * Which parts of the specifications an issuer offers. A preset is chosen as a whole, because the security of a
  * profile is in the combination: `production` is the safe list of today (RFC 9700), `fapi2` and `fapi1` are what the
@@ -210,6 +212,8 @@ export interface Issuer {
   readonly registrationQuota: number | undefined;
   /** Hosts of the redirect addresses of clients that register themselves; any where it is empty. */
   readonly registrationHosts: readonly string[];
+  /** The names by which clients may ask for a level of sign-in (`acr_values_supported`). */
+  readonly levels: LevelNames;
 }
 
 /** What a preset decides. */
@@ -226,6 +230,7 @@ interface Choices {
   readonly frontchannelLogout?: boolean;
   readonly sessionManagement?: boolean;
   readonly certificates?: CertificateReach | undefined;
+  readonly levels?: LevelNames;
 }
 
 /** An issuer from what the settings say. */
@@ -255,6 +260,7 @@ export function issuerOf(
     documentHosts,
     registrationQuota: presetName === "conformance" ? undefined : choices.registrationQuota,
     registrationHosts: choices.registrationHosts ?? [],
+    levels: new Map([...LEVEL_NUMBERS, ...(choices.levels ?? [])]),
   };
 }
 

@@ -9,6 +9,7 @@ interface EventKind {
 /** Everything that is recorded: the closed list of event types, how each ends, and what it may say. */
 export const EVENTS = {
   "login.succeeded": { outcome: "success", details: ["method", "acr"] },
+  "login.stepped_up": { outcome: "success", details: ["method", "acr"] },
   "login.failed": { outcome: "failure", details: ["method", "reason"] },
   "login.blocked": { outcome: "denied", details: ["retryAfter"] },
   "logout.user": { outcome: "success", details: [] },

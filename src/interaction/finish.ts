@@ -3,9 +3,10 @@ import type { InteractionResults } from "oidc-provider";
 import { record } from "../audit/record.ts";
 import { writer } from "../database/transaction.ts";
 import { User } from "../models/user.ts";
-import { SINGLE_FACTOR } from "../authn/levels.ts";
+import { referencesOf } from "../authn/levels.ts";
 import { internalId, saveConsent } from "../consents/consents.ts";
 import type { Origin } from "../http/origin.ts";
+import { reached } from "./flow.ts";
 import type { Visit } from "./visit.ts";
 
 /**
@@ -18,23 +19,23 @@ export async function finish(knex: Knex, visit: Visit, origin: Origin, now: Date
   const result: InteractionResults = {};
   if (visit.demand.chooseAccount) result["select_account"] = {};
 
-  if (progress.userId !== undefined) {
-    result.login = {
-      accountId: progress.userId,
-      acr: SINGLE_FACTOR,
-      amr: [...(progress.amr ?? [])],
-      ts: progress.signedInAt === undefined ? undefined : Math.floor(progress.signedInAt),
-      remember: progress.remember === true,
-    };
-    await User.query(db).findById(progress.userId).patch({ lastLoginAt: now });
-    await record(db, {
+  const login = loginOf(visit);
+  if (login !== undefined) {
+    result.login = login;
+    const { accountId, acr, amr } = login;
+    const about = {
       ...origin,
-      type: "login.succeeded",
-      actor: { type: "user", id: progress.userId },
-      userId: progress.userId,
+      actor: { type: "user", id: accountId },
+      userId: accountId,
       clientId: internalId(client),
-      details: { method: progress.amr?.join(" "), acr: SINGLE_FACTOR },
-    });
+      details: { method: amr.join(" "), acr },
+    } as const;
+    if (progress.userId !== undefined) {
+      await User.query(db).findById(accountId).patch({ lastLoginAt: now });
+      await record(db, { ...about, type: "login.succeeded" });
+    } else if (progress.shown !== undefined) {
+      await record(db, { ...about, type: "login.stepped_up" });
+    }
   }
 
   if (progress.consent !== undefined && user !== undefined) {
@@ -63,6 +64,28 @@ export async function finish(knex: Knex, visit: Visit, origin: Origin, now: Date
   interaction.result = { ...interaction.lastSubmission, ...result };
   await interaction.persist();
   return interaction.returnTo;
+}
+
+/**
+ * How the session begins, or what it becomes where more was shown. Its time is that of the first factor, because
+ * nothing is known of the person that is older (`auth_time`, OIDC Core §2).
+ */
+function loginOf({ progress, demand }: Visit) {
+  const { held, sessionUserId } = demand;
+  const shown = progress.shown ?? [];
+  const accountId = progress.userId ?? (held === undefined ? undefined : sessionUserId);
+  if (accountId === undefined) return undefined;
+  const references = referencesOf(shown.map(({ method }) => method));
+  const level = reached(progress, demand);
+  const amr = new Set([...(held?.amr ?? []), ...references, ...(level > 1 ? ["mfa"] : [])]);
+  const at = held?.at ?? shown[0]?.at;
+  return {
+    accountId,
+    acr: String(level),
+    amr: [...amr],
+    ts: at === undefined ? undefined : Math.floor(at),
+    remember: held?.remember ?? progress.remember === true,
+  };
 }
 
 /** Ends an interaction without an answer: the client learns that the person said no (RFC 6749 §4.1.2.1). */

@@ -54,7 +54,7 @@ export function identifierRoutes(router: Router, tools: StepTools, needs: Identi
     if (username === "") {
       return show(ctx, "", [{ field: "username", message: "err.identifier.empty" }], 422);
     }
-    const { userId: _earlier, ...progress } = visit.progress;
+    const { userId: _earlier, shown: _shown, ...progress } = visit.progress;
     if (password === "" && !isCombined) {
       return tools.proceed(ctx, { ...progress, identifier: username });
     }

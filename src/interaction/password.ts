@@ -105,8 +105,7 @@ export async function provePassword(
       ...visit.progress,
       identifier,
       userId: outcome.user.id,
-      amr: ["pwd"],
-      signedInAt: now.getTime() / 1000,
+      shown: [{ method: "pwd", at: now.getTime() / 1000 }],
       remember,
     },
   };

@@ -2,6 +2,9 @@ import type { Knex } from "knex";
 import { errors, type Client, type Provider } from "oidc-provider";
 import type { Context } from "koa";
 import { reader } from "../database/transaction.ts";
+import { factorsOf, levelDemanded } from "../authn/factors.ts";
+import { LEVEL_NUMBERS, levelNamed, levelsAskedFor, type LevelNames } from "../authn/levels.ts";
+import { Session } from "../models/session.ts";
 import type { User } from "../models/user.ts";
 import { detailsIn, type AuthorizationDetail } from "../consents/authorization-details.ts";
 import {
@@ -15,7 +18,7 @@ import { issuerFor } from "../http/host.ts";
 import { permissionsAskedFor, permissionsFor } from "../resources/access.ts";
 import type { Api, ResourceCache } from "../resources/cache.ts";
 import { findUserWithClaims, scopesAskedFor, wordsOf } from "../users/claims.ts";
-import type { Demand, Progress } from "./flow.ts";
+import type { Demand, Held, Progress } from "./flow.ts";
 
 type Interaction = Awaited<ReturnType<Provider["interactionDetails"]>>;
 
@@ -25,6 +28,8 @@ export interface Visit {
   /** The address of this interaction, below which all its pages are. */
   readonly here: string;
   readonly client: Client;
+  /** What the issuer calls its levels. */
+  readonly levels: LevelNames;
   readonly progress: Progress;
   readonly demand: Demand;
   /** Who is, or is about to be, signed in: from this interaction or from the session. */
@@ -70,7 +75,8 @@ export async function loadVisit(
     indicators.map((indicator) => resources.find(issuer?.name ?? "", indicator)),
   );
   const apis = found.filter((api) => api !== undefined);
-  return assess(knex, { interaction, here, client, apis }, readProgress(interaction));
+  const levels = issuer?.levels ?? LEVEL_NUMBERS;
+  return assess(knex, { interaction, here, client, levels, apis }, readProgress(interaction));
 }
 
 /** The same visit after the person has come a step further. */
@@ -80,9 +86,10 @@ export async function advance(knex: Knex, visit: Visit, progress: Progress): Pro
 
 async function assess(
   knex: Knex,
-  { interaction, here, client, apis }: Pick<Visit, "interaction" | "here" | "client" | "apis">,
+  request: Pick<Visit, "interaction" | "here" | "client" | "levels" | "apis">,
   claimed: Progress,
 ): Promise<Visit> {
+  const { interaction, client, levels, apis } = request;
   const signIn = interaction.prompt.name === "login";
   const chooseAccount = interaction.prompt.name === "select_account";
   const sessionUserId = interaction.session?.accountId;
@@ -101,6 +108,13 @@ async function assess(
     ),
   ];
   const knowsWho = progress.userId !== undefined || !signIn;
+  const held =
+    user === undefined || progress.userId !== undefined || !isForMore(interaction)
+      ? undefined
+      : await heldBySession(knex, interaction);
+  const isKnown = user !== undefined && (progress.userId !== undefined || held !== undefined);
+  const factors =
+    isKnown && (signIn || chooseAccount) ? await factorsOf(reader(knex), user.id) : [];
   const decided =
     user !== undefined && knowsWho && !isFirstParty(client)
       ? await findConsent(reader(knex), user.id, client)
@@ -109,12 +123,9 @@ async function assess(
   const prompts = new Set(wordsOf(interaction.params["prompt"]));
   const redirectUri = interaction.params["redirect_uri"];
   return {
-    interaction,
-    here,
-    client,
+    ...request,
     progress,
     user,
-    apis,
     requestedScopes,
     allowedScopes: new Set(decided?.scopes),
     requestedDetails,
@@ -122,6 +133,9 @@ async function assess(
       chooseAccount,
       signIn,
       sessionUserId: user === undefined ? undefined : sessionUserId,
+      held,
+      factors,
+      level: levelDemanded(levelsAskedFor(interaction.params), levels, factors),
       // Each detail is a decision of its own, whoever asks and whatever was allowed before.
       consent:
         requestedDetails.length > 0 ||
@@ -131,11 +145,31 @@ async function assess(
   };
 }
 
+/** The engine's reasons to ask somebody who is signed in for more, and for nothing that they have shown. */
+const REASONS_FOR_MORE = new Set(["acr_values", "essential_acr", "essential_acrs"]);
+
+function isForMore({ prompt }: Interaction): boolean {
+  return prompt.name === "login" && prompt.reasons.every((reason) => REASONS_FOR_MORE.has(reason));
+}
+
+async function heldBySession(knex: Knex, { session }: Interaction): Promise<Held | undefined> {
+  if (session?.uid === undefined) return undefined;
+  const row = await Session.query(reader(knex)).findById(session.uid).whereNull("endedAt");
+  if (row?.loggedInAt == null) return undefined;
+  return {
+    level: levelNamed(row.acr ?? undefined),
+    amr: row.amr ?? [],
+    at: row.loggedInAt.getTime() / 1000,
+    remember: !row.transient,
+  };
+}
+
 /** Whether whoever signed in here may still go on: they may have been disabled meanwhile (T-30). */
-function isStillGood({ userId, signedInAt = 0 }: Progress, user: User | undefined): boolean {
+function isStillGood({ userId, shown = [] }: Progress, user: User | undefined): boolean {
   if (userId === undefined) return true;
   if (user === undefined) return false;
-  return user.sessionsValidAfter === null || signedInAt * 1000 > user.sessionsValidAfter.getTime();
+  const since = user.sessionsValidAfter?.getTime() ?? -Infinity;
+  return shown.every(({ at }) => at * 1000 > since);
 }
 
 /** As if nobody had signed in yet; what was typed stays. */

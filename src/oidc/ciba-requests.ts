@@ -1,6 +1,5 @@
 import type { Knex } from "knex";
 import { errors, type Client, type Provider } from "oidc-provider";
-import { SINGLE_FACTOR } from "../authn/levels.ts";
 import { reader, writer } from "../database/transaction.ts";
 import type { Seal } from "../keys/seal.ts";
 import type { Logger } from "../lib/log.ts";
@@ -89,7 +88,7 @@ export class CibaRequests {
       : new errors.AccessDenied("the person said no");
     try {
       await provider.backchannelResult(jti, result, {
-        acr: SINGLE_FACTOR,
+        acr: "1",
         amr: ["pwd"],
         authTime,
       });

@@ -1,5 +1,6 @@
 import { decodeJwt } from "jose";
 import { errors, interactionPolicy, type Account, type KoaContextWithOIDC } from "oidc-provider";
+import { levelNamed, levelsAskedFor, type LevelNames } from "../authn/levels.ts";
 import { isAlwaysAsked } from "../consents/consents.ts";
 
 const { Check, Prompt, base } = interactionPolicy;
@@ -16,22 +17,29 @@ const DEMANDS = {
  * When the engine stops an authorization request to ask the person something. To the engine's own rules we add
  * two and narrow five; after the choice of an account the order (sign in, then consent) is the engine's.
  */
-export function policy(): ReturnType<typeof base> {
+export function policy(levels: LevelNames): ReturnType<typeof base> {
   const prompts = base();
   prompts.add(new Prompt({ name: "select_account", requestable: true }), 0);
 
-  prompts
-    .get("login")
-    ?.checks.add(
-      new Check(
-        "account_unavailable",
-        "the signed-in user is disabled or gone, or every session of theirs was ended",
-        "login_required",
-        ({ oidc }: KoaContextWithOIDC) =>
-          oidc.session?.accountId !== undefined &&
-          (oidc.account === undefined || isEnded(oidc.session.loginTs, oidc.account)),
-      ),
-    );
+  const login = prompts.get("login");
+  login?.checks.add(
+    new Check(
+      "account_unavailable",
+      "the signed-in user is disabled or gone, or every session of theirs was ended",
+      "login_required",
+      ({ oidc }: KoaContextWithOIDC) =>
+        oidc.session?.accountId !== undefined &&
+        (oidc.account === undefined || isEnded(oidc.session.loginTs, oidc.account)),
+    ),
+  );
+  login?.checks.add(
+    new Check(
+      "acr_values",
+      "the client would like a better proven sign-in",
+      "login_required",
+      ({ oidc }: KoaContextWithOIDC) => wantsMore(oidc, levels),
+    ),
+  );
 
   for (const [reason, Failure] of Object.entries(DEMANDS)) askOnce(prompts, reason, Failure);
 
@@ -49,6 +57,18 @@ export function policy(): ReturnType<typeof base> {
     ),
   );
   return prompts;
+}
+
+/**
+ * Whether the client would like a level that the session does not reach. It is a wish: where nobody can be asked, or
+ * was asked just now, the sign-in is as good as it is (OIDC Core §3.1.2.1, RFC 9470 §5).
+ */
+function wantsMore(oidc: KoaContextWithOIDC["oidc"], levels: LevelNames): boolean {
+  const { session, params, result, prompts } = oidc;
+  if (session?.accountId === undefined || result?.login !== undefined || prompts.has("none"))
+    return false;
+  const asked = levelsAskedFor(params ?? {}).flatMap((name) => levels.get(name) ?? []);
+  return asked.length > 0 && asked.every((level) => level > levelNamed(session.acr));
 }
 
 /**

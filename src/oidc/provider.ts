@@ -8,7 +8,6 @@ import {
   type JWKS,
   type KoaContextWithOIDC,
 } from "oidc-provider";
-import { SINGLE_FACTOR } from "../authn/levels.ts";
 import { HIDDEN, secretMatches } from "../clients/metadata.ts";
 import type { Config } from "../config.ts";
 import type { TypeDefinition } from "../consents/authorization-types.ts";
@@ -86,7 +85,7 @@ export function createProvider(
     findAccount: findAccount(knex),
     loadExistingGrant: loadExistingGrant(knex),
     interactions: {
-      policy: policy(),
+      policy: policy(issuer.levels),
       url: (_ctx, interaction) => `${issuer.path}/interaction/${interaction.uid}`,
     },
 
@@ -111,7 +110,7 @@ export function createProvider(
 
     scopes: ["openid", "offline_access"],
     claims: { ...CLAIMS_BY_SCOPE, acr: null, sid: null, auth_time: null, iss: null },
-    acrValues: [SINGLE_FACTOR],
+    acrValues: [...issuer.levels.keys()],
     // The engine has one hook that sees every parameter of an authorization request, however it was sent.
     extraParams: { login_hint: assertShort },
     // What was exchanged says already what the first token did.
@@ -202,7 +201,7 @@ export function createProvider(
 
   if (preset.responseTypes.every((type) => type === "code")) keepCodesOutOfFragments(provider);
   describeMutualTls(provider, issuer);
-  keepToTheLetter(provider);
+  keepToTheLetter(provider, issuer);
   compareSecretsByHash(provider);
   const subjectOf = (accountId: string, client: Client) =>
     client["subjectType"] === "pairwise"

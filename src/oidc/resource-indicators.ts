@@ -84,7 +84,7 @@ export function signInClaims(
   token: AccessToken | ClientCredentials,
 ): Record<string, unknown> | undefined {
   if (token.aud === undefined || token.kind !== "AccessToken") return undefined;
-  const { entities, session } = ctx.oidc;
+  const { acr, entities, session } = ctx.oidc;
   const source =
     entities.AuthorizationCode ??
     entities.RefreshToken ??
@@ -92,7 +92,7 @@ export function signInClaims(
     entities.BackchannelAuthenticationRequest;
   if (source !== undefined)
     return withoutUndefined({ auth_time: source.authTime, acr: source.acr, amr: source.amr });
-  return withoutUndefined({ auth_time: session?.authTime(), acr: session?.acr, amr: session?.amr });
+  return withoutUndefined({ auth_time: session?.authTime(), acr, amr: session?.amr });
 }
 
 /** Nobody stores a JWT: it names its grant, so that it can be seen to be revoked when it comes back to be exchanged. */

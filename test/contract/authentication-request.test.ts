@@ -415,7 +415,7 @@ describe("authentication request", () => {
 
     it("are listed in discovery (OIDC Discovery §3)", async () => {
       const metadata = json(await send(server, { path: "/.well-known/openid-configuration" }));
-      assert.deepEqual(metadata["acr_values_supported"], ["1"]);
+      assert.deepEqual(metadata["acr_values_supported"], ["1", "2", "3"]);
     });
   });
 
