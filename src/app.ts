@@ -1,6 +1,8 @@
 import Koa from "koa";
 import mount from "koa-mount";
 import type { Provider } from "oidc-provider";
+import { accountGuard } from "./account/guard.ts";
+import { accountRoutes } from "./account/routes.ts";
 import { conformanceRoutes } from "./conformance/routes.ts";
 import { mailboxRoutes } from "./demo/mailbox.ts";
 import type { Deps } from "./deps.ts";
@@ -42,6 +44,7 @@ import { Engine } from "./oidc/engine.ts";
 import { observe } from "./oidc/events.ts";
 import { enginePages } from "./oidc/pages.ts";
 import { cookieKeys, createProvider } from "./oidc/provider.ts";
+import { OwnSignIns } from "./oidc/own-sign-ins.ts";
 import { RefreshTokenFormat } from "./oidc/refresh-token-format.ts";
 import { ResourceCache } from "./resources/cache.ts";
 import { setupRoutes } from "./setup/routes.ts";
@@ -131,8 +134,22 @@ export async function createApp(deps: Deps): Promise<App> {
   };
   const requests = new CibaRequests({ knex, seal });
   for (const [issuer, engine] of engines) {
+    const { productName } = config;
+    const ownSignIns = new OwnSignIns({ knex, engine, issuer, productName });
+    const guard = accountGuard({ knex, engine, issuer, ownSignIns });
     const routers = [
-      interactionRoutes({ config, knex, seal, passwords, mailer, page, engine, resources }),
+      interactionRoutes({
+        config,
+        knex,
+        seal,
+        passwords,
+        mailer,
+        page,
+        engine,
+        resources,
+        ownSignIns,
+      }),
+      accountRoutes({ knex, page, guard }),
       approveRoutes({ knex, seal, passwords, mailer, page, engine, requests }),
       logoRoutes({ knex, fetch, issuer }),
       homeRoutes({ knex, page, engine, issuer }),

@@ -167,6 +167,10 @@ export interface Views {
     /** What a developer can change; in development only. */
     hint?: string;
   };
+  account: {
+    userName: string;
+    email: string;
+  };
   home: {
     /** Who is signed in on this browser. */
     userName?: string;

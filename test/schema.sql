@@ -438,6 +438,7 @@ CREATE TABLE sessions WITH (fillfactor=75, autovacuum_vacuum_scale_factor=0.02)
   gc_on date NOT NULL
   ended_at timestamp with time zone
   end_reason text
+  confirmed_at timestamp with time zone
   CONSTRAINT sessions_cookie_hash_check CHECK ((octet_length(cookie_hash) = 32))
   CONSTRAINT sessions_cookie_hash_key UNIQUE (cookie_hash)
   CONSTRAINT sessions_end_reason_check CHECK ((end_reason = ANY (ARRAY['logout'::text, 'superseded'::text, 'user_disabled'::text, 'admin_revoked'::text])))

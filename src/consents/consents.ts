@@ -93,3 +93,9 @@ export function internalId(client: Client): string {
   if (typeof id !== "string") throw new TypeError(`client ${client.clientId} has no row`);
   return id;
 }
+
+/** The same for what is written down about a client; our own pages have no row. */
+export function recordedId(client: Client): string | undefined {
+  const id = client["internal_id"];
+  return typeof id === "string" ? id : undefined;
+}

@@ -4,7 +4,7 @@ import { record } from "../audit/record.ts";
 import { writer } from "../database/transaction.ts";
 import { User } from "../models/user.ts";
 import { referencesOf } from "../authn/levels.ts";
-import { internalId, saveConsent } from "../consents/consents.ts";
+import { recordedId, saveConsent } from "../consents/consents.ts";
 import type { Origin } from "../http/origin.ts";
 import { reached } from "./flow.ts";
 import type { Visit } from "./visit.ts";
@@ -27,7 +27,7 @@ export async function finish(knex: Knex, visit: Visit, origin: Origin, now: Date
       ...origin,
       actor: { type: "user", id: accountId },
       userId: accountId,
-      clientId: internalId(client),
+      clientId: recordedId(client),
       details: { method: amr.join(" "), acr },
     } as const;
     if (progress.userId !== undefined) {
@@ -52,7 +52,7 @@ export async function finish(knex: Knex, visit: Visit, origin: Origin, now: Date
       type: "consent.granted",
       actor: { type: "user", id: user.id },
       userId: user.id,
-      clientId: internalId(client),
+      clientId: recordedId(client),
       details: {
         scopes: progress.consent.scopes,
         authorizationDetailsTypes:
@@ -96,7 +96,7 @@ export async function cancel(knex: Knex, visit: Visit, origin: Origin): Promise<
     type: "consent.denied",
     actor: user === undefined ? { type: "anonymous" } : { type: "user", id: user.id },
     userId: user?.id,
-    clientId: internalId(client),
+    clientId: recordedId(client),
     details: { scopes: visit.requestedScopes },
   });
   interaction.result = {

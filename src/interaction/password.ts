@@ -7,7 +7,7 @@ import { findByIdentifier, readIdentifier } from "../authn/identifier.ts";
 import type { Passwords } from "../authn/password.ts";
 import { signInWithPassword } from "../authn/sign-in.ts";
 import { throttleAttempt, throttleSuccess } from "../authn/throttle.ts";
-import { internalId } from "../consents/consents.ts";
+import { recordedId } from "../consents/consents.ts";
 import { writer } from "../database/transaction.ts";
 import { readForm } from "../http/body.ts";
 import type { Page } from "../http/page.ts";
@@ -97,7 +97,7 @@ export async function provePassword(
 ): Promise<PasswordOutcome> {
   const { identifier, password, remember } = attempt;
   const now = new Date();
-  const clientId = internalId(visit.client);
+  const clientId = recordedId(visit.client);
   const outcome = await checkPassword(needs, ctx, { identifier, password, clientId });
   if ("errors" in outcome) return outcome;
   return {
@@ -116,12 +116,12 @@ export async function provePassword(
  * disabled user cost the same and look the same; that a user is disabled is said only to somebody who knows the
  * password.
  *
- * @param attempt.clientId the key of the row of the client that it is for.
+ * @param attempt.clientId the key of the row of the client that it is for, if there is one.
  */
 export async function checkPassword(
   needs: PasswordNeeds,
   ctx: Context,
-  attempt: { identifier: string; password: string; clientId: string },
+  attempt: { identifier: string; password: string; clientId: string | undefined },
 ): Promise<{ readonly user: User } | Refusal> {
   const { knex, seal, passwords, mailer } = needs;
   const { identifier, password, clientId } = attempt;

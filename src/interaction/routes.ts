@@ -19,6 +19,9 @@ export interface InteractionNeeds
   config: Pick<Config, "signInLayout" | "locales">;
   knex: Knex;
   engine: { readonly provider: Provider };
+  ownSignIns: VisitNeeds["ownSignIns"] & {
+    complete(ctx: Context, interaction: Visit["interaction"]): Promise<string>;
+  };
 }
 
 /** What a step's handler gets beside the request. */
@@ -84,6 +87,9 @@ export function interactionRoutes(needs: InteractionNeeds): Router {
   consentRoutes(router, tools, needs);
 
   router.post("/cancel", (ctx: Context) => tools.cancel(ctx));
+  router.get("/own", async (ctx: Context) =>
+    see(ctx, await needs.ownSignIns.complete(ctx, tools.visit(ctx).interaction)),
+  );
   return router;
 }
 

@@ -47,6 +47,7 @@ export interface Visit {
 export interface VisitNeeds {
   readonly knex: Knex;
   readonly resources: ResourceCache;
+  readonly ownSignIns: { named(clientId: string): Client | undefined };
 }
 
 /**
@@ -56,7 +57,7 @@ export interface VisitNeeds {
  */
 export async function loadVisit(
   provider: Provider,
-  { knex, resources }: VisitNeeds,
+  { knex, resources, ownSignIns }: VisitNeeds,
   ctx: Context,
 ): Promise<Visit> {
   const interaction = await provider.interactionDetails(ctx.req, ctx.res);
@@ -65,7 +66,8 @@ export async function loadVisit(
     throw new errors.SessionNotFound("the cookie is of another interaction");
   }
   ctx.state["uiLocales"] = interaction.params["ui_locales"];
-  const client = await provider.Client.find(String(interaction.params["client_id"]));
+  const clientId = String(interaction.params["client_id"]);
+  const client = ownSignIns.named(clientId) ?? (await provider.Client.find(clientId));
   // One that was deleted meanwhile, or that another issuer's interaction is for.
   if (client === undefined) throw new errors.SessionNotFound("the client is gone");
   const issuer = issuerFor(ctx);

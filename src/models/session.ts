@@ -29,6 +29,8 @@ export class Session extends BaseModel {
   declare state: Record<string, unknown> | null;
   declare ipPrefix: string | null;
   declare userAgent: string | null;
+  /** When whoever has it last showed once more who they are. */
+  declare confirmedAt: Date | null;
   declare createdAt: Date;
   declare lastActiveAt: Date;
   declare expiresAt: Date;

@@ -13,6 +13,9 @@ const REFRESH_ABSOLUTE = 365 * DAY;
 /** A refresh token ends this long after it was issued. */
 const REFRESH_IDLE = 30 * DAY;
 
+/** A sign-in that was begun ends after this, in seconds. */
+export const INTERACTION_LIFETIME = 30 * MINUTE;
+
 /** How long, in seconds, everything that the engine issues lives. */
 export const LIFETIMES: NonNullable<Configuration["ttl"]> = {
   AccessToken: accessTokenLifetime,
@@ -24,12 +27,8 @@ export const LIFETIMES: NonNullable<Configuration["ttl"]> = {
   },
   DeviceCode: 10 * MINUTE,
   IdToken: HOUR,
-  Interaction: 30 * MINUTE,
-  // A visitor who opens the sign-out page gets a session that knows nobody; it need not live long.
-  Session: (_ctx, session) =>
-    session.accountId === undefined
-      ? 10 * MINUTE
-      : remaining(session.loginTs, SESSION_ABSOLUTE, SESSION_IDLE),
+  Interaction: INTERACTION_LIFETIME,
+  Session: (_ctx, session) => sessionLifetime(session),
   RefreshToken: (_ctx, token, client) =>
     remaining(
       token.iiat,
@@ -44,6 +43,16 @@ export const LIFETIMES: NonNullable<Configuration["ttl"]> = {
       ? REFRESH_ABSOLUTE
       : SESSION_ABSOLUTE),
 };
+
+/** A visitor who opens the sign-out page gets a session that knows nobody; it need not live long. */
+export function sessionLifetime(session: {
+  readonly accountId?: string | undefined;
+  readonly loginTs?: number | undefined;
+}): number {
+  return session.accountId === undefined
+    ? 10 * MINUTE
+    : remaining(session.loginTs, SESSION_ABSOLUTE, SESSION_IDLE);
+}
 
 /** What the operator decided for the client and for the API; of both the shorter. */
 function accessTokenLifetime(

@@ -268,6 +268,9 @@ export const fixtures: { readonly [Name in keyof Views]: Readonly<Record<string,
     busy: { status: 503, code: "busy", description: "The server is busy." },
     server: { status: 500, code: "server_error", description: "" },
   },
+  account: {
+    somebody: { userName: "Ada Lovelace", email: "ada@example.com" },
+  },
   home: {
     "signed-out": { apps: [], approvals: [] },
     "signed-in": { userName: "Ada Lovelace", apps: [], approvals: [] },

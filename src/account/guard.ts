@@ -1,0 +1,84 @@
+import type { Context, Middleware } from "koa";
+import type { Knex } from "knex";
+import type { Provider } from "oidc-provider";
+import { factorsOf } from "../authn/factors.ts";
+import type { Issuer } from "../issuers.ts";
+import { Session } from "../models/session.ts";
+import type { User } from "../models/user.ts";
+import { findUserWithClaims } from "../users/claims.ts";
+
+/** Seconds for which somebody who has shown who they are may change what is theirs (T-78). */
+const FRESH = 600;
+
+/** Who looks at their own pages. */
+export interface Visitor {
+  readonly user: User;
+  readonly session: Session;
+}
+
+export interface AccountGuard {
+  /** Lets somebody pass who is signed in; everybody else signs in first and comes back. */
+  readonly signedIn: Middleware;
+  /** Lets somebody pass who showed within the last ten minutes, by everything they have, who they are. */
+  readonly confirmed: Middleware;
+}
+
+export interface GuardNeeds {
+  readonly knex: Knex;
+  readonly engine: { readonly provider: Provider };
+  readonly issuer: Pick<Issuer, "path">;
+  readonly ownSignIns: {
+    begin(ctx: Context, back: { to: string; occasion: "no_session" | "confirm" }): Promise<string>;
+  };
+}
+
+export function accountGuard(needs: GuardNeeds): AccountGuard {
+  const { knex, ownSignIns } = needs;
+  const ask = async (ctx: Context, occasion: "no_session" | "confirm") => {
+    ctx.status = 303;
+    ctx.redirect(await ownSignIns.begin(ctx, { to: pageOf(ctx), occasion }));
+  };
+  return {
+    async signedIn(ctx, next) {
+      const found = await visitorOf(needs, ctx);
+      if (found === undefined) return ask(ctx, "no_session");
+      ctx.state["visitor"] = found;
+      return next();
+    },
+    async confirmed(ctx, next) {
+      const found = await visitorOf(needs, ctx);
+      if (found === undefined) return ask(ctx, "no_session");
+      if (!(await isConfirmed(knex, found))) return ask(ctx, "confirm");
+      ctx.state["visitor"] = found;
+      return next();
+    },
+  };
+}
+
+/** Whom the guard let pass. */
+export function visitor(ctx: Context): Visitor {
+  return ctx.state["visitor"] as Visitor;
+}
+
+async function visitorOf({ knex, engine }: GuardNeeds, ctx: Context): Promise<Visitor | undefined> {
+  const { accountId, uid } = await engine.provider.Session.get(ctx);
+  if (accountId === undefined) return undefined;
+  const user = await findUserWithClaims(knex, accountId);
+  const session = await Session.query(knex).findById(uid).whereNull("endedAt");
+  if (user?.isActive !== true || session?.loggedInAt == null) return undefined;
+  const endedBefore = user.sessionsValidAfter?.getTime() ?? 0;
+  return session.loggedInAt.getTime() + 1000 > endedBefore ? { user, session } : undefined;
+}
+
+/** Whoever has just signed in with all they have need not do so again. */
+async function isConfirmed(knex: Knex, { user, session }: Visitor): Promise<boolean> {
+  const isFresh = (at: Date | null) => at !== null && Date.now() - at.getTime() <= FRESH * 1000;
+  if (isFresh(session.confirmedAt)) return true;
+  if (!isFresh(session.loggedInAt)) return false;
+  return session.amr?.includes("mfa") === true || (await factorsOf(knex, user.id)).length === 0;
+}
+
+/** Where the person comes back to: what was posted is not kept, the page with its form is. */
+function pageOf(ctx: Context): string {
+  return ctx.method === "GET" ? `${ctx.path}${ctx.search}` : ctx.path;
+}

@@ -1,0 +1,26 @@
+import { Router } from "@koa/router";
+import type { Context } from "koa";
+import type { Knex } from "knex";
+import { runInUnitOfWork } from "../database/transaction.ts";
+import type { Page } from "../http/page.ts";
+import { nameOf } from "../users/claims.ts";
+import { visitor, type AccountGuard } from "./guard.ts";
+
+export interface AccountNeeds {
+  readonly knex: Knex;
+  readonly page: Page;
+  readonly guard: AccountGuard;
+}
+
+/** The person's own pages. */
+export function accountRoutes({ knex, page, guard }: AccountNeeds): Router {
+  const router = new Router({ prefix: "/account" });
+  router.use((ctx, next) => runInUnitOfWork(knex, next, () => ctx.status < 500));
+
+  router.get("/", guard.signedIn, async (ctx: Context) => {
+    const { user } = visitor(ctx);
+    await page(ctx, "account", { userName: nameOf(user), email: user.primaryEmail?.email ?? "" });
+  });
+
+  return router;
+}
