@@ -1,6 +1,7 @@
 import Koa from "koa";
 import mount from "koa-mount";
 import type { Provider } from "oidc-provider";
+import { approveRoutes } from "./account/approve.ts";
 import { accountGuard } from "./account/guard.ts";
 import { accountRoutes } from "./account/routes.ts";
 import { conformanceRoutes } from "./conformance/routes.ts";
@@ -34,7 +35,6 @@ import { createMailer } from "./mail/mailer.ts";
 import { createMailRenderer } from "./mail/render.ts";
 import { createMailTransport } from "./mail/transport.ts";
 import { Metrics } from "./metrics/metrics.ts";
-import { approveRoutes } from "./interaction/approve.ts";
 import { deliverLogoutNotice } from "./oidc/backchannel-logout.ts";
 import { checkSessionRoutes } from "./oidc/check-session.ts";
 import { CibaRequests, deliverPing } from "./oidc/ciba-requests.ts";
@@ -150,7 +150,7 @@ export async function createApp(deps: Deps): Promise<App> {
         ownSignIns,
       }),
       accountRoutes({ knex, page, guard }),
-      approveRoutes({ knex, seal, passwords, mailer, page, engine, requests }),
+      approveRoutes({ knex, page, engine, issuer, ownSignIns, guard, requests }),
       logoRoutes({ knex, fetch, issuer }),
       homeRoutes({ knex, page, engine, issuer }),
     ];

@@ -125,9 +125,7 @@ export interface Views {
     registeredItself: boolean;
   };
   "device-done": { outcome: "approved" | "denied"; clientName: string };
-  "ciba-password": { action: string; username: string; errors: readonly FieldError[] };
   ciba: {
-    action: string;
     client: ClientView;
     userName: string;
     /** What the client shows where the person began; empty where it sent nothing. */
@@ -136,8 +134,6 @@ export interface Views {
     minutesAgo: number;
     minutesLeft: number;
     registeredItself: boolean;
-    /** Says that this browser has just proved who is there; empty where its session does. */
-    proof: string;
   };
   "ciba-done": { outcome: "approved" | "denied" | "reported" | "over" };
   logout: {

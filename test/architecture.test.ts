@@ -37,7 +37,7 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
   setup: ["authn", "audit", "http", "mail", "users", ...GROUND],
   demo: ["clients", "http", "keys", "mail", ...GROUND],
   home: ["http", "users", ...GROUND],
-  account: ["authn", "audit", "http", "keys", "mail", "users", ...GROUND],
+  account: ["authn", "audit", "consents", "http", "keys", "mail", "users", ...GROUND],
   conformance: ["clients", "keys", "users", ...GROUND],
   metrics: ["authn", ...GROUND],
   jobs: ["keys", "mail", ...GROUND],

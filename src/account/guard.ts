@@ -8,7 +8,10 @@ import type { User } from "../models/user.ts";
 import { findUserWithClaims } from "../users/claims.ts";
 
 /** Seconds for which somebody who has shown who they are may change what is theirs (T-78). */
-const FRESH = 600;
+const FRESH = 300;
+
+/** Why somebody is asked to sign in: nobody has, whoever has must show it once more, or it should be somebody else. */
+type Occasion = "no_session" | "confirm" | "another";
 
 /** Who looks at their own pages. */
 export interface Visitor {
@@ -19,7 +22,7 @@ export interface Visitor {
 export interface AccountGuard {
   /** Lets somebody pass who is signed in; everybody else signs in first and comes back. */
   readonly signedIn: Middleware;
-  /** Lets somebody pass who showed within the last ten minutes, by everything they have, who they are. */
+  /** Lets somebody pass who showed within the last five minutes, by everything they have, who they are. */
   readonly confirmed: Middleware;
 }
 
@@ -28,13 +31,13 @@ export interface GuardNeeds {
   readonly engine: { readonly provider: Provider };
   readonly issuer: Pick<Issuer, "path">;
   readonly ownSignIns: {
-    begin(ctx: Context, back: { to: string; occasion: "no_session" | "confirm" }): Promise<string>;
+    begin(ctx: Context, back: { to: string; occasion: Occasion }): Promise<string>;
   };
 }
 
 export function accountGuard(needs: GuardNeeds): AccountGuard {
   const { knex, ownSignIns } = needs;
-  const ask = async (ctx: Context, occasion: "no_session" | "confirm") => {
+  const ask = async (ctx: Context, occasion: Occasion) => {
     ctx.status = 303;
     ctx.redirect(await ownSignIns.begin(ctx, { to: pageOf(ctx), occasion }));
   };
@@ -78,7 +81,7 @@ async function isConfirmed(knex: Knex, { user, session }: Visitor): Promise<bool
   return session.amr?.includes("mfa") === true || (await factorsOf(knex, user.id)).length === 0;
 }
 
-/** Where the person comes back to: what was posted is not kept, the page with its form is. */
-function pageOf(ctx: Context): string {
-  return ctx.method === "GET" ? `${ctx.path}${ctx.search}` : ctx.path;
+/** Where the person comes back to. What was posted is not kept: they see the page again, `/account/passkeys` of `/account/passkeys/x`. */
+function pageOf({ method, path, search }: Context): string {
+  return method === "GET" ? `${path}${search}` : path.split("/").slice(0, 3).join("/");
 }

@@ -19,7 +19,10 @@ export interface ConformanceNeeds<Provider, Request> {
     decide(
       provider: Provider,
       request: Request,
-      decision: { isApproved: boolean; authTime: number },
+      decision: {
+        isApproved: boolean;
+        by: { acr: string; amr: readonly string[]; authTime: number };
+      },
     ): Promise<boolean>;
   };
 }
@@ -69,7 +72,8 @@ export function conformanceRoutes<Provider, Request>(
     const row = await DecoupledAuthorization.query(knex).findOne({ codeHash });
     const request = row && (await requests.find(engine.provider, row.id));
     if (request === undefined) throw errors.notFound();
-    const decision = { isApproved: action === "allow", authTime: Math.floor(Date.now() / 1000) };
+    const by = { acr: "1", amr: ["pwd"], authTime: Math.floor(Date.now() / 1000) };
+    const decision = { isApproved: action === "allow", by };
     ctx.body = { decided: await requests.decide(engine.provider, request, decision) };
   }
 

@@ -67,13 +67,13 @@ export class CibaRequests {
    * Makes the person's decision known to the client. An approval is a grant of its own, for what was asked and shown;
    * it belongs to no browser and ends when it is revoked.
    *
-   * @param authTime when the person last proved who they are, in seconds since the epoch.
+   * @param by how and when, in seconds since the epoch, the person signed in who decided; it goes into the tokens.
    * @returns `false` where it was decided meanwhile.
    */
   async decide(
     provider: Provider,
     { id, userId, client, params }: WaitingRequest,
-    { isApproved, authTime }: { isApproved: boolean; authTime: number },
+    { isApproved, by }: { isApproved: boolean; by: SignedIn },
   ): Promise<boolean> {
     const row = await DecoupledAuthorization.query(reader(this.#knex)).findById(id);
     if (row?.status !== "pending") return false;
@@ -88,9 +88,8 @@ export class CibaRequests {
       : new errors.AccessDenied("the person said no");
     try {
       await provider.backchannelResult(jti, result, {
-        acr: "1",
-        amr: ["pwd"],
-        authTime,
+        ...by,
+        amr: [...by.amr],
       });
       return true;
     } catch (error) {
@@ -100,6 +99,13 @@ export class CibaRequests {
       return false;
     }
   }
+}
+
+/** How and when, in seconds since the epoch, somebody signed in. */
+interface SignedIn {
+  readonly acr: string;
+  readonly amr: readonly string[];
+  readonly authTime: number;
 }
 
 /** What the job needs: the engine of every issuer, by its name. */

@@ -18,9 +18,6 @@ export interface OwnSignInNeeds {
   readonly productName: string;
 }
 
-/** Why somebody is asked to sign in: nobody is signed in, or whoever is must show once more who they are. */
-export type Occasion = "no_session" | "confirm";
-
 /**
  * Sign-ins for pages of our own, which are no client of anybody: the same interaction as for a client, with the same
  * steps, and at its end the session, but no code. What the profile of an issuer demands of clients is not demanded
@@ -62,7 +59,10 @@ export class OwnSignIns {
    *
    * @param back.to the page, below the issuer's own path.
    */
-  async begin(ctx: Context, back: { to: string; occasion: Occasion }): Promise<string> {
+  async begin(
+    ctx: Context,
+    back: { to: string; occasion: "no_session" | "confirm" | "another" },
+  ): Promise<string> {
     const { engine, issuer } = this.#needs;
     const { provider } = engine;
     const session = await provider.Session.get(ctx);
@@ -77,6 +77,7 @@ export class OwnSignIns {
       params: { client_id: OWN_PAGES, return_to: back.to },
       session,
       cid: uid,
+      ...(back.occasion === "another" ? { result: { progress: { account: "another" } } } : {}),
     });
     await interaction.save(INTERACTION_LIFETIME);
     ctx.cookies.set(provider.cookieName("interaction"), uid, {
@@ -102,7 +103,7 @@ export class OwnSignIns {
     const { login } = result ?? {};
     if (login === undefined) return `${issuer.path}/`;
     await this.#start(ctx, session, login);
-    const confirmedAt = prompt.reasons.includes("confirm") ? new Date() : undefined;
+    const confirmedAt = prompt.reasons.includes("no_session") ? undefined : new Date();
     const { ipPrefix = null } = originOf(ctx);
     const userAgent = ctx.get("user-agent").slice(0, 255);
     await Session.query(await writer(knex))

@@ -3,7 +3,7 @@ import { DECOUPLED_GRANTS } from "../../src/issuers.ts";
 import { sha256 } from "../../src/lib/secret.ts";
 import { DecoupledAuthorization } from "../../src/models/decoupled-authorization.ts";
 import { errorOf, json, RelyingParty, send, walk, WebBrowser, type Answer } from "../support/rp.ts";
-import { aClient, aServer, aUser, freePort, PASSWORD, type TestServer } from "../support/server.ts";
+import { aClient, aServer, aUser, freePort, type TestServer } from "../support/server.ts";
 
 /** Issuers of one process share users and tables, and nothing that is approved elsewhere. */
 describe("device flow and CIBA at several issuers", () => {
@@ -87,11 +87,8 @@ describe("device flow and CIBA at several issuers", () => {
     const browser = new WebBrowser(server);
     assert.equal((await browser.open(`/approve/${row?.id}`)).status, 410);
     const path = `/open/approve/${row?.id}`;
-    assert.equal((await browser.open(path)).page, "ciba-password");
-    const page = await browser.submit(path, { username: user.email, password: PASSWORD });
-    assert.match(page.text, new RegExp(`action="${path}/decision"`));
-    const fields = { decision: "approve", proof: field(page, "proof") };
-    assert.match((await browser.submit(`${path}/decision`, fields)).text, /"approved"/);
+    assert.equal((await walk(server, browser, path, user)).page, "ciba");
+    assert.match((await browser.submit(path, { decision: "approve" })).text, /"approved"/);
   });
 
   it("neither is offered by the preset fapi2", async () => {

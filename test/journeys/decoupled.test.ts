@@ -98,8 +98,9 @@ describe("journey: approving what began on another device", () => {
       await open(javaScriptEnabled);
 
       await page.goto(`${server.issuer}/approve/${id}`);
-      assert.equal(await pageName(), "ciba-password");
+      assert.equal(await pageName(), "login");
       await page.fill("#username", user.email);
+      await page.click("#login-submit");
       await page.fill("#password", PASSWORD);
       await page.click("#login-submit");
       assert.equal(await pageName(), "ciba");

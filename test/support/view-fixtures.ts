@@ -76,10 +76,7 @@ const deviceConfirm: Views["device-confirm"] = {
   registeredItself: false,
 };
 
-const APPROVE = "/approve/01960000-0000-7000-8000-000000000000";
-
 const ciba: Views["ciba"] = {
-  action: APPROVE,
   client: acme,
   userName: "Ada Lovelace",
   bindingMessage: "Till 4, 12.50 €",
@@ -87,7 +84,6 @@ const ciba: Views["ciba"] = {
   minutesAgo: 0,
   minutesLeft: 4,
   registeredItself: false,
-  proof: "",
 };
 
 const mail: Views["mailbox-message"] = {
@@ -204,10 +200,6 @@ export const fixtures: { readonly [Name in keyof Views]: Readonly<Record<string,
     approved: { outcome: "approved", clientName: odd.name },
     denied: { outcome: "denied", clientName: "" },
   },
-  "ciba-password": {
-    empty: { action: APPROVE, username: "", errors: [] },
-    wrong: { action: APPROVE, username: LONG, errors: [wrong] },
-  },
   ciba: {
     plain: ciba,
     odd: {
@@ -216,7 +208,6 @@ export const fixtures: { readonly [Name in keyof Views]: Readonly<Record<string,
       userName: LONG,
       bindingMessage: "",
       registeredItself: true,
-      proof: "x".repeat(90),
     },
   },
   "ciba-done": {
