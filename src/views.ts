@@ -70,15 +70,13 @@ export interface Views {
     /** Whether the password is asked for on the same page. */
     combined: boolean;
     username: string;
-    /** Whose session this browser has, when the person is about to sign in as somebody else. */
-    signedInAs?: string;
     cancelAction: string;
     errors: readonly FieldError[];
   };
   accounts: {
     client: ClientView;
-    /** Who is signed in on this browser. */
-    accounts: readonly { readonly name: string; readonly email: string }[];
+    /** Who is signed in on this browser; `value` is what the form sends for them. */
+    accounts: readonly { readonly name: string; readonly email: string; readonly value: string }[];
     cancelAction: string;
   };
   password: {

@@ -368,7 +368,6 @@ describe("pages", () => {
     for (const [name, variant, focused] of [
       ["login", "empty", true],
       ["login", "error", false],
-      ["login", "switching", false],
       ["password", "empty", true],
       ["password", "wrong", false],
       ["consent", "web", false],

@@ -3,7 +3,7 @@ import type { Factor } from "../authn/factors.ts";
 
 /** What a person has shown or said so far in one interaction; kept in the engine's Interaction until it ends. */
 export interface Progress {
-  /** The answer on the account page: whoever is signed in, or somebody else. */
+  /** The answer on the account page: whoever's session is in use by then, or somebody who is not signed in. */
   readonly account?: "current" | "another";
   /** What was typed as address or username. */
   readonly identifier?: string;
@@ -23,8 +23,10 @@ export interface Demand {
   readonly chooseAccount: boolean;
   /** Whether the person must sign in, though a session may exist. */
   readonly signIn: boolean;
-  /** Whose session this browser has. */
+  /** Whose session this browser uses. */
   readonly sessionUserId: string | undefined;
+  /** Whether others are signed in on this browser. */
+  readonly othersSignedIn: boolean;
   /** What the session proves already, where only more is asked for: nothing of it is asked again. */
   readonly held: Held | undefined;
   /** What the person has set up for a second step. One who has something is asked for it, whatever the client wants. */
@@ -47,9 +49,12 @@ export type Step = "accounts" | "identifier" | "password" | "mfa" | "consent" | 
 
 /** The single place that decides what a sign-in needs next. Every rule is one line. */
 export function nextStep(progress: Progress, demand: Demand): Step {
-  const { sessionUserId } = demand;
+  const { sessionUserId, othersSignedIn } = demand;
   const isAnother = progress.account === "another" || sessionUserId === undefined;
-  if (demand.chooseAccount && !isAnother && progress.account === undefined) return "accounts";
+  if (progress.account === undefined && progress.userId === undefined) {
+    if (demand.chooseAccount && (!isAnother || othersSignedIn)) return "accounts";
+    if (demand.signIn && sessionUserId === undefined && othersSignedIn) return "accounts";
+  }
   const mustSignIn = demand.signIn || (demand.chooseAccount && isAnother);
   if (mustSignIn && progress.userId === undefined && demand.held === undefined) {
     const isKnown = progress.identifier !== undefined || !isAnother;

@@ -27,8 +27,7 @@ export function identifierRoutes(router: Router, tools: StepTools, needs: Identi
   const isCombined = needs.config.signInLayout === "combined";
 
   const show = (ctx: Context, username: string, errors: FieldError[], status = 200) => {
-    const { interaction, here, client, demand, user } = tools.visit(ctx);
-    const signedInAs = demand.sessionUserId === undefined ? undefined : user?.primaryEmail?.email;
+    const { interaction, here, client } = tools.visit(ctx);
     return needs.page(
       ctx,
       "login",
@@ -36,7 +35,6 @@ export function identifierRoutes(router: Router, tools: StepTools, needs: Identi
         client: clientView(client, interaction.params["redirect_uri"]),
         combined: isCombined,
         username,
-        ...(signedInAs === undefined ? {} : { signedInAs }),
         cancelAction: `${here}/cancel`,
         errors,
       },

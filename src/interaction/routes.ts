@@ -11,6 +11,7 @@ import { nextStep, stepPath, type Progress, type Step } from "./flow.ts";
 import { identifierRoutes, type IdentifierNeeds } from "./identifier.ts";
 import { originOf } from "../http/origin.ts";
 import { passwordRoutes, type PasswordNeeds } from "./password.ts";
+import { parkSession } from "./parked-sessions.ts";
 import { showStale, type StaleNeeds } from "./stale.ts";
 import { advance, loadVisit, saveProgress, type Visit, type VisitNeeds } from "./visit.ts";
 
@@ -44,6 +45,12 @@ export function interactionRoutes(needs: InteractionNeeds): Router {
   const { knex, engine } = needs;
   const router = new Router({ prefix: "/interaction/:uid" });
 
+  /** The session in use goes on, out of the way of the one that is about to begin. */
+  const makeRoom = async (ctx: Context, { interaction, parked }: Visit): Promise<void> => {
+    await parkSession(knex, engine.provider, ctx, parked);
+    delete interaction.session;
+  };
+
   const tools: StepTools = {
     visit: (ctx) => ctx.state["visit"] as Visit,
     at: (step) => async (ctx, next) => {
@@ -58,7 +65,10 @@ export function interactionRoutes(needs: InteractionNeeds): Router {
       const visit = await advance(knex, tools.visit(ctx), claimed);
       const { interaction, here, demand, progress } = visit;
       const step = nextStep(progress, demand);
-      if (step === "done") return see(ctx, await finish(knex, visit, originOf(ctx), new Date()));
+      if (step === "done") {
+        if (isSomebodyElse(visit)) await makeRoom(ctx, visit);
+        return see(ctx, await finish(knex, visit, originOf(ctx), new Date()));
+      }
       await saveProgress(interaction, progress);
       return see(ctx, stepPath(here, step));
     },
@@ -91,6 +101,12 @@ export function interactionRoutes(needs: InteractionNeeds): Router {
     see(ctx, await needs.ownSignIns.complete(ctx, tools.visit(ctx).interaction)),
   );
   return router;
+}
+
+function isSomebodyElse({ interaction: { session }, progress }: Visit): boolean {
+  return (
+    progress.userId !== undefined && ![undefined, progress.userId].includes(session?.accountId)
+  );
 }
 
 /** "Not you?" on the password page leads back to the identifier, and so does sending that form again. */

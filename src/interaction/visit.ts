@@ -19,6 +19,7 @@ import { permissionsAskedFor, permissionsFor } from "../resources/access.ts";
 import type { Api, ResourceCache } from "../resources/cache.ts";
 import { findUserWithClaims, scopesAskedFor, wordsOf } from "../users/claims.ts";
 import type { Demand, Held, Progress } from "./flow.ts";
+import { parkedSessions, type Parked } from "./parked-sessions.ts";
 
 type Interaction = Awaited<ReturnType<Provider["interactionDetails"]>>;
 
@@ -30,6 +31,8 @@ export interface Visit {
   readonly client: Client;
   /** What the issuer calls its levels. */
   readonly levels: LevelNames;
+  /** Who is signed in on this browser beside whoever's session is in use. */
+  readonly parked: readonly Parked[];
   readonly progress: Progress;
   readonly demand: Demand;
   /** Who is, or is about to be, signed in: from this interaction or from the session. */
@@ -78,7 +81,9 @@ export async function loadVisit(
   );
   const apis = found.filter((api) => api !== undefined);
   const levels = issuer?.levels ?? LEVEL_NUMBERS;
-  return assess(knex, { interaction, here, client, levels, apis }, readProgress(interaction));
+  const parked = await parkedSessions(knex, provider, ctx);
+  const request = { interaction, here, client, levels, parked, apis };
+  return assess(knex, request, readProgress(interaction));
 }
 
 /** The same visit after the person has come a step further. */
@@ -88,11 +93,11 @@ export async function advance(knex: Knex, visit: Visit, progress: Progress): Pro
 
 async function assess(
   knex: Knex,
-  request: Pick<Visit, "interaction" | "here" | "client" | "levels" | "apis">,
+  request: Pick<Visit, "interaction" | "here" | "client" | "levels" | "parked" | "apis">,
   claimed: Progress,
 ): Promise<Visit> {
-  const { interaction, client, levels, apis } = request;
-  const signIn = interaction.prompt.name === "login";
+  const { interaction, client, levels, parked, apis } = request;
+  const signIn = mustSignIn(interaction, claimed);
   const chooseAccount = interaction.prompt.name === "select_account";
   const sessionUserId = interaction.session?.accountId;
   const userId = claimed.userId ?? sessionUserId;
@@ -134,6 +139,7 @@ async function assess(
     demand: {
       chooseAccount,
       signIn,
+      othersSignedIn: parked.some((other) => other.user.id !== sessionUserId),
       sessionUserId: user === undefined ? undefined : sessionUserId,
       held,
       factors,
@@ -145,6 +151,13 @@ async function assess(
         undecidedScopes(requestedScopes, client, decided).length > 0,
     },
   };
+}
+
+/** Nobody was signed in, as far as the engine knew, and now somebody is, whose session was taken into use. */
+function mustSignIn({ prompt, session }: Interaction, { account }: Progress): boolean {
+  const hasSession = account === "current" && session?.accountId !== undefined;
+  const wantsNoMore = prompt.reasons.every((reason) => reason === "no_session");
+  return prompt.name === "login" && !(hasSession && wantsNoMore);
 }
 
 /** The engine's reasons to ask somebody who is signed in for more, and for nothing that they have shown. */

@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
 import { decodeJwt } from "jose";
+import { Session } from "../../src/models/session.ts";
 import { errorOf, json, RelyingParty, response, send, walk, WebBrowser } from "../support/rp.ts";
 import { aClient, aServer, aUser, type TestServer } from "../support/server.ts";
 
@@ -49,18 +50,99 @@ describe("prompt=select_account", () => {
   it("lets somebody else sign in instead (OIDC Core §3.1.2.1)", async () => {
     const browser = await signedIn();
     const chosen = await choose(browser, "another");
-    let answer = await walk(server, browser, chosen.location ?? "", grace);
-    // The engine ends the session of the one before on a page that sends itself.
-    const [, action = ""] = /action="([^"]+)"/.exec(answer.text) ?? [];
-    if (answer.location === undefined) {
-      const fields = [...answer.text.matchAll(/name="([^"]+)" value="([^"]*)"/g)];
-      answer = await browser.submit(
-        action,
-        Object.fromEntries(fields.map(([, name = "", value = ""]) => [name, value])),
-      );
-      answer = await walk(server, browser, answer.location ?? "", grace);
-    }
+    const answer = await walk(server, browser, chosen.location ?? "", grace);
     assert.equal(await subjectOf(answer), grace.id);
+  });
+
+  describe("with several people signed in on one browser", () => {
+    /** Ada, and then Grace, whose session is in use. */
+    async function both(): Promise<WebBrowser> {
+      const browser = await signedIn();
+      const chosen = await choose(browser, "another");
+      await walk(server, browser, chosen.location ?? "", grace);
+      return browser;
+    }
+    const valueOf = (html: string, name: string) =>
+      new RegExp(`value="([^"]+)" type="submit"><strong><bdi>${name}`).exec(html)?.[1] ?? "";
+
+    it("lists them all, and goes on as any of them without a password (OIDC Core §3.1.2.1)", async () => {
+      const browser = await both();
+      const page = await open(browser);
+      assert.match(page.text, /Grace Hopper/);
+      const chosen = await browser.submit(page.url.href, {
+        account: valueOf(page.text, "Ada Lovelace"),
+      });
+      const answer = await walk(server, browser, chosen.location ?? "");
+      assert.equal(await subjectOf(answer), ada.id);
+      assert.equal(await subjectOf(await open(browser, app.authorization())), ada.id);
+      const again = await open(browser);
+      assert.equal(valueOf(again.text, "Ada Lovelace"), "current");
+      assert.equal(valueOf(again.text, "Grace Hopper"), grace.id);
+    });
+
+    it("keeps each session with what began in it: tokens of both go on", async () => {
+      const browser = await signedIn();
+      const { code = "" } = response(await open(browser, app.authorization()));
+      const before = String(json(await app.redeem(code))["access_token"]);
+      const chosen = await choose(browser, "another");
+      await walk(server, browser, chosen.location ?? "", grace);
+      assert.equal((await app.userinfo(before)).status, 200);
+    });
+
+    it("asks which where nobody’s session is in use any more", async () => {
+      const browser = await both();
+      browser.jar.delete("/ lintel_session");
+      const page = await open(browser, app.authorization());
+      assert.equal(page.page, "accounts");
+      const chosen = await browser.submit(page.url.href, { account: ada.id });
+      const answer = await walk(server, browser, chosen.location ?? "");
+      assert.equal(await subjectOf(answer), ada.id);
+    });
+
+    it("asks for the password of whoever was chosen where the client wants it (OIDC Core §3.1.2.1)", async () => {
+      for (const changes of [{ prompt: "select_account login" }, { max_age: "0" }]) {
+        const browser = await both();
+        const page = await open(browser, choosing(changes));
+        const chosen = await browser.submit(page.url.href, { account: ada.id });
+        assert.equal((await walk(server, browser, chosen.location ?? "")).page, "password");
+      }
+    });
+
+    it("lists nobody whose session was ended, who was disabled, or who is signed in elsewhere (T-30)", async () => {
+      const browser = await both();
+      const other = await aUser(server);
+      const values = [other.id, ada.id];
+      const page = await open(browser);
+      await Session.query(server.database.knex)
+        .where({ userId: ada.id })
+        .patch({ endedAt: new Date() });
+      for (const account of values)
+        assert.equal((await browser.submit(page.url.href, { account })).status, 400);
+      assert.ok(!(await open(browser)).text.includes("Ada Lovelace"));
+    });
+
+    it("takes no cookie that it did not make (T-29)", async () => {
+      const browser = await both();
+      const stranger = new WebBrowser(server);
+      const stolen = browser.cookie("lintel_session.1") ?? "";
+      stranger.put("lintel_session.1", stolen);
+      stranger.put("lintel_session.1.sig", "A".repeat(27));
+      assert.equal((await open(stranger, app.authorization())).page, "login");
+    });
+
+    it("keeps four beside the one in use, and ends the session of one that makes room", async () => {
+      const browser = await both();
+      for (let more = 0; more < 4; more += 1) {
+        const chosen = await choose(browser, "another");
+        await walk(server, browser, chosen.location ?? "", await aUser(server));
+      }
+      const page = await open(browser);
+      assert.equal(page.text.match(/name="account" value/g)?.length, 6);
+      const { rows } = await server.database.knex.raw(
+        "SELECT count(*)::int AS n FROM sessions WHERE end_reason = 'superseded'",
+      );
+      assert.equal(rows[0].n, 1);
+    });
   });
 
   it("asks for the password of the account where prompt has login as well (OIDC Core §3.1.2.1)", async () => {
@@ -96,10 +178,10 @@ describe("prompt=select_account", () => {
     ]);
   });
 
-  it("takes no answer but its own two (T-51)", async () => {
+  it("takes no answer but its own (T-51)", async () => {
     const browser = await signedIn();
-    const answer = await choose(browser, grace.id);
-    assert.equal(answer.status, 400);
+    for (const account of [grace.id, "x", ""])
+      assert.equal((await choose(browser, account)).status, 400);
   });
 
   it("cannot be skipped by going to another step (T-14)", async () => {

@@ -112,18 +112,24 @@ export const fixtures: { readonly [Name in keyof Views]: Readonly<Record<string,
       errors: [{ field: "username", message: "err.identifier.empty" }],
     },
     "combined-error": { ...login, combined: true, username: "ada@example.com", errors: [wrong] },
-    switching: { ...login, username: LONG, signedInAs: LONG },
     odd: { ...login, client: odd, username: '"><script>alert(1)</script>' },
   },
   accounts: {
     one: {
       client: login.client,
-      accounts: [{ name: "Ada Lovelace", email: "ada@example.com" }],
+      accounts: [
+        { name: "Ada Lovelace", email: "ada@example.com", value: "current" },
+        {
+          name: "Grace Hopper",
+          email: "grace@example.com",
+          value: "01960000-0000-7000-8000-000000000000",
+        },
+      ],
       cancelAction: login.cancelAction,
     },
     odd: {
       client: odd,
-      accounts: [{ name: LONG, email: "" }],
+      accounts: [{ name: LONG, email: "", value: "current" }],
       cancelAction: login.cancelAction,
     },
   },
