@@ -51,6 +51,9 @@ export const DECOUPLED_GRANTS = {
 } as const;
 type DecoupledGrant = keyof typeof DECOUPLED_GRANTS;
 
+/** Where a conformance suite tries the tokens that it was given, below an issuer; only where one is expected. */
+export const ACCOUNTS_PATH = "/conformance/accounts";
+
 /** Who may register clients over HTTP (RFC 7591): nobody, whoever has an initial access token, or anybody. */
 export const REGISTRATION = ["off", "token", "open"] as const;
 type Registration = (typeof REGISTRATION)[number];

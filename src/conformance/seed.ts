@@ -8,7 +8,7 @@ import {
 import type { TransactionOrKnex } from "objection";
 import { createClient, type Registrar } from "../clients/clients.ts";
 import { errors } from "../errors.ts";
-import { DECOUPLED_GRANTS, type Issuer } from "../issuers.ts";
+import { ACCOUNTS_PATH, DECOUPLED_GRANTS, type Issuer } from "../issuers.ts";
 import { UserPassword } from "../models/user-password.ts";
 import { UserProfile } from "../models/user-profile.ts";
 import { User } from "../models/user.ts";
@@ -105,9 +105,10 @@ export async function seedPlan(
   };
 }
 
-/** What a token is tried at: userinfo, where clients show their certificates if they do. */
+/** What a token is tried at, where clients show their certificates if they do. */
 function resourceOf({ url, path, certificates }: Issuer): string {
-  return certificates?.origin === undefined ? `${url}/me` : `${certificates.origin}${path}/me`;
+  const { origin } = certificates ?? {};
+  return (origin === undefined ? url : origin + path) + ACCOUNTS_PATH;
 }
 
 /** @throws AppError `conformance` */
@@ -265,7 +266,7 @@ async function keyClient(
   );
   return {
     client_id: client.clientId,
-    scope: "openid email profile",
+    scope: variant["openid"] === "plain_oauth" ? "email profile" : "openid email profile",
     ...(toCertificate ? {} : { dpop_signing_alg: "PS256" }),
     ...(plan.profile === "ciba" ? { hint_type: "login_hint", hint_value: USERNAME } : {}),
     jwks: { keys: [keys.private] },

@@ -1,7 +1,11 @@
 import type { X509Certificate } from "node:crypto";
 import ipaddr from "ipaddr.js";
 import type { Configuration, KoaContextWithOIDC, Provider } from "oidc-provider";
-import { clientCertificate, type CertificateHeaders } from "../http/client-certificate.ts";
+import {
+  clientCertificate,
+  type CertificateHeaders,
+  type ClientCertificate,
+} from "../http/client-certificate.ts";
 import type { Issuer } from "../issuers.ts";
 import { parseDistinguishedName, sameName, subjectOf } from "../lib/distinguished-name.ts";
 
@@ -26,12 +30,7 @@ const ALIASED = [
  * was bound to one when that was possible is refused then, and not served without.
  */
 export function mutualTls(issuer: Issuer, headers: CertificateHeaders = NONE): Feature {
-  const origin = issuer.certificates?.origin;
-  const elsewhere = origin === undefined ? undefined : new URL(origin).host;
-  // Where certificates have an address of their own, only there does a proxy vouch for the header: at any other it may
-  // pass on what a client sent.
-  const shownBy = ({ req, host }: KoaContextWithOIDC) =>
-    clientCertificate(req, elsewhere === undefined || host === elsewhere ? headers : NONE);
+  const shownBy = certificateShown(issuer, headers);
   return {
     enabled: true,
     certificateBoundAccessTokens: true,
@@ -44,6 +43,20 @@ export function mutualTls(issuer: Issuer, headers: CertificateHeaders = NONE): F
       return shown !== undefined && SUBJECTS[property](shown.certificate, expected);
     },
   };
+}
+
+/**
+ * What clients show at an issuer. Where certificates have an address of their own, only there does a proxy vouch for
+ * the header: at any other it may pass on what a client sent.
+ */
+export function certificateShown(
+  issuer: Issuer,
+  headers: CertificateHeaders = NONE,
+): (ctx: KoaContextWithOIDC) => ClientCertificate | undefined {
+  const origin = issuer.certificates?.origin;
+  const elsewhere = origin === undefined ? undefined : new URL(origin).host;
+  return ({ req, host }) =>
+    clientCertificate(req, elsewhere === undefined || host === elsewhere ? headers : NONE);
 }
 
 /** Says in the metadata whether certificates reach this issuer, and where (RFC 8705 §3.3, §5). */

@@ -23,6 +23,7 @@ import type { ResourceCache } from "../resources/cache.ts";
 import { CLAIMS_BY_SCOPE } from "../users/claims.ts";
 import type { WorkloadKeys } from "../workloads/assertion.ts";
 import { findAccount } from "./account.ts";
+import { offerAccounts } from "./accounts-resource.ts";
 import { adapterFactory, type Storage } from "./adapter/index.ts";
 import { richAuthorizationRequests } from "./authorization-details.ts";
 import { queueLogoutNotices } from "./backchannel-logout.ts";
@@ -51,7 +52,7 @@ import { registerTokenExchange } from "./token-exchange.ts";
 
 /** What the engine is made from. */
 export interface EngineNeeds extends Storage {
-  config: Pick<Config, "locales" | "mutualTls">;
+  config: Pick<Config, "locales" | "mutualTls" | "conformanceSuiteUrl">;
   issuer: Issuer;
   resources: ResourceCache;
   mailer: Mailer;
@@ -219,6 +220,7 @@ export function createProvider(
   mintRefreshTokens(provider, needs.refreshTokenFormat);
   detectReplaysAtomically(provider, knex);
   provider.use((ctx, next) => runInUnitOfWork(knex, next, () => ctx.status < 500));
+  if (config.conformanceSuiteUrl !== undefined) offerAccounts(provider, needs);
   needs.observe(provider);
   return provider;
 }

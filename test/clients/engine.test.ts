@@ -96,7 +96,7 @@ describe("a client that we accept", () => {
         ...storage,
         resources: new ResourceCache(storage.knex),
         workloadKeys: new WorkloadKeys(() => Promise.reject(new Error("no network"))),
-        config: { locales: ["en"], mutualTls: undefined },
+        config: { locales: ["en"], mutualTls: undefined, conformanceSuiteUrl: undefined },
         mailer: createMailer({ seal: storage.seal, locales: ["en"] }),
         fetch: () => Promise.reject(new Error("no network")),
         pages: {

@@ -6,6 +6,7 @@ import type { AddressInfo } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { text } from "node:stream/consumers";
+import { importJWK, type CryptoKey, type JWK } from "jose";
 import type { Visit } from "../../src/conformance/browser.ts";
 import { PLANS } from "../../src/conformance/plans.ts";
 import { hookToken } from "../../src/conformance/routes.ts";
@@ -14,6 +15,7 @@ import { createSafeFetch } from "../../src/lib/fetch.ts";
 import { createLogger } from "../../src/lib/log.ts";
 import { aCertificate, CN } from "../support/certificates.ts";
 import { runCli } from "../support/cli.ts";
+import { aKey, asserted, assertion, proof, type Claims, type Key } from "../support/keys.ts";
 import { json, RelyingParty, response, send, WebBrowser } from "../support/rp.ts";
 import { aClient, aServer, freePort, type TestServer } from "../support/server.ts";
 import { visit } from "./suite-browser.ts";
@@ -119,7 +121,7 @@ describe("the conformance kit", function () {
       ]);
       assert.equal(stored["require_signed_request_object"], true);
       assert.doesNotMatch(shown.out, /"d":/, "we do not keep the private half");
-      assert.equal(config.resource?.resourceUrl, `${server.issuer}/bank/me`);
+      assert.equal(config.resource?.resourceUrl, `${server.issuer}/bank/conformance/accounts`);
     });
 
     it("makes clients that show certificates, and says how to make those", async () => {
@@ -369,6 +371,108 @@ describe("the conformance kit", function () {
       const other = await aServer({ PRESET: "conformance" });
       try {
         assert.equal((await rotate(hookToken(other.deps.seal), other)).status, 404);
+      } finally {
+        await other.stop();
+      }
+    });
+  });
+
+  describe("its API, where the FAPI plans try their tokens", () => {
+    const plan = "fapi2-security-profile-final-test-plan";
+    const bank = () => ({ ...server, issuer: `${server.issuer}/bank` });
+    let config: PlanConfig;
+    let key: Key;
+    let url: string;
+    let token: string;
+
+    /** Gets a token as the suite does, with pushed requests, a client assertion and DPoP. */
+    async function authorized(): Promise<string> {
+      const { client_id: id, scope } = config.client as Record<string, string>;
+      const clientId = id ?? "";
+      const redirectUri = `${SUITE}/test/a/lintel/callback`;
+      const app = new RelyingParty(bank(), { clientId, clientSecret: "", redirectUri });
+      const { issuer } = bank();
+      const signed = async () => asserted(await assertion(key, { clientId, audience: issuer }));
+      const parameters = { ...app.parameters({ scope, nonce: undefined }), ...(await signed()) };
+      const pushed = json(await app.post("/request", parameters, {}));
+      const query = new URLSearchParams({
+        client_id: clientId,
+        request_uri: String(pushed["request_uri"]),
+      });
+      const { origin } = new URL(server.issuer);
+      const browser = new WebBrowser(server);
+      const { at } = await visit(browser, origin, config.browser, `/bank/auth?${query}`);
+      const dpop = await proof(key, { method: "POST", url: `${issuer}/token` });
+      const code = new URL(at).searchParams.get("code") ?? "";
+      return String(json(await app.redeem(code, await signed(), { dpop }))["access_token"]);
+    }
+    const shown = async (claims: Claims = {}, by: Key = key) => ({
+      authorization: `DPoP ${token}`,
+      dpop: await proof(by, { method: "GET", url, accessToken: token }, claims),
+    });
+    const ask = (headers: Record<string, string>, path = new URL(url).pathname) =>
+      send(bank(), { path, headers });
+
+    before(async () => {
+      config = await seeded(plan, "--variant", "openid=plain_oauth");
+      const [jwk] = (config.client["jwks"] as { keys: JWK[] }).keys;
+      assert.ok(jwk);
+      const { kid = "", alg = "", n, e } = jwk;
+      const privateKey = (await importJWK(jwk, alg)) as CryptoKey;
+      key = { alg, privateKey, jwk: { kty: "RSA", kid, n: n ?? "", e: e ?? "" } };
+      url = config.resource?.resourceUrl ?? "";
+      token = await authorized();
+    });
+
+    it("answers a token that is not for OpenID Connect, and says which call it answers", async () => {
+      assert.doesNotMatch(String(config.client["scope"]), /openid/);
+      const id = "c770aef3-6784-41f7-8e0e-ff5f97bddb3a";
+      const answer = await ask({ ...(await shown()), "x-fapi-interaction-id": id });
+      assert.equal(answer.status, 200, answer.text);
+      assert.equal(answer.headers["x-fapi-interaction-id"], id);
+      assert.ok((await ask(await shown())).headers["x-fapi-interaction-id"]);
+    });
+
+    it("wants a new proof of the token's key for this very call (RFC 9449 §4.3, §7.1)", async () => {
+      const spent = await shown();
+      assert.equal((await ask(spent)).status, 200);
+      const wrong: Record<string, string>[] = [
+        spent,
+        await shown({ htm: "POST" }),
+        await shown({ htu: `${server.issuer}/bank/me` }),
+        await shown({ ath: "wrong" }),
+        await shown({ iat: Math.floor(Date.now() / 1000) - 3_600 }),
+        await shown({}, await aKey("PS256")),
+        { authorization: `Bearer ${token}` },
+        { authorization: `DPoP ${token}` },
+      ];
+      for (const headers of wrong) {
+        const answer = await ask(headers);
+        assert.notEqual(answer.status, 200);
+        assert.match(String(answer.headers["www-authenticate"]), /DPoP error="/);
+      }
+    });
+
+    it("takes a token from the header alone (FAPI 2.0 §5.3.4)", async () => {
+      const { dpop } = await shown();
+      const path = `${new URL(url).pathname}?access_token=${token}`;
+      assert.equal((await ask({ dpop }, path)).status, 400);
+      const without = await ask({});
+      assert.equal(without.status, 401);
+      assert.equal(without.headers["www-authenticate"], "DPoP, Bearer");
+    });
+
+    it("refuses a token that was revoked", async () => {
+      token = await authorized();
+      assert.equal((await ask(await shown())).status, 200);
+      await server.database.knex("oauth_grants").update({ revoked_at: new Date() });
+      assert.equal((await ask(await shown())).status, 401);
+    });
+
+    it("is not there where no suite is expected", async () => {
+      const other = await aServer({ PRESET: "conformance" });
+      try {
+        assert.equal((await send(other, { path: "/conformance/accounts" })).status, 404);
       } finally {
         await other.stop();
       }
