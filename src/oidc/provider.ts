@@ -91,10 +91,14 @@ export function createProvider(
     },
 
     responseTypes: [...preset.responseTypes],
-    // A client without a secret has nothing else that ties a code to it (RFC 9700 §2.1.1).
+    // A client without a secret has nothing else that ties a code to it (RFC 9700 §2.1.1). FAPI 1.0 Advanced
+    // §5.2.2-18 asks it of requests that are pushed.
     pkce: {
-      required: (_ctx, client) =>
-        preset.requiresPkce || isPublic(client) || client["security_profile"] !== undefined,
+      required: (ctx, client) =>
+        preset.requiresPkce ||
+        isPublic(client) ||
+        client["security_profile"] !== undefined ||
+        (preset.fapi === "1.0 Final" && ctx.oidc.route === "pushed_authorization_request"),
     },
     allowOmittingSingleRegisteredRedirectUri: false,
     clientAuthMethods: [...preset.authMethods],

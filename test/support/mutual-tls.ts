@@ -30,7 +30,8 @@ export function anAuthority(name = "Trusted"): Identity {
   return aCertificate({ subject: [[[O, name]]], isAuthority: true });
 }
 
-export async function aMutualServer(): Promise<MutualServer> {
+/** Starts one; `settings` are environment variables on top of the usual ones. */
+export async function aMutualServer(settings: Record<string, string> = {}): Promise<MutualServer> {
   const directory = mkdtempSync(join(tmpdir(), "lintel-tls-"));
   const [authority, own] = [anAuthority(), anAuthority("Web")];
   const identity = aServerCertificate(own);
@@ -47,11 +48,12 @@ export async function aMutualServer(): Promise<MutualServer> {
   const server = await aServer({
     PORT: String(port),
     ISSUER: issuer,
-    MORE_ISSUERS: `bank=fapi2@${issuer}/bank,open=conformance@${issuer}/open`,
+    MORE_ISSUERS: `bank=fapi2@${issuer}/bank,open=conformance@${issuer}/open,old=fapi1@${issuer}/old`,
     TLS_CERT_FILE: files.certificate,
     TLS_KEY_FILE: files.key,
     TLS_CLIENT_CA_FILE: write("ca.pem", authority.cert),
     MTLS_PORT: String(mutualPort),
+    ...settings,
   });
   const ca = own.cert;
   return {
