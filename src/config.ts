@@ -150,6 +150,10 @@ export const SETTINGS = {
     .describe(
       "Whether clients can watch the session in a frame, by a cookie that scripts read; `conformance` always does",
     ),
+  CLIENT_ATTESTATION: z
+    .enum(["off", "on"])
+    .default("off")
+    .describe("Whether clients may prove who they are by attestations of their instances, a draft"),
   HOST: z.string().optional().describe("Address to listen on; loopback only in development"),
   PORT: port.default(3000).describe("Port to listen on"),
   DATABASE_URL: postgresUrl
@@ -349,6 +353,7 @@ export function readConfig(environment: Environment): Config {
       documentHosts: name === "" ? settings.CLIENT_DOCUMENT_HOSTS : [],
       frontchannelLogout: settings.FRONTCHANNEL_LOGOUT === "on",
       sessionManagement: settings.SESSION_MANAGEMENT === "on",
+      clientAttestation: settings.CLIENT_ATTESTATION === "on",
       certificates: secure.certificatesAt(url),
     }),
   );

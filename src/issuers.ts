@@ -21,6 +21,9 @@ export const RESPONSE_TYPES = [
 ] as const;
 export type ResponseType = (typeof RESPONSE_TYPES)[number];
 
+/** Where each instance of a client shows what its maker attests of it (Attestation-Based Client Authentication). */
+export const ATTESTED_METHODS = ["attest_jwt_client_auth", "attest_jwt_client_auth_dpop"] as const;
+
 /** How a client proves who it is at the token endpoint (OIDC Core §9, RFC 8705 §2). */
 export const AUTH_METHODS = [
   "none",
@@ -30,6 +33,7 @@ export const AUTH_METHODS = [
   "private_key_jwt",
   "tls_client_auth",
   "self_signed_tls_client_auth",
+  ...ATTESTED_METHODS,
 ] as const;
 type AuthMethod = (typeof AUTH_METHODS)[number];
 
@@ -232,6 +236,7 @@ interface Choices {
   readonly registrationHosts?: readonly string[];
   readonly frontchannelLogout?: boolean;
   readonly sessionManagement?: boolean;
+  readonly clientAttestation?: boolean;
   readonly certificates?: CertificateReach | undefined;
   readonly levels?: LevelNames;
 }
@@ -252,6 +257,11 @@ export function issuerOf(
     preset: withCertificates(
       {
         ...preset,
+        // FAPI names the methods that it allows, and these are none of them.
+        authMethods:
+          choices.clientAttestation === true && preset.fapi === undefined
+            ? [...preset.authMethods, ...ATTESTED_METHODS]
+            : preset.authMethods,
         frontchannelLogout: preset.frontchannelLogout || choices.frontchannelLogout === true,
         sessionManagement: preset.sessionManagement || choices.sessionManagement === true,
       },

@@ -153,6 +153,10 @@ export const PROTOCOL_ERRORS: Readonly<Record<string, ProtocolError>> = {
     specification: "RFC 7009 §2.2.1",
     fix: "Only access and refresh tokens can be revoked.",
   },
+  use_attestation_challenge: {
+    specification: "OAuth 2.0 Attestation-Based Client Authentication §Errors",
+    fix: "Send a new proof with the challenge of the OAuth-Client-Attestation-Challenge header.",
+  },
   use_dpop_nonce: {
     specification: "RFC 9449 §8",
     fix: "Send the proof again with the nonce of the DPoP-Nonce header.",

@@ -9,7 +9,8 @@ import { aClient, aServer, type TestServer } from "./support/server.ts";
 const LIST = new URL("../docs/errors.json", import.meta.url);
 const CATALOGUE = new URL("../views/locales/en.json", import.meta.url);
 /** Of engine features that Lintel does not have. */
-const ELSEWHERE = /credential|software_statement|attestation|^invalid_(proof|nonce)$/;
+const ELSEWHERE =
+  /credential|software_statement|^invalid_(proof|nonce|client_attestation)$|^use_fresh_attestation$/;
 
 /** Everything that people, clients and operators can be told, as docs/errors.json has it. */
 function everyError(): object {

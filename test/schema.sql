@@ -254,7 +254,7 @@ CREATE TABLE oauth_clients
   CONSTRAINT oauth_clients_refresh_reuse_interval_check CHECK (((refresh_reuse_interval >= 0) AND (refresh_reuse_interval <= 300)))
   CONSTRAINT oauth_clients_scope_check CHECK ((char_length(scope) <= 4096))
   CONSTRAINT oauth_clients_status_check CHECK ((status = ANY (ARRAY['active'::text, 'disabled'::text])))
-  CONSTRAINT oauth_clients_token_endpoint_auth_method_check CHECK ((token_endpoint_auth_method = ANY (ARRAY['none'::text, 'client_secret_basic'::text, 'client_secret_post'::text, 'client_secret_jwt'::text, 'private_key_jwt'::text, 'tls_client_auth'::text, 'self_signed_tls_client_auth'::text])))
+  CONSTRAINT oauth_clients_token_endpoint_auth_method_check CHECK ((token_endpoint_auth_method = ANY (ARRAY['none'::text, 'client_secret_basic'::text, 'client_secret_post'::text, 'client_secret_jwt'::text, 'private_key_jwt'::text, 'tls_client_auth'::text, 'self_signed_tls_client_auth'::text, 'attest_jwt_client_auth'::text, 'attest_jwt_client_auth_dpop'::text])))
   CREATE INDEX oauth_clients_created_idx ON oauth_clients USING btree (created_at, id) WHERE (deleted_at IS NULL)
   CREATE INDEX oauth_clients_dynamic_idx ON oauth_clients USING btree (issuer, created_at) WHERE is_dynamic
   CREATE TRIGGER oauth_clients_changed AFTER INSERT OR DELETE OR UPDATE ON oauth_clients FOR EACH STATEMENT EXECUTE FUNCTION lintel_notify('lintel_clients')

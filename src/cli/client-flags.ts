@@ -79,6 +79,19 @@ const FLAGS = {
     value: "URL",
     help: "where it publishes its public keys",
   },
+  "attester-jwks": {
+    field: "attester_jwks",
+    as: "json-file",
+    type: "string",
+    value: "FILE",
+    help: "the public keys of whoever attests its instances, as a JSON file",
+  },
+  "attester-jwks-uri": {
+    field: "attester_jwks_uri",
+    type: "string",
+    value: "URL",
+    help: "or where they publish them",
+  },
   "id-token-alg": {
     field: "id_token_signed_response_alg",
     type: "string",

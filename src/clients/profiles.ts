@@ -20,6 +20,7 @@ interface Demand {
 const HOUR = 3600;
 const DAY = 24 * HOUR;
 const SECRETS_TRAVEL = "secrets travel, keys do not (§5.3.2.1)";
+const KEYS_ONLY = "its clients show a key or a certificate of their own (§5.3.2.1)";
 const SHIPPED = "a secret that is shipped is known";
 const DEVICE_CODE = DECOUPLED_GRANTS.device;
 const SIGNS_IN = ["authorization_code", "refresh_token"];
@@ -115,6 +116,8 @@ const PROFILES = {
       isNot("token_endpoint_auth_method", "client_secret_basic", SECRETS_TRAVEL),
       isNot("token_endpoint_auth_method", "client_secret_post", SECRETS_TRAVEL),
       isNot("token_endpoint_auth_method", "client_secret_jwt", SECRETS_TRAVEL),
+      isNot("token_endpoint_auth_method", "attest_jwt_client_auth", KEYS_ONLY),
+      isNot("token_endpoint_auth_method", "attest_jwt_client_auth_dpop", KEYS_ONLY),
       is(
         "require_pushed_authorization_requests",
         true,

@@ -1,5 +1,5 @@
 import type { z } from "zod";
-import { DECOUPLED_GRANTS, EXTENSION_GRANTS, type Preset } from "../issuers.ts";
+import { ATTESTED_METHODS, DECOUPLED_GRANTS, EXTENSION_GRANTS, type Preset } from "../issuers.ts";
 import { hasCustomScheme, isHttpsOnLoopback } from "./addresses.ts";
 import { broken } from "./profiles.ts";
 import type { clientMetadata } from "./schema.ts";
@@ -51,6 +51,7 @@ export function contradictions(metadata: Metadata, preset: Preset): string[] {
     ...redirectRules(metadata),
     ...authenticationRules(metadata, preset),
     ...certificateRules(metadata, preset),
+    ...attestationRules(metadata),
     ...logoutRules(metadata),
     ...frontchannelRules(metadata, preset),
     ...referenceRules(metadata, preset),
@@ -221,6 +222,21 @@ function* certificateRules(metadata: Metadata, preset: Preset): Generator<string
   }
   if (metadata.tls_client_certificate_bound_access_tokens === true && !preset.bindsToCertificates)
     yield "tls_client_certificate_bound_access_tokens must be false, because no client certificates reach this issuer";
+}
+
+/** Whose word is taken for an instance is said once, and only where one is asked for. */
+function* attestationRules(metadata: Metadata): Generator<string> {
+  const { token_endpoint_auth_method: method } = metadata;
+  const given = (["attester_jwks", "attester_jwks_uri"] as const).filter(
+    (field) => metadata[field] !== undefined,
+  );
+  if (given.length > 1) yield "attester_jwks and attester_jwks_uri must not both be given";
+  if (method === undefined) return;
+  const isAttested = ATTESTED_METHODS.some((each) => each === method);
+  if (isAttested && given.length === 0)
+    yield `attester_jwks or attester_jwks_uri must be given, by an operator, for ${method}`;
+  if (!isAttested && given.length > 0)
+    yield `${given.join(", ")} must be left out, or token_endpoint_auth_method must be ${ATTESTED_METHODS.join(" or ")}`;
 }
 
 function* logoutRules(metadata: Metadata): Generator<string> {

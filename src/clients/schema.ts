@@ -86,6 +86,11 @@ const clientName = z
       refuse("must not contain control, invisible or direction-changing characters");
   });
 
+/** They are kept with the rest of the metadata, which is short. */
+const attesterKeys = keySet.refine((keys) => JSON.stringify(keys).length <= 8_192, {
+  error: "must be at most 8192 characters, or use attester_jwks_uri",
+});
+
 const contact = z.email({ error: "must be an e-mail address" }).max(254);
 
 const scope = z.string().superRefine((value, context) => {
@@ -121,6 +126,9 @@ export const clientMetadata = z.strictObject({
   token_endpoint_auth_signing_alg: z.enum(CLIENT_ALGORITHMS).optional(),
   jwks: keySet.optional(),
   jwks_uri: httpsUri.optional(),
+  /** The keys of whoever attests its instances. */
+  attester_jwks: attesterKeys.optional(),
+  attester_jwks_uri: httpsUri.optional(),
   scope: scope.optional(),
   subject_type: z.enum(["public", "pairwise"]).default("public"),
   /** A list of redirect URIs that clients of one owner share, so that a user is the same to all of them. */
@@ -203,6 +211,8 @@ export const METADATA_FIELDS: ReadonlySet<string> = new Set(Object.keys(clientMe
 
 /** What an operator decides about a client and no client about itself. */
 export const OPERATOR_ONLY: ReadonlySet<string> = new Set([
+  "attester_jwks",
+  "attester_jwks_uri",
   "security_profile",
   "access_token_lifetime",
   "refresh_token_lifetime",

@@ -23,7 +23,9 @@ export class OAuthClient extends IdentifiedModel {
     | "client_secret_jwt"
     | "private_key_jwt"
     | "tls_client_auth"
-    | "self_signed_tls_client_auth";
+    | "self_signed_tls_client_auth"
+    | "attest_jwt_client_auth"
+    | "attest_jwt_client_auth_dpop";
   declare redirectUris: string[];
   declare postLogoutRedirectUris: string[];
   declare grantTypes: string[];

@@ -75,6 +75,6 @@ export class ClientCache {
     for (const { expiresAt } of liveSecrets(row.secrets ?? [], now)) {
       if (expiresAt !== null) changesAt(expiresAt.getTime());
     }
-    return { issuer: row.issuer, payload: toEngine(row, this.#seal, now) };
+    return { issuer: row.issuer, payload: toEngine(row, this.#seal, now) as AdapterPayload };
   }
 }

@@ -4,6 +4,7 @@ import {
   Provider,
   errors,
   type Client,
+  type ClientAuthMethod,
   type Configuration,
   type JWKS,
   type KoaContextWithOIDC,
@@ -27,6 +28,7 @@ import { offerAccounts } from "./accounts-resource.ts";
 import { adapterFactory, type Storage } from "./adapter/index.ts";
 import { richAuthorizationRequests } from "./authorization-details.ts";
 import { queueLogoutNotices } from "./backchannel-logout.ts";
+import { clientAttestation } from "./client-attestation.ts";
 import { CHECK_SESSION_PATH } from "./check-session.ts";
 import { assertSignedRequest, ciba } from "./ciba.ts";
 import { queuePings } from "./ciba-requests.ts";
@@ -101,7 +103,8 @@ export function createProvider(
         (preset.fapi === "1.0 Final" && ctx.oidc.route === "pushed_authorization_request"),
     },
     allowOmittingSingleRegisteredRedirectUri: false,
-    clientAuthMethods: [...preset.authMethods],
+    // The types lack one of the methods that the engine has.
+    clientAuthMethods: [...preset.authMethods] as ClientAuthMethod[],
     enabledJWA: algorithms(preset),
     assertJwtClientAuthClaimsAndHeader: assertClientAssertion(preset),
     clientBasedCORS: (_ctx, origin, client) => corsOrigins(client).includes(origin),
@@ -135,6 +138,7 @@ export function createProvider(
 
     features: {
       devInteractions: { enabled: false },
+      attestClientAuth: clientAttestation(needs),
       backchannelLogout: { enabled: true },
       ciba: ciba(needs),
       claimsParameter: { enabled: true, assertClaimsParameter: async () => {} },
@@ -239,6 +243,8 @@ type Claims = Readonly<Record<string, unknown>>;
 /** What of a client the engine carries for us, and no client decides or sees. */
 const OPERATORS_METADATA = [
   "first_party",
+  "attester_jwks",
+  "attester_jwks_uri",
   "is_dynamic",
   "from_document",
   "refresh_reuse_interval",
@@ -314,6 +320,7 @@ function algorithms({
     introspectionSigningAlgValues: signing,
     authorizationSigningAlgValues: signing,
     dPoPSigningAlgValues: byClients,
+    attestSigningAlgValues: byClients,
     idTokenEncryptionAlgValues: [...management, ...symmetric],
     userinfoEncryptionAlgValues: [...management, ...symmetric],
     introspectionEncryptionAlgValues: [...management, ...symmetric],

@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { randomBytes } from "node:crypto";
+import { generateKeyPairSync, randomBytes } from "node:crypto";
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -386,6 +386,23 @@ describe("lintel, the command line", () => {
         assert.equal(added["client_secret"], undefined);
       }
       failsWith(await lintel([...args, "tls_client_auth"]), 1, /at this issuer/);
+    });
+
+    it("takes the keys of whoever attests its instances, where that is on", async () => {
+      const { publicKey } = generateKeyPairSync("ed25519");
+      const keys = { keys: [{ ...publicKey.export({ format: "jwk" }), kid: "attester" }] };
+      const file = join(dataDir, "attester.json");
+      writeFileSync(file, JSON.stringify(keys));
+      const args = ["client", "add", ...WEB, "--json", "--auth-method", "attest_jwt_client_auth"];
+      const uri = "https://attester.example/keys";
+      for (const [flag, given, field, value] of [
+        ["--attester-jwks", file, "attester_jwks", keys],
+        ["--attester-jwks-uri", uri, "attester_jwks_uri", uri],
+      ] as const) {
+        const { out } = await lintel([...args, flag, given], "", { CLIENT_ATTESTATION: "on" });
+        assert.deepEqual((JSON.parse(out) as Record<string, unknown>)[field], value);
+      }
+      failsWith(await lintel([...args, "--attester-jwks-uri", uri]), 1, /at this issuer/);
     });
 
     it("registers types of authorization details, lists them, and keeps those in use", async () => {
