@@ -3,7 +3,7 @@ import { z } from "zod";
 import { createHashQueue } from "../authn/hash-queue.ts";
 import { createPasswords } from "../authn/password.ts";
 import { PLANS } from "../conformance/plans.ts";
-import { hookToken } from "../conformance/routes.ts";
+import { approvalToken, hookToken } from "../conformance/routes.ts";
 import { runPlan } from "../conformance/run.ts";
 import { seedPlan, type ClientCertificate, type Seeded } from "../conformance/seed.ts";
 import { errors } from "../errors.ts";
@@ -152,7 +152,7 @@ async function seed(call: PlanCall): Promise<{ seeded: Seeded; token: string }> 
   const password = newSecret("pw");
   const passwordHash = await createPasswords(createHashQueue()).hash(password);
   return withOperator({ io, config }, async ({ knex, seal }) => {
-    const token = hookToken(await seal());
+    const [token, approval] = [hookToken(await seal()), approvalToken(await seal())];
     const { issuers } = config();
     const { plan, alias = "lintel" } = values;
     const certificates = {
@@ -160,7 +160,7 @@ async function seed(call: PlanCall): Promise<{ seeded: Seeded; token: string }> 
       ...(second === undefined ? {} : { second }),
     };
     const wanted = {
-      hookToken: token,
+      approvalToken: approval,
       plan,
       suiteUrl,
       variant,

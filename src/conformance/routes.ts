@@ -1,5 +1,5 @@
 import { Router } from "@koa/router";
-import type { Context } from "koa";
+import type { Context, Middleware } from "koa";
 import type { Knex } from "knex";
 import { runInUnitOfWork } from "../database/transaction.ts";
 import { errors } from "../errors.ts";
@@ -36,19 +36,18 @@ export function conformanceRoutes<Provider, Request>(
 ): Router {
   const { knex, seal, engine, requests } = needs;
   const router = new Router({ prefix: "/conformance" });
-  const expected = Buffer.from(`Bearer ${hookToken(seal)}`);
-
-  router.use((ctx, next) => {
-    // The suite can put a token into the address of an approval, and into nothing else.
-    const { token } = ctx.query;
-    const isApproval = ctx.method === "GET" && typeof token === "string";
-    const shown = isApproval ? `Bearer ${token}` : ctx.get("authorization");
-    if (!equalBytes(Buffer.from(shown), expected)) throw errors.notFound();
-    return next();
-  });
+  /** Only whoever shows this token is answered; to others there is nothing here. */
+  const only =
+    (token: string, shown: (ctx: Context) => unknown): Middleware =>
+    (ctx, next) => {
+      if (!equalBytes(Buffer.from(String(shown(ctx))), Buffer.from(token))) throw errors.notFound();
+      return next();
+    };
+  const isSuite = only(`Bearer ${hookToken(seal)}`, (ctx) => ctx.get("authorization"));
+  const mayApprove = only(approvalToken(seal), (ctx) => ctx.query["token"]);
 
   /** Another signing key signs from now on, and the one before stays published (oidcc-server-rotate-keys). */
-  router.post("/rotate-keys", async (ctx) => {
+  router.post("/rotate-keys", isSuite, async (ctx) => {
     const { activated } = await knex.transaction(async (trx) => {
       const changes = await rotate(trx, seal, new Date(), { lead: 0 });
       await recordKeyChanges(trx, changes);
@@ -58,7 +57,7 @@ export function conformanceRoutes<Provider, Request>(
   });
 
   /** Answers a CIBA request in place of its person (`automated_ciba_approval_url`). */
-  router.get("/ciba", async (ctx) => {
+  router.get("/ciba", mayApprove, async (ctx) => {
     await runInUnitOfWork(
       knex,
       () => decide(ctx),
@@ -80,7 +79,15 @@ export function conformanceRoutes<Provider, Request>(
   return router;
 }
 
-/** What lets a suite in at the hooks; the same on every node, and of no use for anything else. */
+/** What lets a suite rotate the keys; the same on every node, and of no use for anything else. */
 export function hookToken(seal: Pick<Seal, "derive">): string {
   return seal.derive("conformance").toString("base64url");
+}
+
+/**
+ * What lets a suite approve in a person's place. It is in an address, because the suite's `automated_ciba_approval_url`
+ * is opened as it is, with no header to put it into; so it is good for that alone.
+ */
+export function approvalToken(seal: Pick<Seal, "derive">): string {
+  return seal.derive("conformance-approval").toString("base64url");
 }

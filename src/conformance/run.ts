@@ -103,7 +103,7 @@ async function call<T>(
     });
     text = await response.text();
   } catch (error) {
-    throw errors.conformance(`The suite does not answer at ${url}: ${(error as Error).message}`);
+    throw errors.conformance(`The suite does not answer at ${url}: ${reasonOf(error as Error)}`);
   }
   if (!response.ok)
     throw errors.conformance(
@@ -112,6 +112,14 @@ async function call<T>(
   const parsed = answer.safeParse(parseJson(text));
   if (!parsed.success) throw errors.conformance(`The suite says something else at ${url}.`);
   return parsed.data;
+}
+
+/** What went wrong below: fetch itself says only that it failed. */
+function reasonOf({ message, cause }: Error): string {
+  const reason = cause instanceof Error ? cause.message : message;
+  return reason.includes("certificate")
+    ? `${reason} (give NODE_EXTRA_CA_CERTS the file of whoever signed the suite's)`
+    : reason;
 }
 
 function parseJson(text: string): unknown {

@@ -29,8 +29,8 @@ export interface Seed {
   readonly issuers: readonly Issuer[];
   readonly password: string;
   readonly passwordHash: string;
-  /** What the suite shows to be let in at the hooks. */
-  readonly hookToken: string;
+  /** What the suite shows to approve in the person's place. */
+  readonly approvalToken: string;
   /** What the clients show, for variants in which they show something. */
   readonly certificates: Readonly<Partial<Record<"first" | "second", ClientCertificate>>>;
 }
@@ -94,7 +94,7 @@ export async function seedPlan(
       ...(second === undefined ? {} : { mtls2: second }),
       ...(plan.profile === "ciba"
         ? {
-            automated_ciba_approval_url: `${issuer.url}/conformance/ciba?auth_req_id={auth_req_id}&action={action}&token=${seed.hookToken}`,
+            automated_ciba_approval_url: `${issuer.url}/conformance/ciba?auth_req_id={auth_req_id}&action={action}&token=${seed.approvalToken}`,
           }
         : {}),
       ...(plan.profile === undefined ? {} : { resource: { resourceUrl: resourceOf(issuer) } }),

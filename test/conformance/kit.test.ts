@@ -1,20 +1,18 @@
 import assert from "node:assert/strict";
-import { once } from "node:events";
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
-import { createServer, type Server } from "node:http";
-import type { AddressInfo } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { text } from "node:stream/consumers";
 import { importJWK, type CryptoKey, type JWK } from "jose";
 import type { Visit } from "../../src/conformance/browser.ts";
 import { PLANS } from "../../src/conformance/plans.ts";
-import { hookToken } from "../../src/conformance/routes.ts";
+import { approvalToken, hookToken } from "../../src/conformance/routes.ts";
 import { runPlan, type ModuleResult } from "../../src/conformance/run.ts";
 import { createSafeFetch } from "../../src/lib/fetch.ts";
 import { createLogger } from "../../src/lib/log.ts";
 import { aCertificate, CN } from "../support/certificates.ts";
 import { runCli } from "../support/cli.ts";
+import { aHttpsServer, LOCALHOST_PEM } from "../support/https.ts";
 import { aKey, asserted, assertion, proof, type Claims, type Key } from "../support/keys.ts";
 import { json, RelyingParty, response, send, WebBrowser } from "../support/rp.ts";
 import { aClient, aServer, freePort, type TestServer } from "../support/server.ts";
@@ -349,7 +347,7 @@ describe("the conformance kit", function () {
           login_hint: "conformance",
         });
         const { auth_req_id: id } = json(asked);
-        const token = hookToken(server.deps.seal);
+        const token = approvalToken(server.deps.seal);
         const query = new URLSearchParams({ auth_req_id: String(id), action, token });
         const answered = await send(server, { path: `/conformance/ciba?${query}` });
         assert.deepEqual(json(answered), { decided: true });
@@ -357,13 +355,16 @@ describe("the conformance kit", function () {
         const answer = await app.token({ grant_type, auth_req_id: String(id) });
         assert.equal(json(answer)["error"], error);
         assert.equal(typeof json(answer)["access_token"] === "string", action === "allow");
-        query.set("token", "wrong");
-        assert.equal((await send(server, { path: `/conformance/ciba?${query}` })).status, 404);
+        for (const wrong of ["wrong", hookToken(server.deps.seal)]) {
+          query.set("token", wrong);
+          assert.equal((await send(server, { path: `/conformance/ciba?${query}` })).status, 404);
+        }
       }
     });
 
     it("are there for nobody without the token", async () => {
-      for (const token of ["", "wrong", hookToken(server.deps.seal).slice(1)])
+      const { seal } = server.deps;
+      for (const token of ["", "wrong", hookToken(seal).slice(1), approvalToken(seal)])
         assert.equal((await rotate(token)).status, 404);
     });
 
@@ -479,57 +480,59 @@ describe("the conformance kit", function () {
     });
   });
 
-  describe("its runner", () => {
-    let suite: Server;
-    let suiteUrl: string;
-    const asked: string[] = [];
+  describe("its runner, against a suite over https", () => {
+    let suite: Awaited<ReturnType<typeof aHttpsServer>>;
+    let asked: string[] = [];
+    let configurations: unknown[] = [];
     /** What the suite says of each module, poll after poll. */
-    const MODULES: Readonly<Record<string, { status: string; result?: string }[]>> = {
-      "oidcc-server": [{ status: "RUNNING" }, { status: "FINISHED", result: "PASSED" }],
-      "oidcc-server-rotate-keys": [
-        { status: "CONFIGURED" },
-        { status: "RUNNING" },
-        { status: "FINISHED", result: "REVIEW" },
-      ],
-      "oidcc-bad": [{ status: "INTERRUPTED" }],
-      "oidcc-slow": [{ status: "WAITING" }],
-    };
+    let modules: Record<string, { status: string; result?: string }[]> = {};
 
     before(async () => {
-      suite = createServer((request, reply) => {
+      suite = await aHttpsServer((request, reply) => {
         void text(request).then((body) => {
-          const url = new URL(request.url ?? "", "http://suite");
+          const url = new URL(request.url ?? "", "https://suite");
           asked.push(`${request.method} ${url.pathname} ${request.headers.authorization ?? ""}`);
           const [, , kind, id = ""] = url.pathname.split("/");
-          const [left, ...more] = MODULES[id] ?? [];
-          if (more.length > 0 && kind === "info") (MODULES as Record<string, unknown>)[id] = more;
+          const [left, ...more] = modules[id] ?? [];
+          if (more.length > 0 && kind === "info") modules[id] = more;
           const answers: Record<string, unknown> = {
             plan: {
               id: "P",
-              modules: Object.keys(MODULES).map((testModule) => ({ testModule, variant: null })),
+              modules: Object.keys(modules).map((testModule) => ({ testModule, variant: null })),
             },
             runner: { id: url.searchParams.get("test") ?? id },
             info: left,
           };
-          if (kind === "plan") assert.deepEqual(JSON.parse(body), { alias: "a" });
+          if (kind === "plan") configurations.push(JSON.parse(body));
           reply.setHeader("content-type", "application/json");
           reply.writeHead(request.method === "POST" && id === "" ? 201 : 200);
           reply.end(JSON.stringify(answers[kind ?? ""]));
         });
       });
-      await once(suite.listen(0, "127.0.0.1"), "listening");
-      suiteUrl = `http://127.0.0.1:${(suite.address() as AddressInfo).port}`;
     });
     after(() => suite.close());
+    beforeEach(() => {
+      asked = [];
+      configurations = [];
+      modules = {
+        "oidcc-server": [{ status: "RUNNING" }, { status: "FINISHED", result: "PASSED" }],
+        "oidcc-server-rotate-keys": [
+          { status: "CONFIGURED" },
+          { status: "RUNNING" },
+          { status: "FINISHED", result: "REVIEW" },
+        ],
+        "oidcc-bad": [{ status: "INTERRUPTED" }],
+        "oidcc-slow": [{ status: "WAITING" }],
+      };
+    });
 
     const run = (changes: object = {}) =>
       runPlan({
-        suiteUrl,
+        suiteUrl: suite.origin,
         token: "T",
         seeded: { plan: "a-plan", variant: {}, config: { alias: "a" } },
         fetch: createSafeFetch({
-          trustedOrigins: [suiteUrl],
-          allowHttp: true,
+          trustedOrigins: [suite.origin],
           log: createLogger({ level: "silent" }),
         }),
         prepare: async (module) => void asked.push(`prepared ${module}`),
@@ -550,6 +553,7 @@ describe("the conformance kit", function () {
           ["oidcc-slow", "TIMEOUT"],
         ],
       );
+      assert.deepEqual(configurations, [{ alias: "a" }]);
       const prepared = asked.indexOf("prepared oidcc-server-rotate-keys");
       const started = asked.indexOf("POST /api/runner/oidcc-server-rotate-keys Bearer T");
       assert.ok(prepared >= 0 && started > prepared);
@@ -562,10 +566,38 @@ describe("the conformance kit", function () {
     });
 
     it("says what is wrong where no suite answers", async () => {
-      await assert.rejects(async () => run({ suiteUrl: "http://127.0.0.1:9" }).next(), {
+      await assert.rejects(async () => run({ suiteUrl: "https://127.0.0.1:9" }).next(), {
         code: "conformance",
         message: /does not answer at/,
       });
+    });
+
+    const PLAN = ["run", "--plan", "oidcc-config-certification-test-plan", "--json"];
+
+    it("does all of it from the command line, trusting the suite by NODE_EXTRA_CA_CERTS", async () => {
+      const args = ["conformance", ...PLAN, "--suite-url", suite.origin, "--only", "oidcc-server"];
+      const trusting = { ...environment, NODE_EXTRA_CA_CERTS: LOCALHOST_PEM };
+      const { code, out, err } = await runCli([...args, "--token", "T"], trusting);
+      assert.equal(code, 0, err);
+      assert.deepEqual(
+        (JSON.parse(out) as ModuleResult[]).map(({ module, result }) => [module, result]),
+        [
+          ["oidcc-server", "PASSED"],
+          ["oidcc-server-rotate-keys", "REVIEW"],
+        ],
+      );
+      const [config] = configurations as PlanConfig[];
+      assert.match(config?.server.discoveryUrl ?? "", /openid-configuration$/);
+      assert.ok(asked.every((line) => line.endsWith(" Bearer T")));
+    });
+
+    it("fails from the command line where a module does, and where the suite is not trusted", async () => {
+      const trusting = { ...environment, NODE_EXTRA_CA_CERTS: LOCALHOST_PEM };
+      const args = ["conformance", ...PLAN, "--suite-url", suite.origin, "--only"];
+      assert.equal((await runCli([...args, "bad"], trusting)).code, 1);
+      const { code, err } = await runCli([...args, "bad"], environment);
+      assert.equal(code, 1);
+      assert.match(err, /does not answer at .*certificate.*NODE_EXTRA_CA_CERTS/);
     });
   });
 });

@@ -4,9 +4,11 @@ import type { RequestListener } from "node:http";
 import { createServer } from "node:https";
 import type { AddressInfo } from "node:net";
 import { getCACertificates, setDefaultCACertificates } from "node:tls";
+import { fileURLToPath } from "node:url";
 
 /** A key and a certificate of `localhost`, which nobody but {@link aHttpsServer} trusts. */
-const PEM = readFileSync(new URL("localhost.pem", import.meta.url));
+export const LOCALHOST_PEM = fileURLToPath(new URL("localhost.pem", import.meta.url));
+const PEM = readFileSync(LOCALHOST_PEM);
 
 /** A server under `https://localhost`, trusted by this process until it is closed. */
 export async function aHttpsServer(
