@@ -30,6 +30,8 @@ export type EngineClient = Omit<ClientMetadata, "first_party"> & {
   client_id: string;
   /** The secret itself where its algorithms need it; otherwise a value that authenticates nobody. */
   client_secret?: string;
+  /** Its other live secrets, where its algorithms need them too. */
+  older_secrets?: readonly string[];
   /** Hashes of the live secrets; `secretMatches` reads them. */
   secret_hashes?: string;
   client_id_issued_at: number;
@@ -120,15 +122,21 @@ export function toMetadata(row: OAuthClient): ClientMetadata {
  */
 export function toEngine(row: OAuthClient, seal: Seal, now: Date = new Date()): EngineClient {
   const metadata = toMetadata(row);
-  const secrets = liveSecrets(row.secrets ?? [], now);
-  const latest = secrets.toSorted((a, b) => b.createdAt.getTime() - a.createdAt.getTime())[0];
-  const plain = latest === undefined ? undefined : openSecret(seal, latest);
+  const secrets = liveSecrets(row.secrets ?? [], now).toSorted(
+    (a, b) => b.createdAt.getTime() - a.createdAt.getTime(),
+  );
+  const [plain, ...older] = secrets.map((secret) => openSecret(seal, secret));
+  const others = older.filter((secret) => secret !== undefined);
   return {
     ...metadata,
     client_id: row.clientId,
     client_id_issued_at: Math.floor(row.createdAt.getTime() / 1000),
     ...(usesSecret(metadata)
-      ? { client_secret: plain ?? HIDDEN, secret_hashes: secrets.map(toHex).join(",") }
+      ? {
+          client_secret: plain ?? HIDDEN,
+          ...(others.length === 0 ? {} : { older_secrets: others }),
+          secret_hashes: secrets.map(toHex).join(","),
+        }
       : {}),
     is_dynamic: row.isDynamic,
     from_document: row.fromDocument,

@@ -38,6 +38,7 @@ import { showLogoutFrames, type ShowFrames } from "./frontchannel-logout.ts";
 import { loadExistingGrant } from "./grants.ts";
 import { registerJwtBearer } from "./jwt-bearer.ts";
 import { LIFETIMES } from "./lifetimes.ts";
+import { understandEverySecret } from "./live-secrets.ts";
 import { describeMutualTls, mutualTls } from "./mutual-tls.ts";
 import { policy } from "./policy.ts";
 import type { RefreshTokenFormat } from "./refresh-token-format.ts";
@@ -212,6 +213,7 @@ export function createProvider(
   describeMutualTls(provider, issuer);
   keepToTheLetter(provider, issuer);
   compareSecretsByHash(provider);
+  understandEverySecret(provider);
   const subjectOf = (accountId: string, client: Client) =>
     client["subjectType"] === "pairwise"
       ? pairwiseSubject(seal, sectorOf(client), accountId)
@@ -251,6 +253,7 @@ const OPERATORS_METADATA = [
   "token_exchange_impersonation",
   "cors_origins",
   "internal_id",
+  "older_secrets",
   "secret_hashes",
   "security_profile",
   "access_token_lifetime",

@@ -1,9 +1,9 @@
 import assert from "node:assert/strict";
-import { createHmac, randomUUID } from "node:crypto";
+import { createHash, createHmac, randomUUID } from "node:crypto";
 import { once } from "node:events";
 import { createServer, type Server } from "node:http";
 import type { AddressInfo } from "node:net";
-import { exportJWK, exportSPKI, importJWK, SignJWT, type CryptoKey } from "jose";
+import { CompactEncrypt, exportJWK, exportSPKI, importJWK, SignJWT, type CryptoKey } from "jose";
 import { createClient, rotateSecret, updateClient } from "../../src/clients/clients.ts";
 import { aKey, asserted, assertion, now, type Claims, type Key } from "../support/keys.ts";
 import { aHouse, type House } from "../support/presets.ts";
@@ -597,6 +597,77 @@ describe("client authentication", () => {
     it("fails for another audience (RFC 7523 §3 3)", async () => {
       const aud = "https://elsewhere.example";
       fails(await ask(await signed(app.credentials.clientSecret, { aud })));
+    });
+
+    describe("while the secret changes", () => {
+      let client: RelyingParty;
+      let next: string;
+      const rotate = async (keepSeconds: number) => {
+        const { server } = house;
+        const { clientId } = client.credentials;
+        const registrar = {
+          issuers: server.deps.config.issuers,
+          seal: async () => server.deps.seal,
+        };
+        const { secret } = await server.database.knex.transaction((trx) =>
+          rotateSecret(trx, clientId, { keepSeconds }, new Date(), registrar),
+        );
+        return secret;
+      };
+      const by = async (secret: string) =>
+        client.token({ ...GRANT, ...asserted(await signed(secret, {}, client)) }, {});
+      /** The server hears of it in a moment. */
+      const known = async (secret: string) => {
+        for (let tries = 0; tries < 100; tries += 1) {
+          if ((await by(secret)).status === 200) break;
+          await new Promise((resolve) => setTimeout(resolve, 20));
+        }
+        return secret;
+      };
+      before(async () => {
+        client = await machine({ token_endpoint_auth_method: "client_secret_jwt" }, "conformance");
+        passes(await by(client.credentials.clientSecret));
+        next = await known(await rotate(3_600));
+      });
+
+      it("passes with either (OIDC Core §10.1)", async () => {
+        passes(await by(client.credentials.clientSecret));
+        passes(await by(next));
+        fails(await by("x".repeat(64)));
+      });
+
+      it("signs and encrypts requests with either (OIDC Core §6.1, §10.2)", async () => {
+        const app = await house.client({ request_object_signing_alg: "HS256" }, "conformance");
+        client = app;
+        const { clientId, clientSecret } = app.credentials;
+        const second = await rotate(3_600);
+        const browser = await house.browser("conformance");
+        for (const secret of [clientSecret, second]) {
+          const { issuer } = house.issuers.conformance;
+          const jwt = await signed(
+            secret,
+            { ...app.parameters(), aud: issuer, sub: undefined },
+            app,
+          );
+          const digest = createHash("sha256").update(secret).digest();
+          const sealed = await new CompactEncrypt(new TextEncoder().encode(jwt))
+            .setProtectedHeader({ alg: "A128KW", enc: "A128GCM", cty: "JWT" })
+            .encrypt(digest.subarray(0, 16));
+          for (const request of [jwt, sealed]) {
+            const query = new URLSearchParams({ client_id: clientId, request });
+            const answer = await browser.open(`/open/auth?${query}`);
+            assert.match(answer.location ?? "", /[?&]code=/, answer.text);
+          }
+        }
+      });
+
+      it("passes with the new one alone when the old one has ended (OIDC Core §10.1)", async () => {
+        client = await machine({ token_endpoint_auth_method: "client_secret_jwt" }, "conformance");
+        const old = client.credentials.clientSecret;
+        next = await known(await rotate(0));
+        passes(await by(next));
+        fails(await by(old));
+      });
     });
 
     it("is nothing that production offers (OIDC Core §9)", async () => {
