@@ -17,8 +17,8 @@ import { withOperator } from "./with-operator.ts";
 const WEAK: Readonly<Record<PasswordProblem, string>> = {
   "err.password.short": `it needs at least ${MIN_PASSWORD_LENGTH} characters`,
   "err.password.long": "it has more than 256 characters",
-  "err.password.common": "it is easy to guess",
-  "err.password.context": "it contains the name of the product or the person",
+  "err.password.common": "it is among the first that are tried",
+  "err.password.context": "the names of the service and the person do not count towards its length",
 };
 
 /** `lintel user …` */
@@ -36,11 +36,11 @@ export const USER_VERBS: readonly Verb[] = [
     details: "Without --password-stdin the user has no password and cannot sign in with one.",
     async run({ io, values, json, config }) {
       const { email, name, username, verified = false } = values;
-      const { productName } = config();
+      const { productName, issuer } = config();
       const password = values["password-stdin"] === true ? await readPassword(io) : undefined;
       if (password !== undefined) {
         const names = name?.split(/\s+/) ?? [];
-        assertStrong(checkNewPassword(password, { productName, email, username, names }));
+        assertStrong(checkNewPassword(password, { productName, issuer, email, username, names }));
       }
       const user = await withOperator({ io, config }, async ({ knex }) => {
         const passwordHash =

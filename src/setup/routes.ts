@@ -4,7 +4,11 @@ import type { Knex } from "knex";
 import { z } from "zod";
 import { record } from "../audit/record.ts";
 import { normaliseEmail } from "../authn/normalise-email.ts";
-import { checkNewPassword, MIN_PASSWORD_LENGTH } from "../authn/password-policy.ts";
+import {
+  checkNewPassword,
+  MAX_PASSWORD_LENGTH,
+  MIN_PASSWORD_LENGTH,
+} from "../authn/password-policy.ts";
 import type { Passwords } from "../authn/password.ts";
 import type { Config } from "../config.ts";
 import { AppError } from "../errors.ts";
@@ -17,7 +21,7 @@ import { checkSetupLink, spendSetupLink } from "./setup-link.ts";
 
 /** What the setup pages use. */
 export interface SetupNeeds {
-  config: Pick<Config, "productName">;
+  config: Pick<Config, "productName" | "issuer">;
   knex: Knex;
   passwords: Pick<Passwords, "hash">;
   mailer: Pick<Mailer, "administratorCreated">;
@@ -29,8 +33,6 @@ const setupForm = z.strictObject({
   display_name: z.string().trim().max(200).default(""),
   password: z.string().max(1024).default(""),
 });
-/** What the password room accepts, in the words of its message. */
-const MAX_PASSWORD_LENGTH = 256;
 type SetupForm = z.output<typeof setupForm>;
 
 const EMPTY: SetupForm = { email: "", display_name: "", password: "" };
@@ -67,7 +69,7 @@ export function setupRoutes(needs: SetupNeeds): Router {
     const now = new Date();
     // Before any work: hashing for whoever asks would be a gift to an attacker.
     await checkSetupLink(knex, token, now);
-    const problems = [...emailProblems(form), ...passwordProblems(form, config.productName)];
+    const problems = [...emailProblems(form), ...passwordProblems(form, config)];
     if (problems.length > 0) return show(ctx, form, problems, 422);
     try {
       const email = await createAdministrator(needs, ctx, { token, form, now });
@@ -123,8 +125,12 @@ function emailProblems({ email }: SetupForm): FieldError[] {
   }
 }
 
-function passwordProblems(form: SetupForm, productName: string): FieldError[] {
-  const context = { productName, email: form.email, names: form.display_name.split(/\s+/) };
+function passwordProblems(
+  form: SetupForm,
+  { productName, issuer }: SetupNeeds["config"],
+): FieldError[] {
+  const names = form.display_name.split(/\s+/);
+  const context = { productName, issuer, email: form.email, names };
   const problems = checkNewPassword(form.password, context);
   return problems.slice(0, 1).map((message) => ({
     field: "password",
