@@ -3,6 +3,7 @@ import { resolve } from "node:path";
 import { z } from "zod";
 import { readTlsSettings, type MutualTls } from "./config-tls.ts";
 import { LEVEL_NUMBERS, type Level } from "./authn/levels.ts";
+import { LANGUAGES, PSEUDO_LANGUAGES } from "./i18n/languages.ts";
 import { issuerOf, PRESET_NAMES, REGISTRATION, type Issuer, type PresetName } from "./issuers.ts";
 import type { TlsFiles } from "./lib/tls.ts";
 
@@ -229,13 +230,13 @@ export const SETTINGS = {
     .describe("What the pages and mails call this service"),
   LOCALES: z
     .string()
-    .default("en,de")
+    .default(LANGUAGES.join(","))
     .transform((list) => list.split(",").map((tag) => tag.trim()))
     .pipe(
       z
         .array(
-          z.enum(["en", "de", "en-XA", "ar-XB"], {
-            error: "must name languages that exist: en, de",
+          z.enum([...LANGUAGES, ...PSEUDO_LANGUAGES], {
+            error: `must name languages that exist: ${LANGUAGES.join(", ")}`,
           }),
         )
         .min(1),
@@ -335,7 +336,7 @@ export function readConfig(environment: Environment): Config {
   for (const field of ["name", "url"] as const)
     if (new Set(named.map((each) => each[field])).size < named.length)
       problems.push(`MORE_ISSUERS gives one ${field === "url" ? "address" : "name"} twice`);
-  if (production && settings?.LOCALES.some((tag) => /^(en-XA|ar-XB)$/.test(tag)) === true)
+  if (production && PSEUDO_LANGUAGES.some((tag) => settings?.LOCALES.includes(tag) === true))
     problems.push("LOCALES has a pseudo-locale, which only tests layouts");
   const addresses = named.map(({ url }) => url);
   const secure =

@@ -1,6 +1,7 @@
 import type { Context } from "koa";
 import type { Config } from "../config.ts";
-import { directionOf, nameOf, type Catalogues } from "../i18n/catalogue.ts";
+import type { Catalogues } from "../i18n/catalogue.ts";
+import { directionOf, nameOf } from "../i18n/languages.ts";
 import type { LayoutView, Shell, Views } from "../views.ts";
 import type { Assets } from "./assets.ts";
 import { issuerFor } from "./host.ts";

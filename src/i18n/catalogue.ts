@@ -1,21 +1,14 @@
 import { readFileSync } from "node:fs";
 import { IntlMessageFormat } from "intl-messageformat";
 import en from "../../views/locales/en.json" with { type: "json" };
+import { directionOf, PSEUDO_LANGUAGES } from "./languages.ts";
+import { pseudoMessage } from "./pseudo.ts";
 
 /** The id of a message: a key of the English catalogue, so that a misspelt one does not compile. */
 export type MessageId = keyof typeof en;
 export type MessageValues = Readonly<Record<string, string | number>>;
 /** Says a message in one language, with its gaps filled (ICU MessageFormat). The result is text, not HTML. */
 export type Translate = (id: MessageId, values?: MessageValues) => string;
-
-/** Languages that machines make from English, to see layouts under stress. */
-const PSEUDO: Readonly<Record<string, (text: string) => string>> = {
-  "en-XA": (text) => outsideGaps(text, accented),
-  "ar-XB": (text) => outsideGaps(text, (words) => words.replace(/\S(?:.*\S)?/su, "\u202e$&\u202c")),
-};
-
-/** Scripts that run from right to left. Engines disagree about this, so the list is ours. */
-const RIGHT_TO_LEFT = new Set(["ar", "he", "fa", "ur", "ps", "ckb", "sd", "ug", "yi", "dv"]);
 
 /** The messages of every language, read once and compiled when first said. */
 export class Catalogues {
@@ -38,7 +31,7 @@ export class Catalogues {
 
   #open(locale: string): Translate {
     const english: Readonly<Record<string, string>> = en;
-    const pseudo = PSEUDO[locale];
+    const pseudo = PSEUDO_LANGUAGES.find((tag) => tag === locale);
     const messages = pseudo === undefined ? this.#read(locale) : {};
     const compiled = new Map<MessageId, IntlMessageFormat>();
     const isolated = isolate(directionOf(locale));
@@ -46,10 +39,8 @@ export class Catalogues {
       let format = compiled.get(id);
       if (format === undefined) {
         const text = messages[id] ?? english[id] ?? id;
-        format = new IntlMessageFormat(
-          pseudo?.(text) ?? text,
-          pseudo === undefined ? locale : "en",
-        );
+        format =
+          pseudo === undefined ? new IntlMessageFormat(text, locale) : pseudoMessage(text, pseudo);
         compiled.set(id, format);
       }
       return String(format.format(values === undefined ? undefined : isolated(values)));
@@ -62,17 +53,6 @@ export class Catalogues {
       string
     >;
   }
-}
-
-/** Which way the text of a language runs. */
-export function directionOf(locale: string): "ltr" | "rtl" {
-  return RIGHT_TO_LEFT.has(locale.split("-")[0] ?? "") ? "rtl" : "ltr";
-}
-
-/** A language's own name for itself. */
-export function nameOf(locale: string): string {
-  if (PSEUDO[locale] !== undefined) return locale;
-  return new Intl.DisplayNames([locale], { type: "language" }).of(locale) ?? locale;
 }
 
 /** Characters of scripts that run from right to left, and the invisible ones that turn text around. */
@@ -94,23 +74,4 @@ function isolate(direction: "ltr" | "rtl"): (values: MessageValues) => MessageVa
         typeof value === "string" ? one(value) : value,
       ]),
     );
-}
-
-/** Changes the words of a message and leaves its gaps, `{name}`, as they are. */
-function outsideGaps(text: string, change: (words: string) => string): string {
-  let depth = 0;
-  return text
-    .split(/([{}])/)
-    .map((part) => {
-      if (part === "{") depth += 1;
-      else if (part === "}") depth -= 1;
-      else if (depth === 0) return change(part);
-      return part;
-    })
-    .join("");
-}
-
-function accented(words: string): string {
-  const marked = words.replaceAll(/[aeiouyAEIOUY]/g, (letter) => `${letter}\u0301`);
-  return marked.trim() === "" ? marked : marked.replaceAll(/(\w{4,})/g, "$1~");
 }

@@ -1,6 +1,7 @@
 import type { Config } from "../config.ts";
 import type { Templates } from "../http/templates.ts";
-import { directionOf, type Catalogues, type Translate } from "../i18n/catalogue.ts";
+import type { Catalogues, Translate } from "../i18n/catalogue.ts";
+import { directionOf } from "../i18n/languages.ts";
 import type { LetterView } from "../views.ts";
 import type { MailProps, MailTemplate, RenderMail } from "./messages.ts";
 

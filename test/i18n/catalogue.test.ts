@@ -2,7 +2,8 @@ import assert from "node:assert/strict";
 import { globSync, readFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 import { IntlMessageFormat } from "intl-messageformat";
-import { Catalogues, directionOf, nameOf, type MessageId } from "../../src/i18n/catalogue.ts";
+import { Catalogues, type MessageId } from "../../src/i18n/catalogue.ts";
+import { directionOf, LANGUAGES, nameOf } from "../../src/i18n/languages.ts";
 import { fixtures } from "../support/view-fixtures.ts";
 
 const ROOT = fileURLToPath(new URL("../../", import.meta.url));
@@ -46,10 +47,37 @@ function gapsOf(text: string, locale: string): { gaps: string[]; cases: Map<stri
   return { gaps: [...gaps].sort(), cases };
 }
 
+/** What is the same word in English and another language. */
+const SAME = new Set(["de Mail", "es No", "es Error:"]);
+
+/** What printers would mark, by language. */
+const TYPESETTING: Readonly<Record<string, readonly [rule: string, mistake: RegExp][]>> = {
+  fr: [
+    ["a space that does not break before ? : ; »", /[^\s\u00a0\u202f][ ]?[?;»]|[ ]:/],
+    ["a space that does not break after «", /«[^\u00a0\u202f]/],
+    ["people are spoken to as vous", /(?<!\p{L})(?:tu|ton|ta|tes)(?!\p{L})/iu],
+  ],
+  es: [
+    ["a question begins with ¿", /^[^¿]*\?/],
+    ["people are spoken to as usted", /(?<!\p{L})(?:tú|tus?|contigo)(?!\p{L})/iu],
+  ],
+  de: [["people are spoken to as Sie", /\b(?:du|dein|deine[mnrs]?|dich|dir)\b/i]],
+  ja: [
+    ["no half-width punctuation after Japanese", /[\p{sc=Han}\p{sc=Hira}\p{sc=Kana}][,.?!;]/u],
+    ["a space between scripts is the browser’s business", /[\p{sc=Hira}\p{sc=Kana}] [a-z{]/iu],
+  ],
+  "zh-Hans": [
+    ["no half-width punctuation after Chinese", /\p{sc=Han}[,.?!;:]/u],
+    ["a space between Chinese and what fills a gap", /\p{sc=Han}\{(?!seconds|minutes)/u],
+    ["people are spoken to as 您", /你/],
+  ],
+  ar: [["Arabic punctuation after Arabic", /\p{sc=Arab}[,;?]/u]],
+};
+
 const namesOf = (gaps: readonly string[]) => gaps.map((gap) => gap.split(":")[0] ?? "");
 
 describe("catalogues", () => {
-  it("are there", () => assert.deepEqual(locales, ["de", "en"]));
+  it("are there", () => assert.deepEqual(locales, LANGUAGES.toSorted()));
 
   for (const locale of locales) {
     it(`say the same things, each with the same gaps: ${locale}`, () => {
@@ -75,10 +103,24 @@ describe("catalogues", () => {
           `${id}: blames or begs`,
         );
         if (locale !== "en") {
-          const long = (english[id] ?? "").length * 2 + 12;
+          const long = (english[id] ?? "").length * 2 + 16;
           assert.ok(text.length <= long, `${id} is twice as long as in English`);
         }
       }
+    });
+
+    it(`are translated, and not left in English: ${locale}`, () => {
+      if (locale === "en") return;
+      const left = Object.entries(messages[locale] ?? {}).filter(
+        ([id, text]) => text === english[id] && !SAME.has(`${locale} ${text}`),
+      );
+      assert.deepEqual(left, []);
+    });
+
+    it(`are set as the language is: ${locale}`, () => {
+      for (const [id, text] of Object.entries(messages[locale] ?? {}))
+        for (const [rule, mistake] of TYPESETTING[locale] ?? [])
+          assert.doesNotMatch(text, mistake, `${id}: ${rule}`);
     });
 
     it(`count in the way of the language: ${locale}`, () => {
@@ -162,6 +204,39 @@ describe("translator", () => {
     assert.equal(en("page.home", { product: "Zoë" }), "Go to Zoë");
   });
 
+  it("counts as each language counts, Arabic in six ways", () => {
+    const say = (locale: string, minutes: number) =>
+      catalogues.translator(locale)("device-confirm.asked_at", { minutes });
+    const times = (locale: string, ...counts: number[]) => counts.map((each) => say(locale, each));
+    assert.deepEqual(times("ar", 0, 1, 2, 3, 11, 100), [
+      "قبل أقل من دقيقة",
+      "قبل دقيقة واحدة",
+      "قبل دقيقتين",
+      "قبل 3 دقائق",
+      "قبل 11 دقيقة",
+      "قبل 100 دقيقة",
+    ]);
+    assert.deepEqual(times("fr", 0, 1, 2), [
+      "il y a moins d’une minute",
+      "il y a 1 minute",
+      "il y a 2 minutes",
+    ]);
+    assert.deepEqual(times("pt-BR", 1, 2), ["há 1 minuto", "há 2 minutos"]);
+    assert.deepEqual(times("ja", 1, 2), ["1分前", "2分前"]);
+  });
+
+  it("makes a pseudo-language of English that is a third longer, plurals and all", () => {
+    const say = catalogues.translator("en-XA");
+    assert.equal(say("page.home", { product: "Lintel" }), "Góó tóó Lintel");
+    assert.equal(say("device-confirm.asked_at", { minutes: 2 }), "2 míínúútéés áágóó");
+    const lengths = (locale: string) =>
+      (Object.keys(english) as MessageId[])
+        .filter((id) => !(english[id] ?? "").includes("{"))
+        .reduce((sum, id) => sum + catalogues.translator(locale)(id).length, 0);
+    const ratio = lengths("en-XA") / lengths("en");
+    assert.ok(ratio > 1.3 && ratio < 1.45, `${ratio} times as long`);
+  });
+
   it("changes every word of a pseudo-language and no gap", () => {
     const values = {
       product: "Lintel",
@@ -197,6 +272,16 @@ describe("translator", () => {
       "rtl",
       "ltr",
     ]);
-    assert.deepEqual(["en", "de", "en-XA"].map(nameOf), ["English", "Deutsch", "en-XA"]);
+    assert.deepEqual(LANGUAGES.map(nameOf), [
+      "English",
+      "Deutsch",
+      "Français",
+      "Español",
+      "Português (Brasil)",
+      "日本語",
+      "简体中文",
+      "العربية",
+    ]);
+    assert.equal(nameOf("en-XA"), "en-XA");
   });
 });

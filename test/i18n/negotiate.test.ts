@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
 import { randomBytes } from "node:crypto";
+import { LANGUAGES } from "../../src/i18n/languages.ts";
 import { negotiateLocale, type LanguageWishes } from "../../src/i18n/negotiate.ts";
 
 const ENABLED = ["en", "de", "ar-XB"];
@@ -37,6 +38,28 @@ describe("the language of an answer", () => {
     assert.equal(choose({ uiLocales: "DE-at" }), "de");
     assert.equal(choose({ accepted: ["en-GB"] }), "en");
     assert.equal(choose({ accepted: ["de-Latn-CH-1996"] }), "de");
+  });
+
+  for (const [wish, answer] of [
+    ["zh", "zh-Hans"],
+    ["zh-CN", "zh-Hans"],
+    ["zh-SG", "zh-Hans"],
+    ["zh-Hans-HK", "zh-Hans"],
+    ["pt", "pt-BR"],
+    ["pt-PT", "pt-BR"],
+    ["es-419", "es"],
+    ["fr-CA", "fr"],
+    ["ar-EG", "ar"],
+    ["ja-JP", "ja"],
+    ["gsw", "de"],
+  ] as const)
+    it(`answers ${wish} in ${answer} (ux.md §5)`, () => {
+      assert.equal(choose({ uiLocales: wish }, LANGUAGES), answer);
+    });
+
+  it("does not take one script for another: who reads traditional Chinese gets what they want next", () => {
+    for (const wish of ["zh-TW", "zh-HK", "zh-Hant", "zh-Hant-TW"])
+      assert.equal(choose({ accepted: [wish, "ja"] }, LANGUAGES), "ja", wish);
   });
 
   it("never answers in a language that is not enabled", () => {
