@@ -157,7 +157,12 @@ export async function createApp(deps: Deps): Promise<App> {
     if (issuer.preset.sessionManagement) routers.push(checkSessionRoutes({ issuer, assets }));
     if (issuer === config.issuers[0]) {
       routers.push(setupRoutes({ config, knex, passwords, mailer, page }));
-      if (config.mode === "development") routers.push(mailboxRoutes({ knex, mail, page }));
+      if (config.mode === "development") {
+        const { galleryRoutes } = await import("./demo/gallery.ts");
+        const { renderMail } = mail;
+        routers.push(mailboxRoutes({ knex, mail, page }));
+        routers.push(galleryRoutes({ config, templates, catalogues, assets, renderMail }));
+      }
     }
     if (config.conformanceSuiteUrl !== undefined)
       routers.push(conformanceRoutes({ knex, seal, engine, requests }));

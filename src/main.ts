@@ -79,6 +79,7 @@ async function announce({ config, knex }: Deps): Promise<void> {
   if (setupLink !== undefined) lines.push(`First admin   ${setupLink}  (works once, for an hour)`);
   lines.push(`Demo app      http://localhost:${config.demoPort}`);
   if (config.smtpUrl === undefined) lines.push(`Mailbox       ${config.issuer}/dev/mail`);
+  lines.push(`Gallery       ${config.issuer}/dev/pages`);
   lines.push(
     config.databaseUrl === undefined
       ? `Database      embedded PostgreSQL in ${config.dataDir}; set DATABASE_URL to use your own`

@@ -176,6 +176,14 @@ export interface Views {
   "setup-done": { email: string };
   mailbox: { messages: readonly MailboxEntry[] };
   "mailbox-message": MailboxEntry & { text: string; html: string };
+  gallery: {
+    /** Ways to look at what is linked, each on or off. */
+    ways: readonly { message: MessageId; href: string; isOn: boolean }[];
+    groups: readonly {
+      readonly name: string;
+      readonly entries: readonly { name: string; href: string }[];
+    }[];
+  };
 }
 
 /** What a page is made of, filled in by the pages that include it. */

@@ -35,7 +35,7 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
     ...GROUND,
   ],
   setup: ["authn", "audit", "http", "mail", "users", ...GROUND],
-  demo: ["clients", "http", "keys", "mail", ...GROUND],
+  demo: ["clients", "http", "i18n", "keys", "mail", ...GROUND],
   home: ["http", "users", ...GROUND],
   account: ["authn", "audit", "consents", "http", "keys", "mail", "users", ...GROUND],
   conformance: ["clients", "keys", "users", ...GROUND],

@@ -9,10 +9,11 @@ import { Templates } from "../src/http/templates.ts";
 import { Catalogues } from "../src/i18n/catalogue.ts";
 import { directionOf, LANGUAGES, PSEUDO_LANGUAGES } from "../src/i18n/languages.ts";
 import { createMailRenderer } from "../src/mail/render.ts";
-import type { MailProps, MailTemplate } from "../src/mail/messages.ts";
+import type { MailTemplate } from "../src/mail/messages.ts";
 import type { Views } from "../src/views.ts";
 import { lint, readTemplates, typeErrors } from "./support/templates.ts";
-import { fixtures } from "./support/view-fixtures.ts";
+import { mailFixtures } from "../src/demo/mail-fixtures.ts";
+import { fixtures } from "../src/demo/view-fixtures.ts";
 
 const LOCALES = [...LANGUAGES, ...PSEUDO_LANGUAGES];
 const pages = Object.keys(fixtures) as (keyof Views)[];
@@ -386,24 +387,10 @@ describe("mails", () => {
     templates: new Templates(),
     catalogues: new Catalogues(),
   });
-  const at = "2026-02-03T04:05:06.000Z";
-  const props: MailProps = {
-    ciba_request: {
-      clientName: "Acme Photos",
-      bindingMessage: "Till 4",
-      url: "https://id.example/approve/01960000-0000-7000-8000-000000000000",
-      expiresAt: "2026-02-03T04:05:06.000Z",
-    },
-    signin_blocked: { email: "ada@example.com", at },
-    token_reused: { email: "ada@example.com", clientName: "<b>Acme</b> & Co", at },
-    administrator_created: { email: "ada@example.com", at },
-    test: { at },
-  };
-
   for (const locale of LOCALES) {
     it(`are whole in ${locale}, as HTML and as text`, async () => {
-      for (const name of Object.keys(props) as MailTemplate[]) {
-        const { subject, text, html } = await render(name, props[name], locale);
+      for (const name of Object.keys(mailFixtures) as MailTemplate[]) {
+        const { subject, text, html } = await render(name, mailFixtures[name], locale);
         const where = `${name} in ${locale}`;
         assert.equal(elements(html, "h1").length, 1, where);
         assert.doesNotMatch(

@@ -1,6 +1,5 @@
 import { Router } from "@koa/router";
-import ipaddr from "ipaddr.js";
-import type { Context, Middleware } from "koa";
+import type { Context } from "koa";
 import type { Knex } from "knex";
 import { errors } from "../errors.ts";
 import { issuerFor } from "../http/host.ts";
@@ -10,9 +9,9 @@ import { composeMail, type ComposeNeeds } from "../mail/compose.ts";
 import { toSource } from "../mail/transport.ts";
 import { OutboxMessage } from "../models/outbox-message.ts";
 import type { MailboxEntry } from "../views.ts";
+import { localOnly } from "./local-only.ts";
 
 const SHOWN = 50;
-const LOCAL_HOST = /^(localhost|127\.0\.0\.1|\[::1\])(:\d+)?$/;
 
 /** What the mailbox needs. */
 export interface MailboxNeeds {
@@ -75,11 +74,3 @@ export function mailboxRoutes(needs: MailboxNeeds): Router {
 
   return router;
 }
-
-/** By the connection, which nobody can forge, and by the name, which keeps other sites' names for this machine out. */
-const localOnly: Middleware = (ctx, next) => {
-  const peer = ctx.req.socket.remoteAddress ?? "";
-  const isLocal = ipaddr.isValid(peer) && ipaddr.process(peer).range() === "loopback";
-  if (!isLocal || !LOCAL_HOST.test(ctx.req.headers.host ?? "")) throw errors.notFound();
-  return next();
-};

@@ -20,7 +20,7 @@ export interface PageNeeds {
   config: Pick<Config, "productName" | "locales" | "issuers">;
   templates: Templates;
   catalogues: Catalogues;
-  assets: Assets;
+  assets: Pick<Assets, "href">;
 }
 
 /** Makes {@link Page}: the page's own template, then the layout around it. */

@@ -4,7 +4,7 @@ import { fileURLToPath } from "node:url";
 import { IntlMessageFormat } from "intl-messageformat";
 import { Catalogues, type MessageId } from "../../src/i18n/catalogue.ts";
 import { directionOf, LANGUAGES, nameOf } from "../../src/i18n/languages.ts";
-import { fixtures } from "../support/view-fixtures.ts";
+import { fixtures } from "../../src/demo/view-fixtures.ts";
 
 const ROOT = fileURLToPath(new URL("../../", import.meta.url));
 const read = (file: string) => readFileSync(`${ROOT}${file}`, "utf8");

@@ -334,7 +334,15 @@ describe("security baseline of production", () => {
     });
 
     it("has neither the demo, nor its mailbox, nor metrics where people are", async () => {
-      for (const path of ["/dev/mail", "/dev/mail/clear", "/metrics", "/demo", "/docs"]) {
+      const paths = [
+        "/dev/mail",
+        "/dev/mail/clear",
+        "/dev/pages",
+        "/dev/mails",
+        "/metrics",
+        "/docs",
+      ];
+      for (const path of [...paths, "/dev/pages/login/empty", "/demo"]) {
         assert.equal((await send(server, { path })).status, 404, path);
       }
       assert.equal((await send(server, { path: "/dev/mail/clear", fields: {} })).status, 404);
@@ -346,14 +354,14 @@ describe("security baseline of production", () => {
       );
     });
 
-    it("has no mailbox for a browser on the same machine either", async () => {
+    it("has neither mailbox nor gallery for a browser on the same machine either", async () => {
       const port = await freePort();
       const local = await aProductionServer({
         PORT: String(port),
         ISSUER: `http://localhost:${port}`,
       });
       try {
-        for (const path of ["/dev/mail", "/dev/mail/x"])
+        for (const path of ["/dev/mail", "/dev/mail/x", "/dev/pages", "/dev/mails"])
           assert.equal((await send(local, { path })).status, 404, path);
       } finally {
         await local.stop();

@@ -1,4 +1,4 @@
-import type { ClientView, FieldError, Views } from "../../src/views.ts";
+import type { ClientView, FieldError, Views } from "../views.ts";
 
 const acme: ClientView = {
   name: "Acme Photos",
@@ -300,5 +300,17 @@ export const fixtures: { readonly [Name in keyof Views]: Readonly<Record<string,
   "mailbox-message": {
     plain: mail,
     long: { ...mail, to: LONG, text: `${LONG.repeat(4)}\n`, html: `<p>${LONG}</p>` },
+  },
+  gallery: {
+    pages: {
+      ways: [
+        { message: "gallery.mails", href: "/dev/mails", isOn: false },
+        { message: "gallery.dark", href: "?", isOn: true },
+      ],
+      groups: [
+        { name: "login", entries: [{ name: "empty", href: "/dev/pages/login/empty" }] },
+        { name: LONG, entries: [{ name: LONG, href: "/dev/pages/login/odd" }] },
+      ],
+    },
   },
 };

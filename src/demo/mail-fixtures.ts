@@ -1,0 +1,17 @@
+import type { MailProps } from "../mail/messages.ts";
+
+const at = "2026-02-03T04:05:06.000Z";
+
+/** Every mail, with what is in it at its oddest. */
+export const mailFixtures: MailProps = {
+  ciba_request: {
+    clientName: "Acme Photos",
+    bindingMessage: "Till 4",
+    url: "https://id.example/approve/01960000-0000-7000-8000-000000000000",
+    expiresAt: "2026-02-03T04:05:06.000Z",
+  },
+  signin_blocked: { email: "ada@example.com", at },
+  token_reused: { email: "ada@example.com", clientName: "<b>Acme</b> & Co", at },
+  administrator_created: { email: "ada@example.com", at },
+  test: { at },
+};
