@@ -160,7 +160,7 @@ CREATE TABLE login_throttles WITH (fillfactor=70)
   gc_on date NOT NULL
   CONSTRAINT login_throttles_key_hash_check CHECK ((octet_length(key_hash) = 32))
   CONSTRAINT login_throttles_pkey PRIMARY KEY (key_hash)
-  CONSTRAINT login_throttles_scope_check CHECK ((scope = ANY (ARRAY['account'::text, 'ip'::text, 'account_ip'::text, 'code_ip'::text, 'code_session'::text, 'hint'::text, 'registration'::text, 'ciba'::text, 'ciba_user'::text])))
+  CONSTRAINT login_throttles_scope_check CHECK ((scope ~ '^[a-z][a-z_]{1,29}$'::text))
   CREATE INDEX login_throttles_gc_idx ON login_throttles USING btree (gc_on)
 
 CREATE TABLE logout_notices WITH (fillfactor=75)

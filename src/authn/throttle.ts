@@ -14,17 +14,21 @@ interface Limit {
   readonly tries: number;
   /** How long tries are remembered, from the first one, or from the end of a block. */
   readonly window: number;
+  /** How long they are remembered from the end of a block, where not as long. */
+  readonly memory?: number;
   /** The first block; every further try doubles it, up to `longestBlock`. */
   readonly block: number;
   readonly longestBlock: number;
 }
 
 const MINUTE = 60;
-const DAY = 24 * 60 * MINUTE;
+const HOUR = 60 * MINUTE;
+const DAY = 24 * HOUR;
 
 /**
  * NIST SP 800-63B-4 §3.2.2 allows 100 consecutive failures on an account; the others make them slow (T-63). Of user
- * codes there are 20^8, so that 50 guesses an hour find none (RFC 8628 §5.1).
+ * codes there are 20^8, so that 50 guesses an hour find none (RFC 8628 §5.1). Five mails an hour are enough for anybody
+ * and too few to fill a mailbox (T-75).
  */
 const LIMITS: Readonly<Record<Scope, Limit>> = {
   account_ip: { tries: 5, window: 15 * MINUTE, block: MINUTE, longestBlock: 15 * MINUTE },
@@ -36,12 +40,14 @@ const LIMITS: Readonly<Record<Scope, Limit>> = {
   ciba_user: { tries: 60, window: 60 * MINUTE, block: 10 * MINUTE, longestBlock: 60 * MINUTE },
   code_ip: { tries: 50, window: 60 * MINUTE, block: 15 * MINUTE, longestBlock: 60 * MINUTE },
   hint: { tries: 30, window: 60 * MINUTE, block: 15 * MINUTE, longestBlock: 60 * MINUTE },
+  mail_address: { tries: 5, window: HOUR, memory: 0, block: HOUR, longestBlock: HOUR },
+  mail_ip: { tries: 20, window: HOUR, memory: 0, block: HOUR, longestBlock: HOUR },
 };
 
 /** Numbers of tries on one account, from anywhere, at which its owner should hear of them. */
 const TELL_OWNER_AT: ReadonlySet<number> = new Set([20, 100]);
 
-/** The longest wait that an answer names, in seconds. */
+/** The longest wait that an answer about a password names, in seconds. */
 const LONGEST_WAIT = 15 * MINUTE;
 
 /** The counters that one try moved, for `throttleSuccess`. */
@@ -165,6 +171,28 @@ export async function throttleRegistration(
   );
 }
 
+/**
+ * Counts a mail that somebody asks for without having proven that the address is theirs (a code, a link, a
+ * confirmation), and says whether it may be sent: five an hour to an address, whatever its spelling or tag, and twenty
+ * an hour from a network (T-75). Call it outside a transaction, before looking whether anybody has the address, so that
+ * known and unknown addresses are answered alike.
+ */
+export async function throttleMail(
+  db: TransactionOrKnex,
+  seal: Seal,
+  { address, ipPrefix, now }: { address: string; ipPrefix: string; now: Date },
+): Promise<{ readonly allowed: true } | Refused> {
+  const key = keyed(seal);
+  const keys = {
+    mail_ip: key("mail_ip", ipPrefix),
+    mail_address: key("mail_address", mailbox(address)),
+  };
+  for (const scope of ["mail_ip", "mail_address"] as const)
+    if ((await count(db, scope, keys[scope], now)) === undefined)
+      return await refusal(db, keys[scope], now, HOUR);
+  return { allowed: true };
+}
+
 async function takeBack(db: TransactionOrKnex, scope: Scope, key: Buffer): Promise<void> {
   await LoginThrottle.statement(
     db,
@@ -197,6 +225,11 @@ function spelling(typed: string): string {
   return readIdentifier(typed)?.value ?? typed.normalize("NFKC").trim().toLowerCase();
 }
 
+/** Where mail to an address most likely arrives: a tag after `+` makes no other mailbox. */
+function mailbox(address: string): string {
+  return spelling(address).replace(/\+[^@]*@/, "@");
+}
+
 function userKey(userId: string): string {
   return `user\0${userId}`;
 }
@@ -226,7 +259,7 @@ async function count(
   key: Buffer,
   now: Date,
 ): Promise<number | undefined> {
-  const { tries, window, block, longestBlock } = LIMITS[scope];
+  const { tries, window, memory = window, block, longestBlock } = LIMITS[scope];
   const [row] = await LoginThrottle.statement<{ failures: number }>(
     db,
     `INSERT INTO login_throttles AS t (key_hash, scope, failures, window_start, gc_on)
@@ -239,8 +272,9 @@ async function count(
               CASE WHEN counted.failures >= :tries THEN CAST(:gcBlockedOn AS date) ELSE excluded.gc_on END
          FROM (SELECT CASE WHEN t.over THEN 1 ELSE t.failures + 1 END AS failures,
                       CASE WHEN t.over THEN excluded.window_start ELSE t.window_start END AS start
-                 FROM (SELECT t.failures, t.window_start, greatest(t.window_start, t.blocked_until)
-                              + make_interval(secs => :window) <= excluded.window_start AS over) t) counted)
+                 FROM (SELECT t.failures, t.window_start,
+                              greatest(t.window_start + make_interval(secs => :window),
+                                t.blocked_until + make_interval(secs => :memory)) <= excluded.window_start AS over) t) counted)
      WHERE t.blocked_until IS NULL OR t.blocked_until <= excluded.window_start
      RETURNING failures`,
     {
@@ -249,6 +283,7 @@ async function count(
       now,
       tries,
       window,
+      memory,
       block,
       longestBlock,
       gcOn: gcDay(now, window),
@@ -258,10 +293,15 @@ async function count(
   return row?.failures;
 }
 
-async function refusal(db: TransactionOrKnex, key: Buffer, now: Date): Promise<Refused> {
+async function refusal(
+  db: TransactionOrKnex,
+  key: Buffer,
+  now: Date,
+  longestWait = LONGEST_WAIT,
+): Promise<Refused> {
   const row = await LoginThrottle.query(db).findById(key);
   const seconds = Math.ceil(((row?.blockedUntil?.getTime() ?? 0) - now.getTime()) / 1000);
-  return { allowed: false, retryAfter: Math.min(Math.max(seconds, 1), LONGEST_WAIT) };
+  return { allowed: false, retryAfter: Math.min(Math.max(seconds, 1), longestWait) };
 }
 
 /** The day from which a counter may be swept away: two days after nothing of it matters any more. */

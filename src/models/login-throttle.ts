@@ -1,6 +1,6 @@
 import { BaseModel } from "./base.ts";
 
-/** How often somebody has failed to sign in, or typed a code or named a user that nobody has, or registered a client, counted under a keyed hash. */
+/** How often somebody has failed to sign in, or typed a code or named a user that nobody has, or registered a client, or had a mail sent, counted under a keyed hash. */
 export class LoginThrottle extends BaseModel {
   static override tableName = "login_throttles";
   static override idColumn = "keyHash";
@@ -14,7 +14,9 @@ export class LoginThrottle extends BaseModel {
     | "hint"
     | "registration"
     | "ciba"
-    | "ciba_user";
+    | "ciba_user"
+    | "mail_address"
+    | "mail_ip";
   declare failures: number;
   declare windowStart: Date;
   declare blockedUntil: Date | null;

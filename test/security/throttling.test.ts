@@ -1,5 +1,8 @@
 import assert from "node:assert/strict";
 import { randomBytes } from "node:crypto";
+import { throttleMail } from "../../src/authn/throttle.ts";
+import { openSeal, type Seal } from "../../src/keys/seal.ts";
+import { testDatabase, type TestDatabase } from "../support/database.ts";
 import { aClient, aUser, PASSWORD, type TestServer } from "../support/server.ts";
 import {
   aProductionServer,
@@ -208,6 +211,63 @@ describe("T-63: guessing passwords on the page", () => {
         `they differ by ${differences.map((part) => `${Math.round(part * 100)} %`).join(", ")}`,
       );
     });
+  });
+});
+
+describe("T-75: filling somebody's mailbox", () => {
+  const START = new Date("2026-03-01T12:00:00Z");
+  let database: TestDatabase;
+  let seal: Seal;
+  let networks = 0;
+
+  before(async () => {
+    database = await testDatabase();
+    seal = await openSeal(database.knex, { encryptionKey: randomBytes(32) });
+  });
+  after(() => database.drop());
+
+  const ask = (address: string, ipPrefix: string, minutes = 0) =>
+    throttleMail(database.knex, seal, {
+      address,
+      ipPrefix,
+      now: new Date(START.getTime() + minutes * 60_000),
+    });
+  const newNetwork = () => `198.18.${(networks += 1)}.0/24`;
+
+  it("an address gets five mails an hour, from wherever they are asked for", async () => {
+    for (let mails = 0; mails < 5; mails += 1)
+      assert.deepEqual(await ask("ada@example.com", newNetwork()), { allowed: true });
+    const refused = await ask("ada@example.com", newNetwork(), 10);
+    assert.deepEqual(refused, { allowed: false, retryAfter: 50 * 60 });
+    assert.equal((await ask("ada@example.com", newNetwork(), 59)).allowed, false);
+    for (let mails = 0; mails < 5; mails += 1)
+      assert.equal((await ask("ada@example.com", newNetwork(), 61)).allowed, true);
+    assert.equal((await ask("ada@example.com", newNetwork(), 61)).allowed, false);
+  });
+
+  it("its capitals, its tags and blanks around it are the same mailbox", async () => {
+    for (const spelling of ["Bob@example.com", " bob@Example.com ", "bob+1@example.com"])
+      assert.equal((await ask(spelling, newNetwork())).allowed, true);
+    for (const spelling of ["bob@example.com", "BOB+2@example.com"])
+      assert.equal((await ask(spelling, newNetwork())).allowed, true);
+    assert.equal((await ask("bob+x@example.com", newNetwork())).allowed, false);
+  });
+
+  it("a network has twenty an hour sent, to whomever, and then uses up nobody's own five", async () => {
+    const network = newNetwork();
+    for (let mails = 0; mails < 20; mails += 1)
+      assert.equal((await ask(`somebody-${mails}@example.com`, network)).allowed, true);
+    for (let tries = 0; tries < 6; tries += 1)
+      assert.equal((await ask("carol@example.com", network)).allowed, false);
+    assert.equal((await ask("carol@example.com", newNetwork())).allowed, true);
+  });
+
+  it("200 at once bring five", async () => {
+    const network = Array.from({ length: 20 }, newNetwork);
+    const asked = await Promise.all(
+      Array.from({ length: 200 }, (_, index) => ask("dave@example.com", network[index % 20] ?? "")),
+    );
+    assert.equal(asked.filter(({ allowed }) => allowed).length, 5);
   });
 });
 
