@@ -61,6 +61,15 @@ const commaList = z
       .filter((item) => item !== ""),
   );
 
+/** Origins separated by commas. */
+const origins = commaList.pipe(
+  z.array(
+    z.string().refine((text) => /^https?:/.test(text) && URL.parse(text)?.origin === text, {
+      error: "must be origins like https://app.internal:8443, separated by commas",
+    }),
+  ),
+);
+
 /** Host names separated by commas. */
 const hostNames = commaList.pipe(
   z.array(
@@ -112,17 +121,9 @@ export const SETTINGS = {
     .describe(
       "Who may register clients over HTTP: `off`, `token` (with an initial access token), `open`",
     ),
-  TRUSTED_ORIGINS: commaList
-    .pipe(
-      z.array(
-        z.string().refine((text) => /^https?:/.test(text) && URL.parse(text)?.origin === text, {
-          error: "must be origins like https://app.internal:8443, separated by commas",
-        }),
-      ),
-    )
-    .describe(
-      "Origins in private networks that Lintel may call for its clients, separated by commas",
-    ),
+  TRUSTED_ORIGINS: origins.describe(
+    "Origins in private networks that Lintel may call for its clients, separated by commas",
+  ),
   CONFORMANCE_SUITE_URL: z
     .url({ protocol: /^https$/ })
     .optional()
@@ -222,6 +223,16 @@ export const SETTINGS = {
     .enum(["identifier-first", "combined"])
     .default("identifier-first")
     .describe("Whether the sign-in page asks for the address first or for both at once"),
+  PASSKEY_RP_ID: z
+    .string()
+    .regex(/^[a-z0-9-]+(\.[a-z0-9-]+)*$/, { error: "must be a domain such as example.com" })
+    .optional()
+    .describe(
+      "Domain that passkeys belong to, once and for all; the host of each issuer unless set",
+    ),
+  PASSKEY_ORIGINS: origins.describe(
+    "Further origins that may use these passkeys, separated by commas; published for related origin requests",
+  ),
   PRODUCT_NAME: z
     .string()
     .min(1)
@@ -338,6 +349,8 @@ export function readConfig(environment: Environment): Config {
       problems.push(`MORE_ISSUERS gives one ${field === "url" ? "address" : "name"} twice`);
   if (production && PSEUDO_LANGUAGES.some((tag) => settings?.LOCALES.includes(tag) === true))
     problems.push("LOCALES has a pseudo-locale, which only tests layouts");
+  if (settings?.PASSKEY_RP_ID !== undefined && !isWithin(issuer, settings.PASSKEY_RP_ID))
+    problems.push("PASSKEY_RP_ID must be the host of ISSUER or a domain above it");
   const addresses = named.map(({ url }) => url);
   const secure =
     settings === undefined ? undefined : readTlsSettings(settings, addresses, problems);
@@ -356,6 +369,8 @@ export function readConfig(environment: Environment): Config {
       sessionManagement: settings.SESSION_MANAGEMENT === "on",
       clientAttestation: settings.CLIENT_ATTESTATION === "on",
       certificates: secure.certificatesAt(url),
+      passkeyRpId: settings.PASSKEY_RP_ID,
+      passkeyOrigins: settings.PASSKEY_ORIGINS,
     }),
   );
   if (first === undefined) throw new TypeError("there is at least one issuer");
@@ -424,6 +439,12 @@ function checkIssuer(setting: string, issuer: string, problems: string[]): void 
   // Written any other way, a client that compares letter by letter would not find the issuer it knows.
   if (!/^(\/[A-Za-z0-9_~-][A-Za-z0-9._~-]*)*\/?$/.test(url.pathname))
     problems.push(`${setting} must have a path of plain letters, digits, dots and dashes, or none`);
+}
+
+/** Whether an address is on a domain or below it (WebAuthn §5.1.3, "registrable domain suffix"). */
+function isWithin(url: string, domain: string): boolean {
+  const host = URL.parse(url)?.hostname ?? "";
+  return host === domain || host.endsWith(`.${domain}`);
 }
 
 /** Replaces `NAME_FILE` by the content of that file. An empty value counts as not given. */

@@ -221,6 +221,16 @@ export interface Issuer {
   readonly registrationHosts: readonly string[];
   /** The names by which clients may ask for a level of sign-in (`acr_values_supported`). */
   readonly levels: LevelNames;
+  /** What passkeys are made for here; undefined where the host is a bare address, for which browsers make none. */
+  readonly relyingParty: RelyingParty | undefined;
+}
+
+/** The site that passkeys belong to (WebAuthn §4, "WebAuthn Relying Party"). */
+export interface RelyingParty {
+  /** A domain: no browser shows a passkey to another. */
+  readonly id: string;
+  /** Every origin whose pages may ask for them, letter by letter; the issuer's own is the first. */
+  readonly origins: readonly string[];
 }
 
 /** What a preset decides. */
@@ -239,6 +249,8 @@ interface Choices {
   readonly clientAttestation?: boolean;
   readonly certificates?: CertificateReach | undefined;
   readonly levels?: LevelNames;
+  readonly passkeyRpId?: string | undefined;
+  readonly passkeyOrigins?: readonly string[];
 }
 
 /** An issuer from what the settings say. */
@@ -274,7 +286,17 @@ export function issuerOf(
     registrationQuota: presetName === "conformance" ? undefined : choices.registrationQuota,
     registrationHosts: choices.registrationHosts ?? [],
     levels: new Map([...LEVEL_NUMBERS, ...(choices.levels ?? [])]),
+    relyingParty: relyingPartyOf(new URL(url), choices),
   };
+}
+
+function relyingPartyOf(
+  { hostname, origin }: URL,
+  { passkeyRpId, passkeyOrigins = [] }: Choices,
+): RelyingParty | undefined {
+  const isBareAddress = /^[\d.]+$|^\[/.test(hostname);
+  if (isBareAddress) return undefined;
+  return { id: passkeyRpId ?? hostname, origins: [...new Set([origin, ...passkeyOrigins])] };
 }
 
 /** A preset with what client certificates make possible, where they reach the issuer. */

@@ -56,6 +56,17 @@ CREATE TABLE audit_events PARTITION BY RANGE (occurred_at)
   CREATE INDEX audit_events_type_idx ON ONLY audit_events USING btree (type, occurred_at DESC) WHERE (outcome <> 'success'::text)
   CREATE INDEX audit_events_user_idx ON ONLY audit_events USING btree (user_id, occurred_at DESC) WHERE (user_id IS NOT NULL)
 
+CREATE TABLE auth_challenges WITH (fillfactor=80)
+  binding_hash bytea NOT NULL
+  challenge bytea NOT NULL
+  created_at timestamp with time zone NOT NULL DEFAULT now()
+  expires_at timestamp with time zone NOT NULL
+  CONSTRAINT auth_challenges_binding_hash_check CHECK ((octet_length(binding_hash) = 32))
+  CONSTRAINT auth_challenges_challenge_check CHECK ((octet_length(challenge) = 32))
+  CONSTRAINT auth_challenges_check CHECK (((expires_at > created_at) AND (expires_at <= (created_at + '01:00:00'::interval))))
+  CONSTRAINT auth_challenges_pkey PRIMARY KEY (binding_hash)
+  CREATE INDEX auth_challenges_gc_idx ON auth_challenges USING btree (expires_at)
+
 CREATE TABLE authorization_types
   type text NOT NULL
   definition json NOT NULL
@@ -360,6 +371,15 @@ CREATE TABLE outbox_messages WITH (fillfactor=75)
   CREATE INDEX outbox_messages_created_idx ON outbox_messages USING btree (created_at)
   CREATE INDEX outbox_messages_user_idx ON outbox_messages USING btree (user_id) WHERE (user_id IS NOT NULL)
 
+CREATE TABLE passkey_offers
+  user_id uuid NOT NULL
+  times smallint NOT NULL
+  last_at timestamp with time zone NOT NULL
+  declined_at timestamp with time zone
+  CONSTRAINT passkey_offers_pkey PRIMARY KEY (user_id)
+  CONSTRAINT passkey_offers_times_check CHECK ((times > 0))
+  CONSTRAINT passkey_offers_user_id_fkey FOREIGN KEY (user_id) REFERENCES users(id) ON DELETE CASCADE
+
 CREATE TABLE permissions
   id uuid NOT NULL
   api_resource_id uuid NOT NULL
@@ -544,14 +564,41 @@ CREATE TABLE users WITH (fillfactor=85)
   last_login_at timestamp with time zone
   created_at timestamp with time zone NOT NULL DEFAULT now()
   updated_at timestamp with time zone NOT NULL DEFAULT now()
+  webauthn_user_handle bytea NOT NULL DEFAULT sha512(convert_to((((((gen_random_uuid())::text || (gen_random_uuid())::text) || (gen_random_uuid())::text) || (gen_random_uuid())::text) || (gen_random_uuid())::text), 'UTF8'::name))
   CONSTRAINT users_check CHECK (((username IS NULL) = (username_norm IS NULL)))
   CONSTRAINT users_created_via_check CHECK ((created_via = ANY (ARRAY['setup'::text, 'admin'::text])))
   CONSTRAINT users_pkey PRIMARY KEY (id)
   CONSTRAINT users_status_check CHECK ((status = ANY (ARRAY['active'::text, 'deactivated'::text])))
   CONSTRAINT users_username_check CHECK (((char_length(username) >= 2) AND (char_length(username) <= 100)))
   CONSTRAINT users_username_norm_check CHECK ((username_norm = lower(username_norm)))
+  CONSTRAINT users_webauthn_user_handle_check CHECK ((octet_length(webauthn_user_handle) = 64))
   CREATE INDEX users_created_idx ON users USING btree (created_at, id)
   CREATE UNIQUE INDEX users_username_uq ON users USING btree (username_norm) WHERE (username_norm IS NOT NULL)
+  CREATE UNIQUE INDEX users_webauthn_handle_uq ON users USING btree (webauthn_user_handle)
+
+CREATE TABLE webauthn_credentials
+  id uuid NOT NULL
+  user_id uuid NOT NULL
+  credential_id bytea NOT NULL
+  public_key bytea NOT NULL
+  rp_id text NOT NULL
+  sign_count bigint NOT NULL
+  aaguid uuid
+  transports text[] NOT NULL DEFAULT '{}'::text[]
+  backup_eligible boolean NOT NULL
+  backed_up boolean NOT NULL
+  name text NOT NULL
+  clone_warning_at timestamp with time zone
+  last_used_at timestamp with time zone
+  created_at timestamp with time zone NOT NULL DEFAULT now()
+  CONSTRAINT webauthn_credentials_check CHECK ((backup_eligible OR (NOT backed_up)))
+  CONSTRAINT webauthn_credentials_credential_id_check CHECK (((octet_length(credential_id) >= 1) AND (octet_length(credential_id) <= 1023)))
+  CONSTRAINT webauthn_credentials_credential_id_key UNIQUE (credential_id)
+  CONSTRAINT webauthn_credentials_name_check CHECK (((char_length(name) >= 1) AND (char_length(name) <= 100)))
+  CONSTRAINT webauthn_credentials_pkey PRIMARY KEY (id)
+  CONSTRAINT webauthn_credentials_sign_count_check CHECK ((sign_count >= 0))
+  CONSTRAINT webauthn_credentials_user_id_fkey FOREIGN KEY (user_id) REFERENCES users(id) ON DELETE CASCADE
+  CREATE INDEX webauthn_credentials_user_idx ON webauthn_credentials USING btree (user_id, created_at)
 
 CREATE TABLE workloads
   id uuid NOT NULL

@@ -28,6 +28,7 @@ const EXPIRIES: readonly Expiry[] = [
   { table: "refresh_tokens", column: "gc_on", before: today },
   { table: "oauth_grants", column: "gc_on", before: today },
   { table: "replay_guards", column: "expires_at", before: instant },
+  { table: "auth_challenges", column: "expires_at", before: instant },
   { table: "login_throttles", column: "gc_on", before: today },
   { table: "one_time_tokens", column: "expires_at", before: thirtyDaysAgo },
   { table: "logout_notices", column: "created_at", before: thirtyDaysAgo },

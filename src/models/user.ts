@@ -14,6 +14,8 @@ export class User extends IdentifiedModel {
   declare statusChangedAt: Date;
   declare sessionsValidAfter: Date | null;
   declare createdVia: "setup" | "admin";
+  /** What authenticators know the user by (WebAuthn §5.4.3): random, and not the id. */
+  declare webauthnUserHandle: Buffer;
   declare lastLoginAt: Date | null;
   declare createdAt: Date;
   declare updatedAt: Date;

@@ -70,6 +70,9 @@ describe("purge", () => {
           FROM generate_series(0, 2) n, LATERAL (SELECT timestamptz '2026-11-21 09:00Z' + n * interval '1 hour') x(t);
       INSERT INTO replay_guards
         SELECT sha256(int4send(n)), timestamptz '2026-11-21 09:00Z' + n * interval '1 hour' FROM generate_series(0, 2) n;
+      INSERT INTO auth_challenges
+        SELECT sha256(int4send(n)), sha256(''), t - interval '10 minutes', t
+          FROM generate_series(0, 2) n, LATERAL (SELECT timestamptz '2026-11-21 09:00Z' + n * interval '1 hour') x(t);
       INSERT INTO one_time_tokens (id, purpose, token_hash, created_at, expires_at)
         SELECT gen_random_uuid(), 'setup', sha256(int4send(n)), '2026-01-01',
                timestamptz '2026-10-22 09:00Z' + n * interval '1 hour' FROM generate_series(0, 2) n;
@@ -97,6 +100,7 @@ describe("purge", () => {
       refresh_tokens: 1,
       oauth_grants: 1,
       replay_guards: 1,
+      auth_challenges: 1,
       login_throttles: 1,
       one_time_tokens: 1,
       logout_notices: 1,
