@@ -63,6 +63,14 @@ export interface MailboxEntry {
   readonly status: string;
 }
 
+/** What a page needs for a passkey to be used or made on it. A page that has it gets the script for it. */
+export interface PasskeyView {
+  /** What the browser asks the authenticator (WebAuthn §5.1.9, §5.1.10), as JSON. */
+  readonly options: string;
+  /** What the browser tells its password manager (WebAuthn §5.1.10), as JSON. */
+  readonly signal?: string;
+}
+
 /** Every page, and what it needs. */
 export interface Views {
   login: {
@@ -71,6 +79,7 @@ export interface Views {
     combined: boolean;
     username: string;
     cancelAction: string;
+    passkey?: PasskeyView;
     errors: readonly FieldError[];
   };
   accounts: {
@@ -86,6 +95,7 @@ export interface Views {
     reauthenticate: boolean;
     changeHref: string;
     cancelAction: string;
+    passkey?: PasskeyView;
     errors: readonly FieldError[];
   };
   consent: {
@@ -191,6 +201,7 @@ interface Partials {
   "partials/client": { client: ClientView; shell: Shell };
   "partials/client-links": { client: ClientView };
   "partials/cancel": { client: ClientView; cancelAction: string };
+  "partials/passkey": object;
   "partials/errors": { errors: readonly FieldError[] };
   "partials/password-field": {
     id: string;
@@ -209,6 +220,8 @@ export interface LayoutView extends Shell {
   /** The page itself, which is HTML. */
   readonly content: string;
   readonly hasErrors: boolean;
+  /** The script of pages with passkeys. */
+  readonly passkeysJs?: string;
   /** Whether this address can be asked for again in another language. */
   readonly canChooseLanguage: boolean;
 }

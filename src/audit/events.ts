@@ -16,6 +16,12 @@ export const EVENTS = {
   "logout.rp": { outcome: "success", details: [] },
   "session.revoked": { outcome: "success", details: ["reason", "count"] },
 
+  "passkey.created": { outcome: "success", details: ["via", "aaguid"] },
+  "passkey.renamed": { outcome: "success", details: [] },
+  "passkey.removed": { outcome: "success", details: [] },
+  "passkey.used": { outcome: "success", details: ["via"] },
+  "passkey.clone_suspected": { outcome: "denied", details: [] },
+
   "user.created": { outcome: "success", details: ["via", "roles"] },
   "user.disabled": { outcome: "success", details: [] },
   "user.enabled": { outcome: "success", details: [] },

@@ -19,6 +19,8 @@ import { readAssertion, readRegistration, type ClientData } from "./passkey-resp
 
 /** How long a browser waits for a finger, in milliseconds (WebAuthn §15.1). */
 const TIMEOUT = 300_000;
+/** EdDSA, ES256 and RS256, the best first (RFC 9053 §2, RFC 8812 §2): every authenticator has one of them. */
+const ALGORITHMS = [-8, -7, -257];
 const NO_AAGUID = "00000000-0000-0000-0000-000000000000";
 
 /**
@@ -151,6 +153,7 @@ export async function askForNewPasskey(
     excludeCredentials: passkeys.map(describe),
     authenticatorSelection: { residentKey: "required", userVerification: "required" },
     attestationType: "none",
+    supportedAlgorithmIDs: ALGORITHMS,
     timeout: TIMEOUT,
   });
 }
@@ -185,6 +188,7 @@ export async function addPasskey(
       expectedRPID: relyingParty.id,
       requireUserPresence: !isSilent,
       requireUserVerification: !isSilent,
+      supportedAlgorithmIDs: ALGORITHMS,
     }),
   );
   if (proof?.registrationInfo === undefined) return { refused: "not_verified" };

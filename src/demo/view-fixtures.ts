@@ -1,4 +1,4 @@
-import type { ClientView, FieldError, Views } from "../views.ts";
+import type { ClientView, FieldError, PasskeyView, Views } from "../views.ts";
 
 const acme: ClientView = {
   name: "Acme Photos",
@@ -25,6 +25,11 @@ const throttled: FieldError = {
   message: "err.throttled",
   values: { minutes: 0, seconds: 45 },
 };
+
+const passkey: PasskeyView = {
+  options: '{"challenge":"AAAA","rpId":"id.example","userVerification":"required"}',
+};
+const unknownPasskey: FieldError = { field: "passkey-button", message: "err.passkey.unknown" };
 
 const login: Views["login"] = {
   client: acme,
@@ -111,6 +116,12 @@ export const fixtures: { readonly [Name in keyof Views]: Readonly<Record<string,
       ...login,
       errors: [{ field: "username", message: "err.identifier.empty" }],
     },
+    passkey: { ...login, passkey },
+    "passkey-unknown": {
+      ...login,
+      passkey: { ...passkey, signal: '{"signalUnknownCredential":{"rpId":"id.example"}}' },
+      errors: [unknownPasskey],
+    },
     "combined-error": { ...login, combined: true, username: "ada@example.com", errors: [wrong] },
     odd: { ...login, client: odd, username: '"><script>alert(1)</script>' },
   },
@@ -136,6 +147,8 @@ export const fixtures: { readonly [Name in keyof Views]: Readonly<Record<string,
   password: {
     empty: password,
     again: { ...password, reauthenticate: true },
+    passkey: { ...password, passkey, reauthenticate: true },
+    "passkey-unknown": { ...password, passkey, errors: [unknownPasskey] },
     wrong: { ...password, errors: [wrong] },
     throttled: { ...password, errors: [throttled] },
     odd: { ...password, client: odd, identifier: LONG },

@@ -8,6 +8,7 @@ const DIRECTORY = fileURLToPath(new URL("../../views/assets/", import.meta.url))
 const TYPES = {
   "app.css": "text/css",
   "ui.js": "text/javascript",
+  "passkeys.js": "text/javascript",
   "check-session.js": "text/javascript",
   "favicon.svg": "image/svg+xml",
 } as const;

@@ -55,6 +55,7 @@ export function createPage({ config, templates, catalogues, assets }: PageNeeds)
       page: name,
       content,
       hasErrors: errors.length > 0,
+      ...("passkey" in view ? { passkeysJs: base + assets.href("passkeys.js") } : {}),
       canChooseLanguage: ctx.method === "GET",
     };
     ctx.body = templates.fill("layout", { view: layout, t });

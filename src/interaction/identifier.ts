@@ -5,6 +5,7 @@ import type { Config } from "../config.ts";
 import { readForm } from "../http/body.ts";
 import type { FieldError } from "../views.ts";
 import { clientView } from "../consents/client-view.ts";
+import { passkeyFields, passkeyQuestion, provePasskey } from "./passkey.ts";
 import { identifierOf, provePassword, type PasswordNeeds } from "./password.ts";
 import type { StepTools } from "./routes.ts";
 import type { Visit } from "./visit.ts";
@@ -17,6 +18,7 @@ const identifierForm = z.strictObject({
   username: z.string().trim().max(320).default(""),
   password: z.string().max(1024).default(""),
   remember: z.literal("1").optional(),
+  ...passkeyFields,
 });
 
 /**
@@ -26,8 +28,14 @@ const identifierForm = z.strictObject({
 export function identifierRoutes(router: Router, tools: StepTools, needs: IdentifierNeeds): void {
   const isCombined = needs.config.signInLayout === "combined";
 
-  const show = (ctx: Context, username: string, errors: FieldError[], status = 200) => {
-    const { interaction, here, client } = tools.visit(ctx);
+  const show = async (
+    ctx: Context,
+    username: string,
+    errors: FieldError[],
+    { status = 200, signal }: { status?: number; signal?: string } = {},
+  ) => {
+    const visit = tools.visit(ctx);
+    const { interaction, here, client } = visit;
     return needs.page(
       ctx,
       "login",
@@ -36,6 +44,7 @@ export function identifierRoutes(router: Router, tools: StepTools, needs: Identi
         combined: isCombined,
         username,
         cancelAction: `${here}/cancel`,
+        ...(await passkeyQuestion(needs.knex, ctx, visit, { purpose: "sign_in" }, signal)),
         errors,
       },
       status,
@@ -47,12 +56,26 @@ export function identifierRoutes(router: Router, tools: StepTools, needs: Identi
   );
 
   router.post("/", tools.at("identifier"), async (ctx: Context) => {
-    const { username, password, remember } = await readForm(ctx, identifierForm);
+    const form = await readForm(ctx, identifierForm);
+    const { username, password, remember } = form;
     const visit = tools.visit(ctx);
-    if (username === "") {
-      return show(ctx, "", [{ field: "username", message: "err.identifier.empty" }], 422);
-    }
     const { userId: _earlier, shown: _shown, ...progress } = visit.progress;
+    if (form.passkey_response !== "") {
+      const outcome = await provePasskey(needs.knex, ctx, visit, {
+        answer: form.passkey_response,
+        via: form.passkey_via,
+        purpose: "sign_in",
+      });
+      if ("errors" in outcome) return show(ctx, username, outcome.errors, outcome);
+      const { identifier: _typed, ...rest } = progress;
+      const signedIn = { userId: outcome.user.id, shown: [outcome.shown] };
+      return tools.proceed(ctx, { ...rest, ...signedIn, remember: remember !== undefined });
+    }
+    if (username === "") {
+      return show(ctx, "", [{ field: "username", message: "err.identifier.empty" }], {
+        status: 422,
+      });
+    }
     if (password === "" && !isCombined) {
       return tools.proceed(ctx, { ...progress, identifier: username });
     }
@@ -62,7 +85,7 @@ export function identifierRoutes(router: Router, tools: StepTools, needs: Identi
       remember: remember !== undefined,
     });
     if ("progress" in outcome) return tools.proceed(ctx, outcome.progress);
-    return show(ctx, username, outcome.errors, outcome.status);
+    return show(ctx, username, outcome.errors, outcome);
   });
 }
 

@@ -17,6 +17,12 @@ import type { User } from "../models/user.ts";
 import type { FieldError } from "../views.ts";
 import { clientView } from "../consents/client-view.ts";
 import type { Progress } from "./flow.ts";
+import {
+  passkeyFields,
+  passkeyQuestion,
+  provePasskey,
+  refuse as refusePasskey,
+} from "./passkey.ts";
 import { originOf } from "../http/origin.ts";
 import type { StepTools } from "./routes.ts";
 import type { Visit } from "./visit.ts";
@@ -33,6 +39,7 @@ const passwordForm = z.strictObject({
   username: z.string().max(320).optional(),
   password: z.string().max(1024).default(""),
   remember: z.literal("1").optional(),
+  ...passkeyFields,
 });
 
 /** The second step: the password of whoever was named. */
@@ -44,36 +51,73 @@ export function passwordRoutes(router: Router, tools: StepTools, needs: Password
   router.post("/password", tools.at("password"), async (ctx: Context) => {
     const form = await readForm(ctx, passwordForm);
     const visit = tools.visit(ctx);
-    const outcome = await provePassword(needs, ctx, visit, {
-      identifier: identifierOf(visit),
-      password: form.password,
-      remember: form.remember !== undefined,
-    });
+    const remember = form.remember !== undefined;
+    const answer = { answer: form.passkey_response, via: form.passkey_via };
+    const outcome =
+      answer.answer === ""
+        ? await provePassword(needs, ctx, visit, {
+            identifier: identifierOf(visit),
+            password: form.password,
+            remember,
+          })
+        : await provePasskeyOf(needs, ctx, visit, { ...answer, remember });
     if ("progress" in outcome) return tools.proceed(ctx, outcome.progress);
-    return showPassword(needs, ctx, visit, outcome.errors, outcome.status);
+    return showPassword(needs, ctx, visit, outcome.errors, outcome);
   });
 }
 
 async function showPassword(
-  { page }: PasswordNeeds,
+  { page, knex }: PasswordNeeds,
   ctx: Context,
-  { interaction, here, client, demand, progress }: Visit,
+  visit: Visit,
   errors: FieldError[],
-  status = 200,
+  { status = 200, signal }: { status?: number; signal?: string } = {},
 ): Promise<void> {
+  const { interaction, here, client } = visit;
+  const reauthenticate = isAskedAgain(visit);
   await page(
     ctx,
     "password",
     {
       client: clientView(client, interaction.params["redirect_uri"]),
-      identifier: identifierOf(ctx.state["visit"] as Visit),
-      reauthenticate: demand.sessionUserId !== undefined && progress.account !== "another",
+      identifier: identifierOf(visit),
+      reauthenticate,
       changeHref: `${here}?change=1`,
       cancelAction: `${here}/cancel`,
+      ...(await passkeyQuestion(knex, ctx, visit, askedOf(visit), signal)),
       errors,
     },
     status,
   );
+}
+
+/** Whether it is the person of this browser's session who is asked. */
+function isAskedAgain({ demand, progress }: Visit): boolean {
+  return demand.sessionUserId !== undefined && progress.account !== "another";
+}
+
+/** Somebody who only typed a name is told nothing of whose it is; whoever has a session is asked by their passkeys. */
+function askedOf(visit: Visit): { purpose: "sign_in"; userId?: string | undefined } {
+  const isNamed = isAskedAgain(visit) && visit.progress.identifier === undefined;
+  return { purpose: "sign_in", userId: isNamed ? visit.demand.sessionUserId : undefined };
+}
+
+/** Checks a passkey in the place of the password: it must be of whoever was named (T-82). */
+async function provePasskeyOf(
+  { knex }: PasswordNeeds,
+  ctx: Context,
+  visit: Visit,
+  { answer, via, remember }: { answer: string; via: "" | "autofill" | "button"; remember: boolean },
+): Promise<PasswordOutcome> {
+  const identifier = identifierOf(visit);
+  const outcome = await provePasskey(knex, ctx, visit, { answer, via, ...askedOf(visit) });
+  if ("errors" in outcome) return outcome;
+  const named = await findByIdentifier(await writer(knex), readIdentifier(identifier));
+  if (named?.user.id !== outcome.user.id) return refusePasskey("err.passkey.failed");
+  const { user, shown } = outcome;
+  return {
+    progress: { ...visit.progress, identifier, userId: user.id, shown: [shown], remember },
+  };
 }
 
 /** Whose password is asked for: what was typed, or the address of whoever has the session. */
@@ -84,6 +128,8 @@ export function identifierOf({ progress, user }: Visit): string {
 interface Refusal {
   readonly errors: FieldError[];
   readonly status: number;
+  /** What the browser is to tell its password manager. */
+  readonly signal?: string;
 }
 
 export type PasswordOutcome = { readonly progress: Progress } | Refusal;

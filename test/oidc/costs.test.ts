@@ -9,9 +9,9 @@ import { Visitor } from "../support/visitor.ts";
  */
 const COSTS: Readonly<Record<string, number>> = {
   "authorization request": 1,
-  "identifier page": 1,
+  "identifier page": 2,
   "identifier form": 2,
-  "password page": 1,
+  "password page": 2,
   "password form": 11,
   "consent page": 3,
   "consent form": 10,

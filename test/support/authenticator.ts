@@ -93,6 +93,21 @@ export class SoftwareAuthenticator {
     });
   }
 
+  /** The passkey as the virtual authenticator of a browser takes it (Chrome DevTools Protocol, WebAuthn.Credential). */
+  toVirtual(rpId: string) {
+    const base64 = (text: string) => Buffer.from(text, "base64url").toString("base64");
+    return {
+      credentialId: base64(this.id),
+      isResidentCredential: true,
+      rpId,
+      privateKey: this.#keys.privateKey.export({ format: "der", type: "pkcs8" }).toString("base64"),
+      userHandle: base64(this.#userHandle ?? ""),
+      signCount: this.counter,
+      backupEligibility: !this.counts,
+      backupState: !this.counts,
+    };
+  }
+
   #answer({ id = this.id }: Twist, response: object): string {
     return JSON.stringify({
       id,

@@ -1,0 +1,117 @@
+import type { Context } from "koa";
+import type { Knex } from "knex";
+import { z } from "zod";
+import { record } from "../audit/record.ts";
+import type { Method } from "../authn/levels.ts";
+import {
+  askForPasskey,
+  signInWithPasskey,
+  type Occasion,
+  type PasskeySignIn,
+} from "../authn/passkeys.ts";
+import { recordedId } from "../consents/consents.ts";
+import { writer } from "../database/transaction.ts";
+import { issuerFor } from "../http/host.ts";
+import { originOf } from "../http/origin.ts";
+import type { User } from "../models/user.ts";
+import type { FieldError, PasskeyView } from "../views.ts";
+import type { Visit } from "./visit.ts";
+
+/** What a form brings along where scripts run: an answer, how it was given, and whether a passkey could be made. */
+export const passkeyFields = {
+  passkey_response: z.string().max(20_000).default(""),
+  passkey_via: z.enum(["", "autofill", "button"]).default(""),
+};
+
+/** An answer that somebody sent, and what it was the answer to. */
+export interface PasskeyAnswer {
+  readonly answer: string;
+  readonly via: z.output<typeof passkeyFields.passkey_via>;
+  readonly purpose: "sign_in" | "second_factor";
+  /** Who was asked, where the question said so. */
+  readonly userId?: string | undefined;
+}
+
+export type PasskeyOutcome =
+  | { readonly user: User; readonly shown: { readonly method: Method; readonly at: number } }
+  | {
+      readonly errors: FieldError[];
+      readonly status: number;
+      /** What the browser is to tell its password manager. */
+      readonly signal?: string;
+    };
+
+/** What a page needs for a passkey to be used on it; nothing where browsers have none for this issuer. */
+export async function passkeyQuestion(
+  knex: Knex,
+  ctx: Context,
+  { interaction }: Visit,
+  occasion: Pick<Occasion, "purpose" | "userId">,
+  signal?: string,
+): Promise<{ passkey?: PasskeyView }> {
+  const relyingParty = issuerFor(ctx)?.relyingParty;
+  if (relyingParty === undefined) return {};
+  const options = await askForPasskey(
+    await writer(knex),
+    relyingParty,
+    { ...occasion, of: interaction.uid },
+    // The page may be answered as long as it is good for anything (ux.md P1).
+    { now: new Date(), until: new Date(interaction.exp * 1000) },
+  );
+  return {
+    passkey: { options: JSON.stringify(options), ...(signal === undefined ? {} : { signal }) },
+  };
+}
+
+/** Checks the answer of an authenticator and records what came of it. */
+export async function provePasskey(
+  knex: Knex,
+  ctx: Context,
+  { interaction, client }: Visit,
+  { answer, via, purpose, userId }: PasskeyAnswer,
+): Promise<PasskeyOutcome> {
+  const relyingParty = issuerFor(ctx)?.relyingParty;
+  if (relyingParty === undefined) return refuse("err.passkey.failed");
+  const now = new Date();
+  const db = await writer(knex);
+  const occasion = { purpose, of: interaction.uid, userId };
+  const outcome = await signInWithPasskey(db, relyingParty, occasion, answer, now);
+  const method = purpose === "sign_in" ? "passkey" : "webauthn";
+  const about = { ...originOf(ctx), clientId: recordedId(client) };
+  if ("refused" in outcome) {
+    await recordRefusal(db, about, method, outcome);
+    if (outcome.refused !== "unknown") return refuse("err.passkey.failed");
+    const unknown = { rpId: relyingParty.id, credentialId: outcome.credentialId };
+    return {
+      ...refuse("err.passkey.unknown"),
+      signal: JSON.stringify({ signalUnknownCredential: unknown }),
+    };
+  }
+  const { user, passkeyId } = outcome;
+  const whose = { ...about, actor: { type: "user", id: user.id }, userId: user.id } as const;
+  if (!user.isActive) {
+    await record(db, { ...whose, type: "login.failed", details: { method, reason: "disabled" } });
+    return { ...refuse("err.account.disabled"), status: 403 };
+  }
+  const target = { type: "webauthn_credential", id: passkeyId };
+  await record(db, { ...whose, type: "passkey.used", target, details: { via } });
+  return { user, shown: { method, at: now.getTime() / 1000 } };
+}
+
+/** An error of a passkey belongs to the button by which it is tried again. */
+export function refuse(message: FieldError["message"]): { errors: FieldError[]; status: number } {
+  return { errors: [{ field: "passkey-button", message }], status: 401 };
+}
+
+async function recordRefusal(
+  db: Awaited<ReturnType<typeof writer>>,
+  about: { clientId: string | undefined },
+  method: Method,
+  { refused, userId, passkeyId }: Extract<PasskeySignIn, { refused: unknown }>,
+): Promise<void> {
+  const whose = { ...about, actor: { type: "anonymous" }, userId } as const;
+  await record(db, { ...whose, type: "login.failed", details: { method, reason: refused } });
+  if (refused !== "cloned" || passkeyId === undefined) return;
+  const target = { type: "webauthn_credential", id: passkeyId };
+  await record(db, { ...whose, type: "passkey.clone_suspected", target });
+}
