@@ -147,6 +147,22 @@ CREATE TABLE decoupled_authorizations WITH (fillfactor=70, autovacuum_vacuum_sca
   CREATE INDEX decoupled_authorizations_gc_idx ON decoupled_authorizations USING btree (gc_at)
   CREATE INDEX decoupled_authorizations_user_idx ON decoupled_authorizations USING btree (user_id) WHERE (user_id IS NOT NULL)
 
+CREATE TABLE email_codes WITH (fillfactor=80)
+  binding_hash bytea NOT NULL
+  user_id uuid
+  code_hash bytea NOT NULL
+  attempts smallint NOT NULL DEFAULT 0
+  created_at timestamp with time zone NOT NULL
+  expires_at timestamp with time zone NOT NULL
+  used_at timestamp with time zone
+  CONSTRAINT email_codes_binding_hash_check CHECK ((octet_length(binding_hash) = 32))
+  CONSTRAINT email_codes_check CHECK ((expires_at > created_at))
+  CONSTRAINT email_codes_code_hash_check CHECK ((octet_length(code_hash) = 32))
+  CONSTRAINT email_codes_pkey PRIMARY KEY (binding_hash)
+  CONSTRAINT email_codes_user_id_fkey FOREIGN KEY (user_id) REFERENCES users(id) ON DELETE CASCADE
+  CREATE INDEX email_codes_gc_idx ON email_codes USING btree (expires_at)
+  CREATE INDEX email_codes_user_idx ON email_codes USING btree (user_id) WHERE (user_id IS NOT NULL)
+
 CREATE TABLE initial_access_tokens
   id uuid NOT NULL
   name text NOT NULL
@@ -192,6 +208,31 @@ CREATE TABLE logout_notices WITH (fillfactor=75)
   CREATE INDEX logout_notices_client_idx ON logout_notices USING btree (client_id, created_at)
   CREATE INDEX logout_notices_created_idx ON logout_notices USING btree (created_at)
   CREATE INDEX logout_notices_user_idx ON logout_notices USING btree (user_id)
+
+CREATE TABLE mfa_factors WITH (fillfactor=85)
+  id uuid NOT NULL
+  user_id uuid NOT NULL
+  type text NOT NULL
+  name text NOT NULL
+  secret_enc bytea
+  binding_hash bytea
+  failures smallint NOT NULL DEFAULT 0
+  last_used_step bigint
+  last_used_at timestamp with time zone
+  disabled_at timestamp with time zone
+  verified_at timestamp with time zone
+  created_at timestamp with time zone NOT NULL DEFAULT now()
+  CONSTRAINT mfa_factors_binding_hash_check CHECK ((octet_length(binding_hash) = 32))
+  CONSTRAINT mfa_factors_check CHECK (((type = 'totp'::text) = (secret_enc IS NOT NULL)))
+  CONSTRAINT mfa_factors_check1 CHECK (((verified_at IS NULL) = (binding_hash IS NOT NULL)))
+  CONSTRAINT mfa_factors_name_check CHECK ((char_length(name) <= 100))
+  CONSTRAINT mfa_factors_pkey PRIMARY KEY (id)
+  CONSTRAINT mfa_factors_type_check CHECK ((type = ANY (ARRAY['totp'::text, 'email'::text])))
+  CONSTRAINT mfa_factors_user_id_fkey FOREIGN KEY (user_id) REFERENCES users(id) ON DELETE CASCADE
+  CREATE INDEX mfa_factors_pending_gc ON mfa_factors USING btree (created_at) WHERE (verified_at IS NULL)
+  CREATE INDEX mfa_factors_user_idx ON mfa_factors USING btree (user_id)
+  CREATE UNIQUE INDEX mfa_factors_email_uq ON mfa_factors USING btree (user_id) WHERE (type = 'email'::text)
+  CREATE UNIQUE INDEX mfa_factors_pending_uq ON mfa_factors USING btree (binding_hash, user_id) WHERE (verified_at IS NULL)
 
 CREATE TABLE oauth_authorizations PARTITION BY RANGE (expires_at)
   code_hash bytea NOT NULL
@@ -393,6 +434,19 @@ CREATE TABLE permissions
   CONSTRAINT permissions_pkey PRIMARY KEY (id)
   CREATE TRIGGER permissions_changed AFTER INSERT OR DELETE OR UPDATE ON permissions FOR EACH STATEMENT EXECUTE FUNCTION lintel_notify('lintel_resources')
 
+CREATE TABLE recovery_codes
+  id uuid NOT NULL
+  user_id uuid NOT NULL
+  selector text NOT NULL
+  code_hash text NOT NULL
+  created_at timestamp with time zone NOT NULL DEFAULT now()
+  used_at timestamp with time zone
+  CONSTRAINT recovery_codes_code_hash_check CHECK ((code_hash ~~ '$argon2id$%'::text))
+  CONSTRAINT recovery_codes_pkey PRIMARY KEY (id)
+  CONSTRAINT recovery_codes_selector_check CHECK ((selector ~ '^[0-9a-z]{4}$'::text))
+  CONSTRAINT recovery_codes_user_id_fkey FOREIGN KEY (user_id) REFERENCES users(id) ON DELETE CASCADE
+  CONSTRAINT recovery_codes_user_id_selector_key UNIQUE (user_id, selector)
+
 CREATE TABLE refresh_tokens WITH (fillfactor=75, autovacuum_vacuum_scale_factor=0.02)
   id uuid NOT NULL
   grant_id uuid NOT NULL
@@ -495,6 +549,25 @@ CREATE TABLE signing_keys
   CREATE UNIQUE INDEX signing_keys_one_active ON signing_keys USING btree (usage, alg) WHERE (state = 'active'::text)
   CREATE TRIGGER signing_keys_changed AFTER INSERT OR DELETE OR UPDATE ON signing_keys FOR EACH STATEMENT EXECUTE FUNCTION lintel_notify('lintel_keys')
 
+CREATE TABLE trusted_browsers
+  id uuid NOT NULL
+  user_id uuid NOT NULL
+  token_hash bytea NOT NULL
+  agent_hash bytea NOT NULL
+  name text NOT NULL
+  created_at timestamp with time zone NOT NULL DEFAULT now()
+  last_used_at timestamp with time zone NOT NULL DEFAULT now()
+  expires_at timestamp with time zone NOT NULL
+  CONSTRAINT trusted_browsers_agent_hash_check CHECK ((octet_length(agent_hash) = 32))
+  CONSTRAINT trusted_browsers_check CHECK ((expires_at > created_at))
+  CONSTRAINT trusted_browsers_name_check CHECK ((char_length(name) <= 100))
+  CONSTRAINT trusted_browsers_pkey PRIMARY KEY (id)
+  CONSTRAINT trusted_browsers_token_hash_check CHECK ((octet_length(token_hash) = 32))
+  CONSTRAINT trusted_browsers_token_hash_key UNIQUE (token_hash)
+  CONSTRAINT trusted_browsers_user_id_fkey FOREIGN KEY (user_id) REFERENCES users(id) ON DELETE CASCADE
+  CREATE INDEX trusted_browsers_gc_idx ON trusted_browsers USING btree (expires_at)
+  CREATE INDEX trusted_browsers_user_idx ON trusted_browsers USING btree (user_id)
+
 CREATE TABLE user_emails
   id uuid NOT NULL
   user_id uuid NOT NULL
@@ -565,8 +638,10 @@ CREATE TABLE users WITH (fillfactor=85)
   created_at timestamp with time zone NOT NULL DEFAULT now()
   updated_at timestamp with time zone NOT NULL DEFAULT now()
   webauthn_user_handle bytea NOT NULL DEFAULT sha512(convert_to((((((gen_random_uuid())::text || (gen_random_uuid())::text) || (gen_random_uuid())::text) || (gen_random_uuid())::text) || (gen_random_uuid())::text), 'UTF8'::name))
+  enrolment_skips smallint NOT NULL DEFAULT 0
   CONSTRAINT users_check CHECK (((username IS NULL) = (username_norm IS NULL)))
   CONSTRAINT users_created_via_check CHECK ((created_via = ANY (ARRAY['setup'::text, 'admin'::text])))
+  CONSTRAINT users_enrolment_skips_check CHECK ((enrolment_skips >= 0))
   CONSTRAINT users_pkey PRIMARY KEY (id)
   CONSTRAINT users_status_check CHECK ((status = ANY (ARRAY['active'::text, 'deactivated'::text])))
   CONSTRAINT users_username_check CHECK (((char_length(username) >= 2) AND (char_length(username) <= 100)))

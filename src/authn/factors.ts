@@ -1,12 +1,49 @@
-import type { Level, LevelNames } from "./levels.ts";
 import type { TransactionOrKnex } from "objection";
+import { MfaFactor } from "../models/mfa-factor.ts";
+import { RecoveryCode } from "../models/recovery-code.ts";
+import { TrustedBrowser } from "../models/trusted-browser.ts";
+import { User } from "../models/user.ts";
+import type { Level, LevelNames } from "./levels.ts";
 
 /** What a person can show as a second step. */
 export type Factor = "webauthn" | "totp" | "email" | "recovery";
 
-/** What a person has set up for the second step, the strongest first. */
-export async function factorsOf(_db: TransactionOrKnex, _userId: string): Promise<Factor[]> {
-  return [];
+/**
+ * What a person has set up for the second step, the strongest first. Who has anything is asked for it, so an app that
+ * was turned off after too many wrong codes is still here; recovery codes alone are nothing to recover.
+ */
+export async function factorsOf(db: TransactionOrKnex, userId: string): Promise<Factor[]> {
+  const [row] = await User.statement<Record<Factor, boolean>>(
+    db,
+    `SELECT
+       EXISTS (SELECT FROM mfa_factors WHERE user_id = :userId AND type = 'totp' AND verified_at IS NOT NULL) AS totp,
+       EXISTS (SELECT FROM mfa_factors WHERE user_id = :userId AND type = 'email') AS email,
+       EXISTS (SELECT FROM recovery_codes WHERE user_id = :userId AND used_at IS NULL) AS recovery`,
+    { userId },
+  );
+  const has = (["webauthn", "totp", "email", "recovery"] as const).filter(
+    (factor) => row?.[factor] === true,
+  );
+  return has.every((factor) => factor === "recovery") ? [] : has;
+}
+
+/** Makes the person's mailbox their second step: the weakest, for where a policy allows it. */
+export async function addEmailFactor(
+  db: TransactionOrKnex,
+  userId: string,
+  now: Date,
+): Promise<void> {
+  await MfaFactor.query(db)
+    .insert({ userId, type: "email", name: "", verifiedAt: now, createdAt: now })
+    .onConflict(MfaFactor.raw("(user_id) WHERE type = 'email'"))
+    .ignore();
+}
+
+/** Takes everything away that a person has for the second step, for an operator (T-87). @returns how many factors. */
+export async function removeFactors(db: TransactionOrKnex, userId: string): Promise<number> {
+  await RecoveryCode.query(db).delete().where({ userId });
+  await TrustedBrowser.query(db).delete().where({ userId });
+  return MfaFactor.query(db).delete().where({ userId });
 }
 
 /** The highest level that somebody with these factors can reach beside a password. */

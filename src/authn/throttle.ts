@@ -42,6 +42,11 @@ const LIMITS: Readonly<Record<Scope, Limit>> = {
   hint: { tries: 30, window: 60 * MINUTE, block: 15 * MINUTE, longestBlock: 60 * MINUTE },
   mail_address: { tries: 5, window: HOUR, memory: 0, block: HOUR, longestBlock: HOUR },
   mail_ip: { tries: 20, window: HOUR, memory: 0, block: HOUR, longestBlock: HOUR },
+  factor: { tries: 5, window: DAY, block: DAY, longestBlock: DAY },
+  factor_user: { tries: 10, window: 60 * MINUTE, block: 60 * MINUTE, longestBlock: 60 * MINUTE },
+  recovery_user: { tries: 5, window: 60 * MINUTE, block: 60 * MINUTE, longestBlock: 60 * MINUTE },
+  email_code: { tries: 5, window: 60 * MINUTE, block: 60 * MINUTE, longestBlock: 60 * MINUTE },
+  email_code_ip: { tries: 20, window: 60 * MINUTE, block: 60 * MINUTE, longestBlock: 60 * MINUTE },
 };
 
 /** Numbers of tries on one account, from anywhere, at which its owner should hear of them. */
@@ -190,6 +195,68 @@ export async function throttleMail(
   for (const scope of ["mail_ip", "mail_address"] as const)
     if ((await count(db, scope, keys[scope], now)) === undefined)
       return await refusal(db, keys[scope], now, HOUR);
+  return { allowed: true };
+}
+
+/** A code of a second step that was counted, for `throttleFactorSuccess`. */
+export interface CountedFactor {
+  readonly allowed: true;
+  readonly counted: { readonly scope: Scope; readonly key: Buffer };
+}
+
+/**
+ * Counts a try of a code, before it is looked at: five in one interaction and then none there, and ten in an hour for
+ * one person, of recovery codes five (T-72, T-79). Call it outside a transaction, as `throttleAttempt`.
+ *
+ * @param try_.who the id of the person, or a name that nobody has.
+ */
+export async function throttleFactor(
+  db: TransactionOrKnex,
+  seal: Seal,
+  try_: {
+    method: "totp" | "recovery_code" | "email_code";
+    interaction: string;
+    who: string;
+    now: Date;
+  },
+): Promise<CountedFactor | Refused> {
+  const { method, interaction, who, now } = try_;
+  const key = keyed(seal);
+  const challenge = key("factor", method, interaction);
+  if ((await count(db, "factor", challenge, now)) === undefined)
+    return await refusal(db, challenge, now);
+  const scope = method === "recovery_code" ? "recovery_user" : "factor_user";
+  const counted = { scope, key: key(scope, method, who) } as const;
+  if ((await count(db, scope, counted.key, now)) === undefined)
+    return await refusal(db, counted.key, now);
+  return { allowed: true, counted };
+}
+
+/** Takes back what a code counted against its person that turned out right; in its interaction it stays. */
+export async function throttleFactorSuccess(
+  db: TransactionOrKnex,
+  { counted }: CountedFactor,
+): Promise<void> {
+  await takeBack(db, counted.scope, counted.key);
+}
+
+/**
+ * Counts that somebody asks for a code by e-mail, and says whether they may: by network, and by who is named, whether
+ * that is anybody or not (T-75).
+ */
+export async function throttleEmailCode(
+  db: TransactionOrKnex,
+  seal: Seal,
+  { who, ipPrefix, now }: { who: string; ipPrefix: string; now: Date },
+): Promise<{ readonly allowed: true } | Refused> {
+  const key = keyed(seal);
+  const keys = {
+    email_code_ip: key("email_code_ip", ipPrefix),
+    email_code: key("email_code", who),
+  };
+  for (const scope of ["email_code_ip", "email_code"] as const)
+    if ((await count(db, scope, keys[scope], now)) === undefined)
+      return await refusal(db, keys[scope], now);
   return { allowed: true };
 }
 

@@ -7,8 +7,16 @@ import {
 import { createPasswords } from "../authn/password.ts";
 import { clearThrottle } from "../authn/throttle.ts";
 import { errors } from "../errors.ts";
+import { createMailer } from "../mail/mailer.ts";
 import type { User } from "../models/user.ts";
-import { createUser, disableUser, enableUser, findUser, listUsers } from "../users/users.ts";
+import {
+  createUser,
+  disableUser,
+  enableUser,
+  findUser,
+  listUsers,
+  resetFactors,
+} from "../users/users.ts";
 import { printFields, printJson, printTable, readStdin, type Io } from "./io.ts";
 import { PAGING, printNext, readPaging } from "./paging.ts";
 import { verb, type Verb } from "./verb.ts";
@@ -127,6 +135,29 @@ export const USER_VERBS: readonly Verb[] = [
         });
       });
       printUser(io, user, json);
+    },
+  }),
+
+  verb({
+    name: "user remove-factors",
+    summary: "remove a user's second step and recovery codes, and end every session and token",
+    words: ["id, e-mail or username"],
+    details:
+      "For somebody who lost them. The user is told by mail; a second step is set up by nobody but its user.",
+    async run({ io, words: [who = ""], json, config }) {
+      const { locales } = config();
+      const { user, count } = await withOperator({ io, config }, async ({ knex, seal }) => {
+        const mailer = createMailer({ seal: await seal(), locales });
+        return knex.transaction(async (trx) => {
+          const now = new Date();
+          const found = await findUser(trx, who);
+          const removed = await resetFactors(trx, found.id, {}, now);
+          await mailer.factorChanged(trx, { userId: found.id, change: "reset", now });
+          return { user: found, count: removed };
+        });
+      });
+      if (json) printJson(io, { id: user.id, removed: count });
+      else printFields(io, { id: user.id, removed: count });
     },
   }),
 ];

@@ -12,6 +12,8 @@ export const mailFixtures: MailProps = {
   },
   signin_blocked: { email: "ada@example.com", at },
   token_reused: { email: "ada@example.com", clientName: "<b>Acme</b> & Co", at },
+  factor_changed: { change: "code_used", email: "ada@example.com", at, left: 3 },
+  sign_in_code: { code: "12345678", expiresAt: at },
   administrator_created: { email: "ada@example.com", at },
   test: { at },
 };

@@ -30,6 +30,8 @@ const EXPIRIES: readonly Expiry[] = [
   { table: "replay_guards", column: "expires_at", before: instant },
   { table: "auth_challenges", column: "expires_at", before: instant },
   { table: "login_throttles", column: "gc_on", before: today },
+  { table: "email_codes", column: "expires_at", before: instant },
+  { table: "trusted_browsers", column: "expires_at", before: instant },
   { table: "one_time_tokens", column: "expires_at", before: thirtyDaysAgo },
   { table: "logout_notices", column: "created_at", before: thirtyDaysAgo },
   { table: "outbox_messages", column: "created_at", before: thirtyDaysAgo },
@@ -64,6 +66,7 @@ export async function purge(
   const deleted: Record<string, number> = {};
   let more = false;
   await forgetUnfinished(db, now);
+  await forgetUnconfirmed(db, now);
   for (const expiry of EXPIRIES) {
     // Grants wait until their refresh tokens are gone; otherwise one batch would cascade into many rows.
     if (expiry.table === "oauth_grants" && deleted["refresh_tokens"] === BATCH * BATCHES_PER_RUN) {
@@ -100,6 +103,15 @@ async function forgetUnfinished(db: Knex, now: Date): Promise<void> {
     `UPDATE oauth_interactions SET payload_enc = NULL
       WHERE gc_at BETWEEN CAST(:now AS timestamptz) + interval '29 days' AND CAST(:now AS timestamptz) + interval '30 days'
         AND payload_enc IS NOT NULL`,
+    { now: instant(now) },
+  );
+}
+
+/** Authenticator apps that somebody began to set up, and did not. */
+async function forgetUnconfirmed(db: Knex, now: Date): Promise<void> {
+  await db.raw(
+    `DELETE FROM mfa_factors
+      WHERE verified_at IS NULL AND created_at < CAST(:now AS timestamptz) - interval '1 hour'`,
     { now: instant(now) },
   );
 }

@@ -29,6 +29,16 @@ export interface Mailer {
       expiresAt: Date;
     },
   ): Promise<void>;
+  /** Every time, to a verified address. `left` is how many recovery codes there still are. */
+  factorChanged(
+    db: TransactionOrKnex,
+    event: { userId: string; change: messages.FactorChange; left?: number; now: Date },
+  ): Promise<void>;
+  /** To the address that was named where it is a verified one of theirs, or else to the verified primary one. */
+  signInCode(
+    db: TransactionOrKnex,
+    event: { userId: string; named?: string | undefined; code: string; expiresAt: Date },
+  ): Promise<void>;
   administratorCreated(db: TransactionOrKnex, event: { userId: string; now: Date }): Promise<void>;
   /** @throws AppError `invalid_email` for what is not exactly one plain address. */
   test(db: TransactionOrKnex, event: { to: string; now: Date }): Promise<void>;
@@ -62,6 +72,23 @@ export function createMailer(needs: {
       const reader = await findReader(db, userId);
       if (reader?.isVerified !== true) return;
       await sendMail(db, { seal }, { ...reader, mail: messages.cibaRequest(request) });
+    },
+
+    async factorChanged(db, { userId, now, ...event }) {
+      const reader = await findReader(db, userId);
+      if (reader?.isVerified !== true) return;
+      const mail = messages.factorChanged({ ...event, email: reader.to, at: now });
+      await sendMail(db, { seal }, { ...reader, mail });
+    },
+
+    async signInCode(db, { userId, named, ...event }) {
+      const reader = await findReader(db, userId);
+      const other = await UserEmail.query(db)
+        .findOne({ userId, emailNorm: named ?? "" })
+        .whereNotNull("verifiedAt");
+      if (reader === undefined || (other === undefined && !reader.isVerified)) return;
+      const mail = messages.signInCode(event);
+      await sendMail(db, { seal }, { ...reader, to: other?.email ?? reader.to, mail });
     },
 
     async administratorCreated(db, { userId, now }) {

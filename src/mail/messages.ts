@@ -13,9 +13,31 @@ export interface MailProps {
     readonly url: string;
     readonly expiresAt: string;
   };
+  /** What the person signs in with, or is spared by, is not what it was. */
+  factor_changed: {
+    readonly change: FactorChange;
+    readonly email: string;
+    readonly at: string;
+    /** How many recovery codes are left. */
+    readonly left?: number;
+  };
+  /** What the person types to sign in, or as second step. */
+  sign_in_code: { readonly code: string; readonly expiresAt: string };
   /** An operator asks whether mail works. */
   test: { readonly at: string };
 }
+
+/** What can become of a person's second step. */
+export type FactorChange =
+  | "totp_added"
+  | "totp_removed"
+  | "totp_disabled"
+  | "email_added"
+  | "email_removed"
+  | "codes_created"
+  | "code_used"
+  | "browser_trusted"
+  | "reset";
 
 export type MailTemplate = keyof MailProps;
 
@@ -62,6 +84,24 @@ export function cibaRequest(event: {
 }): Mail {
   return {
     template: "ciba_request",
+    props: { ...event, expiresAt: event.expiresAt.toISOString() },
+  };
+}
+
+/** Tells a user that the second step of the account changed (T-78). */
+export function factorChanged(event: {
+  change: FactorChange;
+  email: string;
+  at: Date;
+  left?: number;
+}): Mail {
+  return { template: "factor_changed", props: { ...event, at: event.at.toISOString() } };
+}
+
+/** Brings a user a code to sign in with; never in the subject, which is read over shoulders (T-75). */
+export function signInCode(event: { code: string; expiresAt: Date }): Mail {
+  return {
+    template: "sign_in_code",
     props: { ...event, expiresAt: event.expiresAt.toISOString() },
   };
 }

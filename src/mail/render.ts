@@ -52,6 +52,22 @@ const LETTERS: { readonly [T in MailTemplate]: (props: MailProps[T], words: Word
       t("mail.ciba_request.not_you"),
     ],
   }),
+  factor_changed: ({ change, email, at, left = 0 }, { t, time, product }) => ({
+    subject: t(`factor-change.${change}.subject`, { product }),
+    paragraphs: [
+      t(`factor-change.${change}.what`, { email, product, time: time(at), left }),
+      t("mail.factor_changed.not_you", { product }),
+    ],
+  }),
+  sign_in_code: ({ code, expiresAt }, { t, time, product }) => ({
+    subject: t("mail.sign_in_code.subject", { product }),
+    paragraphs: [
+      t("mail.sign_in_code.what", { product }),
+      `${code.slice(0, 4)} ${code.slice(4)}`,
+      t("mail.sign_in_code.until", { time: time(expiresAt) }),
+      t("mail.sign_in_code.not_you"),
+    ],
+  }),
   test: ({ at }, { t, time, product }) => ({
     subject: t("mail.test.subject", { product }),
     paragraphs: [t("mail.test.what", { product, time: time(at) })],

@@ -16,7 +16,12 @@ export class LoginThrottle extends BaseModel {
     | "ciba"
     | "ciba_user"
     | "mail_address"
-    | "mail_ip";
+    | "mail_ip"
+    | "factor"
+    | "factor_user"
+    | "recovery_user"
+    | "email_code"
+    | "email_code_ip";
   declare failures: number;
   declare windowStart: Date;
   declare blockedUntil: Date | null;

@@ -17,6 +17,8 @@ export class User extends IdentifiedModel {
   /** What authenticators know the user by (WebAuthn §5.4.3): random, and not the id. */
   declare webauthnUserHandle: Buffer;
   declare lastLoginAt: Date | null;
+  /** How often they put off setting up a second factor that a policy asks for. */
+  declare enrolmentSkips: number;
   declare createdAt: Date;
   declare updatedAt: Date;
   declare emails?: UserEmail[];

@@ -1,5 +1,6 @@
 import { UniqueViolationError, type TransactionOrKnex } from "objection";
 import { record, type NewEvent } from "../audit/record.ts";
+import { removeFactors } from "../authn/factors.ts";
 import { findByIdentifier, normaliseUsername, readIdentifier } from "../authn/identifier.ts";
 import { normaliseEmail } from "../authn/normalise-email.ts";
 import { errors } from "../errors.ts";
@@ -140,6 +141,25 @@ export async function enableUser(
   if (await changeStatus(db, id, "active", now))
     await record(db, { type: "user.enabled", actor, userId: id });
   return await getUser(db, id);
+}
+
+/**
+ * Takes everything away that a user has for the second step and ends everything that they have open (T-87): for
+ * somebody who lost it. Nobody else can set it up for them.
+ *
+ * @throws AppError `unknown_user`
+ */
+export async function resetFactors(
+  db: TransactionOrKnex,
+  id: string,
+  { actor = SYSTEM }: { actor?: Actor },
+  now: Date,
+): Promise<number> {
+  await getUser(db, id);
+  const count = await removeFactors(db, id);
+  await record(db, { type: "factor.reset", actor, userId: id, details: { count } });
+  await terminateUser(db, { userId: id, reason: "admin_revoked", actor }, now);
+  return count;
 }
 
 async function getUser(db: TransactionOrKnex, id: string): Promise<User> {

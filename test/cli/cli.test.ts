@@ -9,12 +9,15 @@ import { createHashQueue } from "../../src/authn/hash-queue.ts";
 import { createPasswords } from "../../src/authn/password.ts";
 import { runCommand } from "../../src/cli/run.ts";
 import { allVerbs } from "../../src/cli/verbs.ts";
+import { addEmailFactor, factorsOf } from "../../src/authn/factors.ts";
+import { migrateJobs } from "../../src/jobs/worker.ts";
+import { OutboxMessage } from "../../src/models/outbox-message.ts";
 import { getClient } from "../../src/clients/clients.ts";
 import { liveSecrets, secretMatches } from "../../src/clients/metadata.ts";
 import { AuditEvent } from "../../src/models/audit-event.ts";
 import { findUser } from "../../src/users/users.ts";
 import { runCli, type CliResult } from "../support/cli.ts";
-import { testDatabase, type TestDatabase } from "../support/database.ts";
+import { testDatabase, testLog, type TestDatabase } from "../support/database.ts";
 
 const PASSWORD = "correct horse battery staple";
 const VERBS = allVerbs({ run: async () => {}, migrateJobs: async () => {} });
@@ -205,6 +208,29 @@ describe("lintel, the command line", () => {
       const first = await lintel(["user", "list", "--limit", "1"]);
       const more = /More: lintel user list --after (\S+)/.exec(first.out)?.[1];
       assert.match((await lintel(["user", "list", "--after", more ?? ""])).out, /carl@example.com/);
+    });
+
+    it("takes a second step away, ends sessions, tells the user, and shows no secret (T-87)", async () => {
+      await migrateJobs(db.url, testLog);
+      const { id } = await json(["user", "add", "--email", "eve@example.com", "--verified"]);
+      const userId = String(id);
+      await addEmailFactor(db.knex, userId, new Date());
+      const answer = await json(["user", "remove-factors", "eve@example.com"]);
+      assert.deepEqual(answer, { id: userId, removed: 1 });
+      assert.deepEqual(await factorsOf(db.knex, userId), []);
+      const { sessionsValidAfter } = await findUser(db.knex, userId);
+      assert.ok(sessionsValidAfter !== null);
+      assert.equal(
+        (await AuditEvent.query(db.knex).where({ userId, type: "factor.reset" })).length,
+        1,
+      );
+      const [mail] = await OutboxMessage.query(db.knex).where({ userId });
+      assert.equal(mail?.template, "factor_changed");
+      failsWith(
+        await lintel(["user", "remove-factors", "nobody@example.com"]),
+        1,
+        /no user nobody/,
+      );
     });
   });
 

@@ -250,6 +250,7 @@ describe("translator", () => {
       max: 256,
       time: "now",
       message: "Till 4",
+      left: 3,
       url: "https://id.example/",
     };
     for (const locale of ["en-XA", "ar-XB"]) {

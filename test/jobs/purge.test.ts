@@ -73,6 +73,17 @@ describe("purge", () => {
       INSERT INTO auth_challenges
         SELECT sha256(int4send(n)), sha256(''), t - interval '10 minutes', t
           FROM generate_series(0, 2) n, LATERAL (SELECT timestamptz '2026-11-21 09:00Z' + n * interval '1 hour') x(t);
+      INSERT INTO email_codes (binding_hash, code_hash, created_at, expires_at)
+        SELECT sha256(int4send(n)), sha256('x'), '2026-01-01',
+               timestamptz '2026-11-21 09:00Z' + n * interval '1 hour' FROM generate_series(0, 2) n;
+      INSERT INTO trusted_browsers (id, user_id, token_hash, agent_hash, name, created_at, expires_at)
+        SELECT gen_random_uuid(), u.id, sha256(int4send(n)), sha256('x'), '', '2026-01-01',
+               timestamptz '2026-11-21 09:00Z' + n * interval '1 hour'
+          FROM generate_series(0, 2) n, (SELECT id FROM users LIMIT 1) u;
+      INSERT INTO mfa_factors (id, user_id, type, name, secret_enc, binding_hash, created_at)
+        SELECT gen_random_uuid(), u.id, 'totp', '', '', sha256(int4send(n)),
+               timestamptz '2026-11-21 08:00Z' + n * interval '1 hour'
+          FROM generate_series(0, 2) n, (SELECT id FROM users LIMIT 1) u;
       INSERT INTO one_time_tokens (id, purpose, token_hash, created_at, expires_at)
         SELECT gen_random_uuid(), 'setup', sha256(int4send(n)), '2026-01-01',
                timestamptz '2026-10-22 09:00Z' + n * interval '1 hour' FROM generate_series(0, 2) n;
@@ -102,6 +113,8 @@ describe("purge", () => {
       replay_guards: 1,
       auth_challenges: 1,
       login_throttles: 1,
+      email_codes: 1,
+      trusted_browsers: 1,
       one_time_tokens: 1,
       logout_notices: 1,
       outbox_messages: 1,

@@ -25,6 +25,18 @@ const renderMail: DeliverNeeds["renderMail"] = (template, props, locale) => ({
   html: `<p>${template}</p>`,
 });
 
+const CHANGES = [
+  "totp_added",
+  "totp_removed",
+  "totp_disabled",
+  "email_added",
+  "email_removed",
+  "codes_created",
+  "code_used",
+  "browser_trusted",
+  "reset",
+] as const;
+
 describe("mail", () => {
   let database: TestDatabase;
   let seal: Seal;
@@ -205,6 +217,40 @@ describe("mail", () => {
       await mailer().signinBlocked(database.knex, { userId, now: at });
       await mailer().administratorCreated(database.knex, { userId, now: at });
       assert.deepEqual(await jobs(), []);
+    });
+
+    it("sends a code to a verified address only: the one that was named, or the primary one (T-75)", async () => {
+      const code = "48151623";
+      const send = (named?: string) =>
+        mailer().signInCode(database.knex, { userId, named, code, expiresAt: at });
+      for (const named of ["old@rp.example", "ada", undefined]) await send(named);
+      await deliverAll();
+      const recipients = sink.received.map((mail) => mail.recipients[0]);
+      assert.deepEqual(recipients.toSorted(), [
+        "<Ada@rp.example>",
+        "<Ada@rp.example>",
+        "<old@rp.example>",
+      ]);
+      await database.knex.raw(
+        "UPDATE user_emails SET verified_at = NULL; DELETE FROM outbox_messages",
+      );
+      for (const named of ["old@rp.example", undefined]) await send(named);
+      assert.equal(await OutboxMessage.query(database.knex).resultSize(), 0);
+    });
+
+    it("never says a code in a subject, and says it in the mail and its HTML (T-75)", async () => {
+      const render = createMailRenderer({
+        config: { productName: "Lintel", issuer: "https://idp.example" },
+        templates: new Templates(),
+        catalogues: new Catalogues(),
+      });
+      const { template, props } = messages.signInCode({ code: "48151623", expiresAt: at });
+      for (const locale of ["en", "de"]) {
+        const { subject, text, html } = await render(template, props, locale);
+        assert.doesNotMatch(subject, /\d/);
+        assert.match(text, /4815 1623/);
+        assert.match(html, /4815 1623/);
+      }
     });
 
     it("tests a given address in the first language", async () => {
@@ -404,6 +450,8 @@ describe("mail", () => {
       messages.tokenReused({ email, clientName: "<b>Demo</b> & Co", at }),
       messages.administratorCreated({ email, at }),
       messages.test({ at }),
+      ...CHANGES.map((change) => messages.factorChanged({ change, email, at, left: 7 })),
+      messages.signInCode({ code: "12345678", expiresAt: at }),
     ];
 
     for (const locale of [...LANGUAGES, "ar-XB"]) {
