@@ -141,6 +141,13 @@ export const errors = {
     new AppError("email_taken", 409, "Another user already has this verified e-mail address."),
   invalidEmail: () =>
     new AppError("invalid_email", 400, "This is not an e-mail address that mail can be sent to."),
+  unknownInvitation: (id: string) =>
+    new AppError(
+      "unknown_invitation",
+      404,
+      `There is no open invitation ${id}. Run \`lintel invitation list\`.`,
+    ),
+  invalidTerms: (detail: string) => new AppError("invalid_terms", 400, detail),
   weakPassword: (detail: string) => new AppError("weak_password", 400, detail),
   clientChanged: (current: number, expected: number) =>
     new AppError(

@@ -56,7 +56,8 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
     ...GROUND,
   ],
   // Skills: each knows how to do one thing.
-  users: ["authn", "audit", ...GROUND],
+  users: ["authn", "audit", "keys", ...GROUND],
+  terms: ["audit", ...GROUND],
   clients: ["audit", "keys", ...GROUND],
   consents: [...GROUND],
   resources: ["audit", "users", ...GROUND],

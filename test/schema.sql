@@ -178,6 +178,29 @@ CREATE TABLE initial_access_tokens
   CONSTRAINT initial_access_tokens_token_hash_check CHECK ((octet_length(token_hash) = 32))
   CONSTRAINT initial_access_tokens_token_hash_key UNIQUE (token_hash)
 
+CREATE TABLE invitations
+  id uuid NOT NULL
+  email text NOT NULL
+  email_norm text NOT NULL
+  client_id uuid
+  letter_id uuid NOT NULL
+  created_at timestamp with time zone NOT NULL DEFAULT now()
+  expires_at timestamp with time zone NOT NULL
+  accepted_at timestamp with time zone
+  accepted_user_id uuid
+  revoked_at timestamp with time zone
+  CONSTRAINT invitations_accepted_user_id_fkey FOREIGN KEY (accepted_user_id) REFERENCES users(id) ON DELETE CASCADE
+  CONSTRAINT invitations_check CHECK (((accepted_at IS NULL) = (accepted_user_id IS NULL)))
+  CONSTRAINT invitations_client_id_fkey FOREIGN KEY (client_id) REFERENCES oauth_clients(id) ON DELETE CASCADE
+  CONSTRAINT invitations_email_check CHECK ((char_length(email) <= 254))
+  CONSTRAINT invitations_email_norm_check CHECK ((email_norm = lower(email_norm)))
+  CONSTRAINT invitations_letter_id_fkey FOREIGN KEY (letter_id) REFERENCES one_time_tokens(id) ON DELETE CASCADE
+  CONSTRAINT invitations_letter_id_key UNIQUE (letter_id)
+  CONSTRAINT invitations_pkey PRIMARY KEY (id)
+  CREATE INDEX invitations_accepted_idx ON invitations USING btree (accepted_user_id) WHERE (accepted_user_id IS NOT NULL)
+  CREATE INDEX invitations_client_idx ON invitations USING btree (client_id) WHERE (client_id IS NOT NULL)
+  CREATE UNIQUE INDEX invitations_pending_uq ON invitations USING btree (email_norm) WHERE ((accepted_at IS NULL) AND (revoked_at IS NULL))
+
 CREATE TABLE login_throttles WITH (fillfactor=70)
   key_hash bytea NOT NULL
   scope text NOT NULL
@@ -379,17 +402,37 @@ CREATE TABLE oidc_artifacts PARTITION BY RANGE (expires_at)
 CREATE TABLE one_time_tokens
   id uuid NOT NULL
   purpose text NOT NULL
-  token_hash bytea NOT NULL
+  token_hash bytea
   created_at timestamp with time zone NOT NULL DEFAULT now()
   expires_at timestamp with time zone NOT NULL
   used_at timestamp with time zone
   revoked_at timestamp with time zone
+  user_id uuid
+  email_id uuid
+  target_hash bytea
+  code_hash bytea
+  binding_hash bytea
+  context_enc bytea
+  attempts smallint NOT NULL DEFAULT 0
+  revoke_reason text
+  CONSTRAINT one_time_tokens_attempts_check CHECK ((attempts <= 5))
+  CONSTRAINT one_time_tokens_binding_hash_check CHECK ((octet_length(binding_hash) = 32))
   CONSTRAINT one_time_tokens_check CHECK ((expires_at > created_at))
+  CONSTRAINT one_time_tokens_code_hash_check CHECK ((octet_length(code_hash) = 32))
+  CONSTRAINT one_time_tokens_context_enc_check CHECK ((octet_length(context_enc) <= 4096))
+  CONSTRAINT one_time_tokens_email_id_fkey FOREIGN KEY (email_id) REFERENCES user_emails(id) ON DELETE CASCADE
   CONSTRAINT one_time_tokens_pkey PRIMARY KEY (id)
-  CONSTRAINT one_time_tokens_purpose_check CHECK ((purpose = 'setup'::text))
+  CONSTRAINT one_time_tokens_purpose_check CHECK ((purpose = ANY (ARRAY['setup'::text, 'register'::text, 'verify_email'::text, 'reset_password'::text, 'undo_email_change'::text, 'invitation'::text])))
+  CONSTRAINT one_time_tokens_revoke_reason_check CHECK ((revoke_reason = ANY (ARRAY['superseded'::text, 'password_changed'::text, 'email_changed'::text, 'withdrawn'::text])))
+  CONSTRAINT one_time_tokens_setup_check CHECK (((purpose <> 'setup'::text) OR (token_hash IS NOT NULL)))
+  CONSTRAINT one_time_tokens_target_hash_check CHECK ((octet_length(target_hash) = 32))
   CONSTRAINT one_time_tokens_token_hash_check CHECK ((octet_length(token_hash) = 32))
   CONSTRAINT one_time_tokens_token_hash_key UNIQUE (token_hash)
+  CONSTRAINT one_time_tokens_user_id_fkey FOREIGN KEY (user_id) REFERENCES users(id) ON DELETE CASCADE
+  CREATE INDEX one_time_tokens_binding_idx ON one_time_tokens USING btree (binding_hash) WHERE (binding_hash IS NOT NULL)
+  CREATE INDEX one_time_tokens_email_idx ON one_time_tokens USING btree (email_id) WHERE (email_id IS NOT NULL)
   CREATE INDEX one_time_tokens_gc_idx ON one_time_tokens USING btree (expires_at)
+  CREATE UNIQUE INDEX one_time_tokens_live_uq ON one_time_tokens USING btree (user_id, purpose, target_hash) WHERE ((used_at IS NULL) AND (revoked_at IS NULL) AND (user_id IS NOT NULL))
 
 CREATE TABLE outbox_messages WITH (fillfactor=75)
   id uuid NOT NULL
@@ -515,7 +558,7 @@ CREATE TABLE sessions WITH (fillfactor=75, autovacuum_vacuum_scale_factor=0.02)
   confirmed_at timestamp with time zone
   CONSTRAINT sessions_cookie_hash_check CHECK ((octet_length(cookie_hash) = 32))
   CONSTRAINT sessions_cookie_hash_key UNIQUE (cookie_hash)
-  CONSTRAINT sessions_end_reason_check CHECK ((end_reason = ANY (ARRAY['logout'::text, 'superseded'::text, 'user_disabled'::text, 'admin_revoked'::text])))
+  CONSTRAINT sessions_end_reason_check CHECK ((end_reason = ANY (ARRAY['logout'::text, 'superseded'::text, 'user_disabled'::text, 'admin_revoked'::text, 'password_changed'::text, 'email_restored'::text])))
   CONSTRAINT sessions_pkey PRIMARY KEY (uid)
   CONSTRAINT sessions_previous_cookie_hash_check CHECK ((octet_length(previous_cookie_hash) = 32))
   CONSTRAINT sessions_uid_check CHECK (((char_length(uid) >= 16) AND (char_length(uid) <= 64)))
@@ -548,6 +591,43 @@ CREATE TABLE signing_keys
   CONSTRAINT signing_keys_usage_check CHECK ((usage = 'oidc_sig'::text))
   CREATE UNIQUE INDEX signing_keys_one_active ON signing_keys USING btree (usage, alg) WHERE (state = 'active'::text)
   CREATE TRIGGER signing_keys_changed AFTER INSERT OR DELETE OR UPDATE ON signing_keys FOR EACH STATEMENT EXECUTE FUNCTION lintel_notify('lintel_keys')
+
+CREATE TABLE terms_acceptances
+  user_id uuid NOT NULL
+  version_id uuid NOT NULL
+  accepted boolean NOT NULL
+  locale text NOT NULL
+  decided_at timestamp with time zone NOT NULL DEFAULT now()
+  CONSTRAINT terms_acceptances_locale_check CHECK ((char_length(locale) <= 35))
+  CONSTRAINT terms_acceptances_pkey PRIMARY KEY (user_id, version_id)
+  CONSTRAINT terms_acceptances_user_id_fkey FOREIGN KEY (user_id) REFERENCES users(id) ON DELETE CASCADE
+  CONSTRAINT terms_acceptances_version_id_fkey FOREIGN KEY (version_id) REFERENCES terms_versions(id)
+  CREATE INDEX terms_acceptances_version_idx ON terms_acceptances USING btree (version_id)
+
+CREATE TABLE terms_texts
+  version_id uuid NOT NULL
+  locale text NOT NULL
+  title text NOT NULL
+  summary text
+  body text NOT NULL
+  CONSTRAINT terms_texts_body_check CHECK ((char_length(body) <= 200000))
+  CONSTRAINT terms_texts_locale_check CHECK ((char_length(locale) <= 35))
+  CONSTRAINT terms_texts_pkey PRIMARY KEY (version_id, locale)
+  CONSTRAINT terms_texts_summary_check CHECK ((char_length(summary) <= 2000))
+  CONSTRAINT terms_texts_title_check CHECK (((char_length(title) >= 1) AND (char_length(title) <= 200)))
+  CONSTRAINT terms_texts_version_id_fkey FOREIGN KEY (version_id) REFERENCES terms_versions(id) ON DELETE CASCADE
+
+CREATE TABLE terms_versions
+  id uuid NOT NULL
+  document text NOT NULL
+  version integer NOT NULL
+  is_mandatory boolean NOT NULL
+  published_at timestamp with time zone NOT NULL DEFAULT now()
+  withdrawn_at timestamp with time zone
+  CONSTRAINT terms_versions_document_check CHECK ((document ~ '^[a-z][a-z0-9-]{0,39}$'::text))
+  CONSTRAINT terms_versions_document_version_key UNIQUE (document, version)
+  CONSTRAINT terms_versions_pkey PRIMARY KEY (id)
+  CONSTRAINT terms_versions_version_check CHECK ((version > 0))
 
 CREATE TABLE trusted_browsers
   id uuid NOT NULL
@@ -640,7 +720,7 @@ CREATE TABLE users WITH (fillfactor=85)
   webauthn_user_handle bytea NOT NULL DEFAULT sha512(convert_to((((((gen_random_uuid())::text || (gen_random_uuid())::text) || (gen_random_uuid())::text) || (gen_random_uuid())::text) || (gen_random_uuid())::text), 'UTF8'::name))
   enrolment_skips smallint NOT NULL DEFAULT 0
   CONSTRAINT users_check CHECK (((username IS NULL) = (username_norm IS NULL)))
-  CONSTRAINT users_created_via_check CHECK ((created_via = ANY (ARRAY['setup'::text, 'admin'::text])))
+  CONSTRAINT users_created_via_check CHECK ((created_via = ANY (ARRAY['setup'::text, 'admin'::text, 'registration'::text, 'invitation'::text])))
   CONSTRAINT users_enrolment_skips_check CHECK ((enrolment_skips >= 0))
   CONSTRAINT users_pkey PRIMARY KEY (id)
   CONSTRAINT users_status_check CHECK ((status = ANY (ARRAY['active'::text, 'deactivated'::text])))

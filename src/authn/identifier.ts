@@ -59,6 +59,10 @@ export async function findByIdentifier(
       : await query
           .joinRelated("emails")
           .where("emails.emailNorm", identifier.value)
+          // One that was added and not proven names nobody yet (T-67).
+          .where((named) =>
+            named.whereNotNull("emails.verifiedAt").orWhere("emails.isPrimary", true),
+          )
           .orderByRaw("emails.verified_at IS NULL, emails.created_at, emails.id");
   if (row === undefined) return undefined;
   const { passwordHash, ...columns } = row as User & { passwordHash: string | null };

@@ -260,6 +260,17 @@ export async function throttleEmailCode(
   return { allowed: true };
 }
 
+/** Counts that somebody typed a code from a mail; each letter also counts its own. */
+export async function throttleMailedCode(
+  db: TransactionOrKnex,
+  seal: Seal,
+  { ipPrefix, now }: { ipPrefix: string; now: Date },
+): Promise<{ readonly allowed: true } | Refused> {
+  const key = keyed(seal)("code_ip", ipPrefix);
+  if ((await count(db, "code_ip", key, now)) === undefined) return await refusal(db, key, now);
+  return { allowed: true };
+}
+
 async function takeBack(db: TransactionOrKnex, scope: Scope, key: Buffer): Promise<void> {
   await LoginThrottle.statement(
     db,

@@ -34,16 +34,21 @@ export class LogoutNotice extends IdentifiedModel {
     );
   }
 
-  /** Queues one for every client that takes part in a live session of a user and wants to know. */
-  static async queueForUser(db: TransactionOrKnex, userId: string, now: Date): Promise<void> {
+  /** Queues one for every client that takes part in a live session of a user, except one, and wants to know. */
+  static async queueForUser(
+    db: TransactionOrKnex,
+    userId: string,
+    now: Date,
+    except?: string,
+  ): Promise<void> {
     const rows = await LogoutNotice.statement<{ client_id: string; sid: string }>(
       db,
       `SELECT c.id AS client_id, held.value->>'sid' AS sid
        FROM sessions s, jsonb_each(s.authorizations) held, oauth_clients c
-       WHERE s.user_id = :userId AND s.ended_at IS NULL AND s.expires_at > :now
+       WHERE s.user_id = :userId AND s.ended_at IS NULL AND s.expires_at > :now AND s.uid IS DISTINCT FROM :except
          AND c.client_id = held.key AND c.deleted_at IS NULL
          AND c.metadata->>'backchannel_logout_uri' IS NOT NULL`,
-      { userId, now },
+      { userId, now, except: except ?? null },
     );
     for (const { client_id: clientId, sid } of rows)
       await LogoutNotice.queue(db, { clientId, userId, sid, now });

@@ -36,7 +36,14 @@ export class Session extends BaseModel {
   declare expiresAt: Date;
   declare gcOn: string;
   declare endedAt: Date | null;
-  declare endReason: "logout" | "superseded" | "user_disabled" | "admin_revoked" | null;
+  declare endReason:
+    | "logout"
+    | "superseded"
+    | "user_disabled"
+    | "admin_revoked"
+    | "password_changed"
+    | "email_restored"
+    | null;
 
   /** The live session of a cookie, or of the cookie it replaced a moment ago. */
   static async findByCookie(

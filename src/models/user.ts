@@ -13,9 +13,9 @@ export class User extends IdentifiedModel {
   declare status: "active" | "deactivated";
   declare statusChangedAt: Date;
   declare sessionsValidAfter: Date | null;
-  declare createdVia: "setup" | "admin";
   /** What authenticators know the user by (WebAuthn §5.4.3): random, and not the id. */
   declare webauthnUserHandle: Buffer;
+  declare createdVia: "setup" | "admin" | "registration" | "invitation";
   declare lastLoginAt: Date | null;
   /** How often they put off setting up a second factor that a policy asks for. */
   declare enrolmentSkips: number;
