@@ -7,7 +7,7 @@ import { readFileSync } from "node:fs";
  */
 const WIDTH = 5;
 
-const FILE = new URL("../../data/common-passwords.bin", import.meta.url);
+const FILE = new URL("./blocklist/common-passwords.bin", import.meta.url);
 let entries: Buffer | undefined;
 
 /** One form for what people take for the same password: width and compatibility (NFKC), then case. */
@@ -23,7 +23,7 @@ export function commonPasswordKey(password: string): Buffer {
 /**
  * Whether a password is one of the 474,743 most used ones of eight characters or more, whatever its case (NIST
  * SP 800-63B-4 §3.1.1.2). All of it is compared, never a part. The list is read when it is first needed: 2.4 MB, sorted
- * keys without an index, made by `data/build-common-passwords.ts`.
+ * keys without an index, made by `blocklist/build.ts`.
  */
 export function isCommonPassword(password: string): boolean {
   entries ??= readFileSync(FILE);

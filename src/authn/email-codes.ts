@@ -37,7 +37,7 @@ export async function emailCodeWait(
 
 /**
  * Makes a code, which voids the one before (T-75). For somebody we do not know it makes one too, that nobody gets to
- * see. The caller has asked `throttleEmailCode`, and sends it.
+ * see. The caller has asked `throttleMail`, and sends it.
  */
 export async function makeEmailCode(
   db: TransactionOrKnex,

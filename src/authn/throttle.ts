@@ -45,8 +45,6 @@ const LIMITS: Readonly<Record<Scope, Limit>> = {
   factor: { tries: 5, window: DAY, block: DAY, longestBlock: DAY },
   factor_user: { tries: 10, window: 60 * MINUTE, block: 60 * MINUTE, longestBlock: 60 * MINUTE },
   recovery_user: { tries: 5, window: 60 * MINUTE, block: 60 * MINUTE, longestBlock: 60 * MINUTE },
-  email_code: { tries: 5, window: 60 * MINUTE, block: 60 * MINUTE, longestBlock: 60 * MINUTE },
-  email_code_ip: { tries: 20, window: 60 * MINUTE, block: 60 * MINUTE, longestBlock: 60 * MINUTE },
 };
 
 /** Numbers of tries on one account, from anywhere, at which its owner should hear of them. */
@@ -238,26 +236,6 @@ export async function throttleFactorSuccess(
   { counted }: CountedFactor,
 ): Promise<void> {
   await takeBack(db, counted.scope, counted.key);
-}
-
-/**
- * Counts that somebody asks for a code by e-mail, and says whether they may: by network, and by who is named, whether
- * that is anybody or not (T-75).
- */
-export async function throttleEmailCode(
-  db: TransactionOrKnex,
-  seal: Seal,
-  { who, ipPrefix, now }: { who: string; ipPrefix: string; now: Date },
-): Promise<{ readonly allowed: true } | Refused> {
-  const key = keyed(seal);
-  const keys = {
-    email_code_ip: key("email_code_ip", ipPrefix),
-    email_code: key("email_code", who),
-  };
-  for (const scope of ["email_code_ip", "email_code"] as const)
-    if ((await count(db, scope, keys[scope], now)) === undefined)
-      return await refusal(db, keys[scope], now);
-  return { allowed: true };
 }
 
 /** Counts that somebody typed a code from a mail; each letter also counts its own. */

@@ -19,9 +19,7 @@ export class LoginThrottle extends BaseModel {
     | "mail_ip"
     | "factor"
     | "factor_user"
-    | "recovery_user"
-    | "email_code"
-    | "email_code_ip";
+    | "recovery_user";
   declare failures: number;
   declare windowStart: Date;
   declare blockedUntil: Date | null;

@@ -1,5 +1,5 @@
 import { readFileSync, writeFileSync } from "node:fs";
-import { commonPasswordKey, foldPassword } from "../src/authn/common-passwords.ts";
+import { commonPasswordKey, foldPassword } from "../common-passwords.ts";
 
 /** Shorter ones are refused for their length, whatever is demanded beside them. */
 const MIN_LENGTH = 8;
