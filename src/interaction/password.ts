@@ -164,7 +164,7 @@ export async function provePassword(
  *
  * @param attempt.clientId the key of the row of the client that it is for, if there is one.
  */
-export async function checkPassword(
+async function checkPassword(
   needs: PasswordNeeds,
   ctx: Context,
   attempt: { identifier: string; password: string; clientId: string | undefined },

@@ -10,7 +10,7 @@ import {
 import { PASSWORD } from "../support/server.ts";
 
 describe("the list of common passwords", () => {
-  const file = readFileSync(new URL("../../data/common-passwords.bin", import.meta.url));
+  const file = readFileSync(new URL("../../src/authn/blocklist/common-passwords.bin", import.meta.url));
 
   it("has at least 400,000 entries in at most 5 MB, each once and in order", () => {
     const keys = Array.from({ length: file.length / 5 }, (_, index) =>
@@ -22,10 +22,10 @@ describe("the list of common passwords", () => {
     assert.ok(new Set(keys).size >= 474_740, "hardly any two share a key");
   });
 
-  it("is the one that data/README.md describes", () => {
+  it("is the one that its README describes", () => {
     const digest = createHash("sha256").update(file).digest("hex");
     assert.match(
-      readFileSync(new URL("../../data/README.md", import.meta.url), "utf8"),
+      readFileSync(new URL("../../src/authn/blocklist/README.md", import.meta.url), "utf8"),
       new RegExp(digest),
     );
   });
