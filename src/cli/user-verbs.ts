@@ -19,6 +19,7 @@ import {
 } from "../users/users.ts";
 import { printFields, printJson, printTable, readStdin, type Io } from "./io.ts";
 import { PAGING, printNext, readPaging } from "./paging.ts";
+import { USER_IMPORT } from "./user-import.ts";
 import { verb, type Verb } from "./verb.ts";
 import { withOperator } from "./with-operator.ts";
 
@@ -68,6 +69,8 @@ export const USER_VERBS: readonly Verb[] = [
       printUser(io, user, json);
     },
   }),
+
+  USER_IMPORT,
 
   verb({
     name: "user list",

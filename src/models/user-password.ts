@@ -1,6 +1,6 @@
 import { BaseModel } from "./base.ts";
 
-/** A password as a PHC string. */
+/** A password as a PHC string, or in the form of `authn/hashes` that an import left. */
 export class UserPassword extends BaseModel {
   static override tableName = "user_passwords";
   static override idColumn = "userId";

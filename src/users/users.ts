@@ -22,7 +22,7 @@ export interface NewUser {
   readonly verified: boolean;
   readonly displayName?: string | undefined;
   readonly username?: string | undefined;
-  /** A PHC string; without one the person cannot sign in by password. */
+  /** As it is stored, ours or an imported one; without one the person cannot sign in by password. */
   readonly passwordHash?: string | undefined;
   readonly via: User["createdVia"];
   readonly roles?: readonly RoleAssignment["role"][];
