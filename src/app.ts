@@ -7,6 +7,7 @@ import { accountRoutes } from "./account/routes.ts";
 import { conformanceRoutes } from "./conformance/routes.ts";
 import { mailboxRoutes } from "./demo/mailbox.ts";
 import type { Deps } from "./deps.ts";
+import { openPlaces } from "./devices/places.ts";
 import { homeRoutes } from "./home/routes.ts";
 import { Assets } from "./http/assets.ts";
 import { browserBinding } from "./http/browser.ts";
@@ -65,6 +66,7 @@ export async function createApp(deps: Deps): Promise<App> {
   const catalogues = new Catalogues();
   const templates = new Templates();
   const page = createPage({ config, templates, catalogues, assets });
+  const findPlace = openPlaces(config.geoipFile);
   const mailer = createMailer({ seal, locales: config.locales });
 
   const clientCache = new ClientCache(knex, seal);
@@ -148,6 +150,7 @@ export async function createApp(deps: Deps): Promise<App> {
         engine,
         resources,
         ownSignIns,
+        findPlace,
       }),
       accountRoutes({ knex, page, guard }),
       approveRoutes({ knex, page, engine, issuer, ownSignIns, guard, requests }),

@@ -156,6 +156,12 @@ export const SETTINGS = {
     .enum(["off", "on"])
     .default("off")
     .describe("Whether clients may prove who they are by attestations of their instances, a draft"),
+  GEOIP_FILE: z
+    .string()
+    .optional()
+    .describe(
+      "A database of countries or cities in MaxMind’s format, to tell where sign-ins are from",
+    ),
   HOST: z.string().optional().describe("Address to listen on; loopback only in development"),
   PORT: port.default(3000).describe("Port to listen on"),
   DATABASE_URL: postgresUrl
@@ -284,6 +290,8 @@ export interface Config {
   readonly metricsPort: number | undefined;
   readonly metricsHost: string;
   readonly trustedProxies: number;
+  /** A database of networks and where they are. */
+  readonly geoipFile: string | undefined;
   /** The files with which Lintel ends TLS itself; undefined where a proxy does. */
   readonly tls: TlsFiles | undefined;
   /** How client certificates reach this process; undefined where none do. */
@@ -395,6 +403,7 @@ export function readConfig(environment: Environment): Config {
     metricsPort: settings.METRICS_PORT ?? (production ? 9464 : undefined),
     metricsHost: settings.METRICS_HOST,
     trustedProxies: settings.TRUSTED_PROXIES,
+    geoipFile: settings.GEOIP_FILE,
     tls: secure.tls,
     mutualTls: secure.mutualTls,
     smtpUrl: settings.SMTP_URL,

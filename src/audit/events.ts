@@ -8,7 +8,10 @@ interface EventKind {
 
 /** Everything that is recorded: the closed list of event types, how each ends, and what it may say. */
 export const EVENTS = {
-  "login.succeeded": { outcome: "success", details: ["method", "acr"] },
+  "login.succeeded": {
+    outcome: "success",
+    details: ["method", "acr", "country", "riskScore", "riskReasons", "isNewDevice"],
+  },
   "login.stepped_up": { outcome: "success", details: ["method", "acr"] },
   "login.failed": { outcome: "failure", details: ["method", "reason"] },
   "login.blocked": { outcome: "denied", details: ["retryAfter"] },

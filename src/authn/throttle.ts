@@ -2,11 +2,11 @@ import { createHmac } from "node:crypto";
 import type { TransactionOrKnex } from "objection";
 import type { Seal } from "../keys/seal.ts";
 import { LoginThrottle } from "../models/login-throttle.ts";
+import { UserDevice } from "../models/user-device.ts";
 import { findByIdentifier, readIdentifier } from "./identifier.ts";
 
 type Scope = LoginThrottle["scope"];
-/** What counts passwords, and what counts the codes that people type from another device. */
-type SignInScope = "account_ip" | "ip" | "account";
+/** What counts the codes that people type from another device. */
 type CodeScope = "code_session" | "code_ip";
 
 /** How many tries a counter allows and how long it then blocks; times in seconds. */
@@ -24,16 +24,27 @@ interface Limit {
 const MINUTE = 60;
 const HOUR = 60 * MINUTE;
 const DAY = 24 * HOUR;
+/** More tries than there can be: a counter with this limit only counts. */
+const NEVER = 2 ** 31 - 1;
 
 /**
- * NIST SP 800-63B-4 §3.2.2 allows 100 consecutive failures on an account; the others make them slow (T-63). Of user
- * codes there are 20^8, so that 50 guesses an hour find none (RFC 8628 §5.1). Five mails an hour are enough for anybody
- * and too few to fill a mailbox (T-75).
+ * NIST SP 800-63B-4 §3.2.2 allows 100 consecutive failures on an account; the others make them slow (T-63). A block of
+ * the account keeps nobody out who has signed in with their browser before, nor a passkey, and ends with a new
+ * password. Of user codes there are 20^8, so that 50 guesses an hour find none (RFC 8628 §5.1). Five mails an hour are
+ * enough for anybody and too few to fill a mailbox (T-75).
  */
 const LIMITS: Readonly<Record<Scope, Limit>> = {
   account_ip: { tries: 5, window: 15 * MINUTE, block: MINUTE, longestBlock: 15 * MINUTE },
   ip: { tries: 30, window: 10 * MINUTE, block: 10 * MINUTE, longestBlock: 10 * MINUTE },
-  account: { tries: 100, window: 7 * DAY, block: 30 * DAY, longestBlock: 30 * DAY },
+  // How many names a network has tried without success; what is counted first is each of them.
+  sprayed: { tries: NEVER, window: HOUR, block: 0, longestBlock: 0 },
+  spray: { tries: 20, window: HOUR, block: HOUR, longestBlock: HOUR },
+  // Stops nobody: it tells that an account is being guessed at.
+  account_hour: { tries: NEVER, window: HOUR, block: 0, longestBlock: 0 },
+  account: { tries: 100, window: 90 * DAY, block: 400 * DAY, longestBlock: 400 * DAY },
+  // The same for a browser that the person has signed in with: what others do elsewhere does not count there.
+  device: { tries: 5, window: 15 * MINUTE, block: MINUTE, longestBlock: 15 * MINUTE },
+  device_total: { tries: 100, window: 90 * DAY, block: 400 * DAY, longestBlock: 400 * DAY },
   code_session: { tries: 5, window: 15 * MINUTE, block: MINUTE, longestBlock: 15 * MINUTE },
   registration: { tries: 20, window: 60 * MINUTE, block: 60 * MINUTE, longestBlock: 60 * MINUTE },
   ciba: { tries: 30, window: 60 * MINUTE, block: 10 * MINUTE, longestBlock: 60 * MINUTE },
@@ -58,7 +69,12 @@ export interface CountedTry {
   readonly allowed: true;
   /** True on exactly one try at each threshold, so that one mail is sent, and only if this try fails. */
   readonly ownerShouldBeTold: boolean;
-  readonly keys: Readonly<Record<SignInScope, Buffer>>;
+  readonly counted: readonly Counter[];
+}
+
+interface Counter {
+  readonly scope: Scope;
+  readonly key: Buffer;
 }
 
 interface Refused {
@@ -68,37 +84,114 @@ interface Refused {
 
 export type Throttled = CountedTry | Refused;
 
+/** A try to sign in, as far as it is counted. */
+interface Try {
+  readonly identifier: string;
+  readonly ipPrefix: string;
+  /** The hash of the cookie by which a browser is known. */
+  readonly device?: Buffer | undefined;
+  readonly now: Date;
+}
+
 /**
  * Counts a try to sign in, before the password is looked at, and says whether it may go on; parallel tries cannot
  * outrun the counters. People we do not know are counted like those we know. Call it outside a transaction: a try
  * counts even if what follows is rolled back.
  *
  * A try that one counter refuses does not reach the next, so hammering from one place blocks that place long before
- * it blocks the account for everybody.
+ * it blocks the account. A browser that the person has signed in with has counters of its own, so that nobody else
+ * can keep them out there; the cookie of somebody else's browser gives nothing.
  */
 export async function throttleAttempt(
   db: TransactionOrKnex,
   seal: Seal,
-  { identifier, ipPrefix, now }: { identifier: string; ipPrefix: string; now: Date },
+  { identifier, ipPrefix, device, now }: Try,
 ): Promise<Throttled> {
   const typed = spelling(identifier);
-  const keys = throttleKeys(seal, { account: await accountName(db, typed), typed, ipPrefix });
+  const found = await findByIdentifier(db, readIdentifier(typed));
+  const userId = found?.user.id;
+  const isKnownDevice =
+    device !== undefined && (await UserDevice.isKnown(db, { userId, cookieHash: device, now }));
+  const account = userId === undefined ? `unknown\0${typed}` : userKey(userId);
+  const key = keyed(seal);
+  const counters: Counter[] = isKnownDevice
+    ? deviceCounters(seal, account, device)
+    : [
+        // What was typed, so that a block does not tell which names are of one account.
+        { scope: "account_ip", key: key("account_ip", typed, ipPrefix) },
+        { scope: "ip", key: key("ip", ipPrefix) },
+        { scope: "sprayed", key: key("sprayed", account, ipPrefix) },
+        { scope: "spray", key: key("spray", ipPrefix) },
+        { scope: "account_hour", key: key("account_hour", account) },
+        { scope: "account", key: key("account", account) },
+      ];
+  const tries = new Map<Scope, number>();
   // The order is the same for everybody, so that not even callers inside transactions can wait for each other.
-  for (const scope of ["account_ip", "ip"] as const)
-    if ((await count(db, scope, keys[scope], now)) === undefined)
-      return await refusal(db, keys[scope], now);
-  const tries = await count(db, "account", keys.account, now);
-  if (tries === undefined) return await refusal(db, keys.account, now);
-  return { allowed: true, ownerShouldBeTold: TELL_OWNER_AT.has(tries), keys };
+  for (const { scope, key: of } of counters) {
+    const isNew = scope !== "spray" || tries.get("sprayed") === 1;
+    const counted = isNew ? await count(db, scope, of, now) : await stands(db, of, now);
+    if (counted === undefined) return await refusal(db, of, now);
+    tries.set(scope, counted);
+  }
+  return {
+    allowed: true,
+    ownerShouldBeTold: TELL_OWNER_AT.has(tries.get("account") ?? 0),
+    counted: counters,
+  };
 }
+
+/** How many wrong passwords were tried on an account from unknown browsers, within an hour of the first. */
+export async function recentFailures(
+  db: TransactionOrKnex,
+  seal: Seal,
+  userId: string,
+  now: Date,
+): Promise<number> {
+  const row = await LoginThrottle.query(db).findById(keyed(seal)("account_hour", userKey(userId)));
+  const since = now.getTime() - LIMITS.account_hour.window * 1000;
+  return row === undefined || row.windowStart.getTime() <= since ? 0 : row.failures;
+}
+
+/** The counters that a success ends; of the others it takes back its own try. */
+const ENDED_BY_SUCCESS: ReadonlySet<Scope> = new Set([
+  "account_ip",
+  "sprayed",
+  "account",
+  "device",
+  "device_total",
+]);
 
 /**
  * Takes back what a try counted that turned out right. Failures before it are forgotten for this person here, and are
- * no longer consecutive on the account; the address they came from keeps all but this one.
+ * no longer consecutive on the account; the address they came from keeps all but this one. On a known browser it says
+ * nothing about the failures elsewhere.
  */
-export async function throttleSuccess(db: TransactionOrKnex, { keys }: CountedTry): Promise<void> {
-  await LoginThrottle.query(db).delete().whereIn("keyHash", [keys.account_ip, keys.account]);
-  await takeBack(db, "ip", keys.ip);
+export async function throttleSuccess(
+  db: TransactionOrKnex,
+  { counted }: CountedTry,
+): Promise<void> {
+  const ended = counted.filter(({ scope }) => ENDED_BY_SUCCESS.has(scope));
+  const kept = counted.filter(({ scope }) => !ENDED_BY_SUCCESS.has(scope));
+  // Two that succeed at once in one network lock what they share in one order.
+  await LoginThrottle.statement(
+    db,
+    `WITH ended AS (DELETE FROM login_throttles WHERE key_hash = ANY(:ended) RETURNING scope),
+          kept AS (SELECT key_hash, scope FROM login_throttles WHERE key_hash = ANY(:kept)
+                    ORDER BY key_hash FOR UPDATE)
+     UPDATE login_throttles t
+        SET failures = greatest(t.failures - 1, 0),
+            blocked_until = CASE WHEN t.failures > CAST(CAST(:tries AS jsonb)->>t.scope AS int) THEN t.blocked_until END
+       FROM kept
+      WHERE t.key_hash = kept.key_hash
+        AND (t.scope <> 'spray' OR EXISTS (SELECT FROM ended WHERE scope = 'sprayed'))`,
+    {
+      ended: ended.map(({ key }) => key),
+      kept: kept.map(({ key }) => key),
+      tries: JSON.stringify(
+        Object.fromEntries(kept.map(({ scope }) => [scope, LIMITS[scope].tries])),
+      ),
+    },
+  );
 }
 
 /** A user code that was typed and counted, for `throttleCodeSuccess`. */
@@ -260,20 +353,23 @@ async function takeBack(db: TransactionOrKnex, scope: Scope, key: Buffer): Promi
   );
 }
 
-/** Lifts the stop on a user's password: for whoever sets a new one for them. */
+/** Lifts the stop on a user's password, everywhere: for whoever sets a new one for them. */
 export async function clearThrottle(
   db: TransactionOrKnex,
   seal: Seal,
   userId: string,
 ): Promise<void> {
-  const { account } = throttleKeys(seal, { account: userKey(userId), typed: "", ipPrefix: "" });
-  await LoginThrottle.query(db).deleteById(account);
-}
-
-/** One name for an account, whichever of its identifiers was typed, and one for each that nobody has. */
-async function accountName(db: TransactionOrKnex, typed: string): Promise<string> {
-  const found = await findByIdentifier(db, readIdentifier(typed));
-  return found === undefined ? `unknown\0${typed}` : userKey(found.user.id);
+  const key = keyed(seal);
+  const account = userKey(userId);
+  const devices = await UserDevice.query(db).select("cookieHash").where({ userId });
+  const keys = [
+    key("account", account),
+    key("account_hour", account),
+    ...devices.flatMap(({ cookieHash }) =>
+      deviceCounters(seal, account, cookieHash).map((counter) => counter.key),
+    ),
+  ];
+  await LoginThrottle.query(db).delete().whereIn("keyHash", keys);
 }
 
 /** What was typed, spelled the one way. */
@@ -290,17 +386,10 @@ function userKey(userId: string): string {
   return `user\0${userId}`;
 }
 
-/** By account and place it counts what was typed, so that a block does not tell which names are of one account. */
-function throttleKeys(
-  seal: Seal,
-  { account, typed, ipPrefix }: { account: string; typed: string; ipPrefix: string },
-): CountedTry["keys"] {
-  const key = keyed(seal);
-  return {
-    account_ip: key("account_ip", typed, ipPrefix),
-    ip: key("ip", ipPrefix),
-    account: key("account", account),
-  };
+function deviceCounters(seal: Seal, account: string, cookieHash: Buffer): Counter[] {
+  const scopes = ["device", "device_total"] as const;
+  const cookie = cookieHash.toString("hex");
+  return scopes.map((scope) => ({ scope, key: keyed(seal)(scope, account, cookie) }));
 }
 
 function keyed(seal: Seal): (...parts: string[]) => Buffer {
@@ -347,6 +436,12 @@ async function count(
     },
   );
   return row?.failures;
+}
+
+/** What was counted already, where no block stands. */
+async function stands(db: TransactionOrKnex, key: Buffer, now: Date): Promise<number | undefined> {
+  const row = await LoginThrottle.query(db).findById(key);
+  return (row?.blockedUntil?.getTime() ?? 0) > now.getTime() ? undefined : (row?.failures ?? 0);
 }
 
 async function refusal(

@@ -1,3 +1,4 @@
+import type { Context } from "koa";
 import type { Knex } from "knex";
 import type { InteractionResults } from "oidc-provider";
 import { record } from "../audit/record.ts";
@@ -5,7 +6,8 @@ import { writer } from "../database/transaction.ts";
 import { User } from "../models/user.ts";
 import { referencesOf } from "../authn/levels.ts";
 import { recordedId, saveConsent } from "../consents/consents.ts";
-import type { Origin } from "../http/origin.ts";
+import { originOf, type Origin } from "../http/origin.ts";
+import { arrive, type ArrivalNeeds } from "./arrival.ts";
 import { reached } from "./flow.ts";
 import type { Visit } from "./visit.ts";
 
@@ -13,9 +15,15 @@ import type { Visit } from "./visit.ts";
  * Ends an interaction with what the person showed and decided, and answers where the browser goes: back into the
  * engine, which starts the session and issues the code. The only place that puts `login` into a result.
  */
-export async function finish(knex: Knex, visit: Visit, origin: Origin, now: Date): Promise<string> {
+export async function finish(
+  needs: ArrivalNeeds,
+  ctx: Context,
+  visit: Visit,
+  now: Date,
+): Promise<string> {
   const { interaction, client, progress, user, requestedDetails } = visit;
-  const db = await writer(knex);
+  const db = await writer(needs.knex);
+  const origin = originOf(ctx);
   const result: InteractionResults = {};
   if (visit.demand.chooseAccount) result["select_account"] = {};
 
@@ -31,8 +39,15 @@ export async function finish(knex: Knex, visit: Visit, origin: Origin, now: Date
       details: { method: amr.join(" "), acr },
     } as const;
     if (progress.userId !== undefined) {
+      const signIn = await arrive(needs, ctx, visit, now);
+      result["signIn"] = signIn;
       await User.query(db).findById(accountId).patch({ lastLoginAt: now });
-      await record(db, { ...about, type: "login.succeeded" });
+      const { country, riskScore, riskReasons, isNewDevice } = signIn;
+      await record(db, {
+        ...about,
+        type: "login.succeeded",
+        details: { ...about.details, country, riskScore, riskReasons, isNewDevice },
+      });
     } else if (progress.shown !== undefined) {
       await record(db, { ...about, type: "login.stepped_up" });
     }

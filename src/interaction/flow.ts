@@ -1,5 +1,6 @@
 import { hasSecondStep, levelOf, type Level, type Method, type Shown } from "../authn/levels.ts";
 import type { Factor } from "../authn/factors.ts";
+import type { Risk } from "../devices/risk.ts";
 
 /** What a person has shown or said so far in one interaction; kept in the engine's Interaction until it ends. */
 export interface Progress {
@@ -11,6 +12,8 @@ export interface Progress {
   readonly userId?: string;
   /** What was shown here, in order. */
   readonly shown?: readonly Shown[];
+  /** How unusual the sign-in is; weighed once, after the first factor. */
+  readonly risk?: Risk;
   /** Whether this browser keeps the session when it closes. */
   readonly remember?: boolean;
   /** The answer on the consent page. */

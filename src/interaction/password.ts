@@ -10,6 +10,7 @@ import { throttleAttempt, throttleSuccess } from "../authn/throttle.ts";
 import { recordedId } from "../consents/consents.ts";
 import { writer } from "../database/transaction.ts";
 import { readForm } from "../http/body.ts";
+import { deviceOf } from "../http/device.ts";
 import type { Page } from "../http/page.ts";
 import type { Seal } from "../keys/seal.ts";
 import type { Mailer } from "../mail/mailer.ts";
@@ -179,7 +180,12 @@ async function checkPassword(
   passwords.assertRoom();
   // Outside the unit of work: a try counts even if what follows is rolled back.
   const ipPrefix = origin.ipPrefix ?? "";
-  const verdict = await throttleAttempt(knex, seal, { identifier, ipPrefix, now });
+  const verdict = await throttleAttempt(knex, seal, {
+    identifier,
+    ipPrefix,
+    device: deviceOf(ctx),
+    now,
+  });
   const outcome = verdict.allowed
     ? await signInWithPassword(knex, { passwords }, { identifier, password })
     : { refused: "throttled" as const };

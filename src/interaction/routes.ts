@@ -6,6 +6,7 @@ import type { Config } from "../config.ts";
 import { runInUnitOfWork } from "../database/transaction.ts";
 import { accountsRoutes } from "./accounts.ts";
 import { consentRoutes, type ConsentNeeds } from "./consent.ts";
+import { weigh, type ArrivalNeeds } from "./arrival.ts";
 import { cancel, finish } from "./finish.ts";
 import { nextStep, stepPath, type Progress, type Step } from "./flow.ts";
 import { identifierRoutes, type IdentifierNeeds } from "./identifier.ts";
@@ -16,7 +17,7 @@ import { showStale, type StaleNeeds } from "./stale.ts";
 import { advance, loadVisit, saveProgress, type Visit, type VisitNeeds } from "./visit.ts";
 
 export interface InteractionNeeds
-  extends IdentifierNeeds, PasswordNeeds, ConsentNeeds, StaleNeeds, VisitNeeds {
+  extends IdentifierNeeds, PasswordNeeds, ConsentNeeds, StaleNeeds, VisitNeeds, ArrivalNeeds {
   config: Pick<Config, "signInLayout" | "locales">;
   knex: Knex;
   engine: { readonly provider: Provider };
@@ -62,12 +63,14 @@ export function interactionRoutes(needs: InteractionNeeds): Router {
       return see(ctx, stepPath(here, due));
     },
     proceed: async (ctx, claimed) => {
-      const visit = await advance(knex, tools.visit(ctx), claimed);
-      const { interaction, here, demand, progress } = visit;
+      const advanced = await advance(knex, tools.visit(ctx), claimed);
+      const progress = await weigh(needs, ctx, advanced);
+      const visit = { ...advanced, progress };
+      const { interaction, here, demand } = visit;
       const step = nextStep(progress, demand);
       if (step === "done") {
         if (isSomebodyElse(visit)) await makeRoom(ctx, visit);
-        return see(ctx, await finish(knex, visit, originOf(ctx), new Date()));
+        return see(ctx, await finish(needs, ctx, visit, new Date()));
       }
       await saveProgress(interaction, progress);
       return see(ctx, stepPath(here, step));

@@ -1,5 +1,6 @@
 import { setTimeout as delay } from "node:timers/promises";
 import type { Knex } from "knex";
+import { DEVICE_LIFETIME } from "../models/user-device.ts";
 
 const BATCH = 1_000;
 const BATCHES_PER_RUN = 5;
@@ -19,6 +20,7 @@ interface Expiry {
 const today = (now: Date) => now.toISOString().slice(0, 10);
 const instant = (now: Date) => now.toISOString();
 const thirtyDaysAgo = (now: Date) => new Date(now.getTime() - 30 * DAY_MS).toISOString();
+const thirteenMonthsAgo = (now: Date) => today(new Date(now.getTime() - DEVICE_LIFETIME));
 
 /** What expires, children before parents, so that deleting a grant finds no refresh tokens to take along. */
 const EXPIRIES: readonly Expiry[] = [
@@ -27,6 +29,7 @@ const EXPIRIES: readonly Expiry[] = [
   { table: "sessions", column: "gc_on", before: today },
   { table: "refresh_tokens", column: "gc_on", before: today },
   { table: "oauth_grants", column: "gc_on", before: today },
+  { table: "user_devices", column: "last_seen_on", before: thirteenMonthsAgo },
   { table: "replay_guards", column: "expires_at", before: instant },
   { table: "auth_challenges", column: "expires_at", before: instant },
   { table: "login_throttles", column: "gc_on", before: today },

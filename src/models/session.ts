@@ -1,4 +1,4 @@
-import type { TransactionOrKnex } from "objection";
+import { raw, type TransactionOrKnex } from "objection";
 import { BaseModel } from "./base.ts";
 
 /** Which client of a session holds which grant; the engine's `authorizations` (its Session model). */
@@ -6,6 +6,19 @@ export type SessionAuthorizations = Record<
   string,
   { sid?: string | undefined; grantId?: string | undefined; persistsLogout?: boolean | undefined }
 >;
+
+/** What is known of a sign-in beside who it was and how well proven: kept with its session. */
+export interface SignIn {
+  readonly deviceId: string;
+  /** What was shown first. */
+  readonly method: string | undefined;
+  /** ISO 3166-1 alpha-2. */
+  readonly country: string | undefined;
+  /** Longitude and latitude in whole degrees. */
+  readonly place: { readonly x: number; readonly y: number } | undefined;
+  readonly riskScore: number;
+  readonly riskReasons: readonly string[];
+}
 
 /**
  * One browser's sign-in. `uid` stays for its whole life while the cookie changes; only hashes of cookies are kept,
@@ -29,6 +42,12 @@ export class Session extends BaseModel {
   declare state: Record<string, unknown> | null;
   declare ipPrefix: string | null;
   declare userAgent: string | null;
+  declare deviceId: string | null;
+  declare loginMethod: string | null;
+  declare country: string | null;
+  declare place: { x: number; y: number } | null;
+  declare riskScore: number;
+  declare riskReasons: string[];
   /** When whoever has it last showed once more who they are. */
   declare confirmedAt: Date | null;
   declare createdAt: Date;
@@ -44,6 +63,21 @@ export class Session extends BaseModel {
     | "password_changed"
     | "email_restored"
     | null;
+
+  /** Keeps what is known of the sign-in that a session began with. */
+  static async describe(db: TransactionOrKnex, uid: string, signIn: SignIn): Promise<void> {
+    const { deviceId, method, country, place, riskScore, riskReasons } = signIn;
+    await Session.query(db)
+      .findById(uid)
+      .patch({
+        deviceId,
+        loginMethod: method ?? null,
+        country: country ?? null,
+        place: place === undefined ? null : raw("point(?, ?)", [place.x, place.y]),
+        riskScore,
+        riskReasons: raw("?::text[]", [riskReasons]),
+      });
+  }
 
   /** The live session of a cookie, or of the cookie it replaced a moment ago. */
   static async findByCookie(

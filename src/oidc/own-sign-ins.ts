@@ -5,7 +5,7 @@ import { errors, type Client, type Interaction, type Provider } from "oidc-provi
 import { writer } from "../database/transaction.ts";
 import { originOf } from "../http/origin.ts";
 import type { Issuer } from "../issuers.ts";
-import { Session } from "../models/session.ts";
+import { Session, type SignIn } from "../models/session.ts";
 import { INTERACTION_LIFETIME, sessionLifetime } from "./lifetimes.ts";
 
 /** Names our own pages where an interaction names its client; no client can be registered under it. */
@@ -106,9 +106,12 @@ export class OwnSignIns {
     const confirmedAt = prompt.reasons.includes("no_session") ? undefined : new Date();
     const { ipPrefix = null } = originOf(ctx);
     const userAgent = ctx.get("user-agent").slice(0, 255);
-    await Session.query(await writer(knex))
+    const db = await writer(knex);
+    await Session.query(db)
       .findById(session.uid)
       .patch({ ipPrefix, userAgent, ...(confirmedAt === undefined ? {} : { confirmedAt }) });
+    const signIn = result?.["signIn"] as SignIn | undefined;
+    if (signIn !== undefined) await Session.describe(db, session.uid, signIn);
     return `${issuer.path}${String(params["return_to"])}`;
   }
 

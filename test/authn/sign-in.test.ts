@@ -6,6 +6,7 @@ import { createPasswords, type Passwords } from "../../src/authn/password.ts";
 import { signInWithPassword, type SignIn } from "../../src/authn/sign-in.ts";
 import {
   clearThrottle,
+  recentFailures,
   throttleAttempt,
   throttleSuccess,
   type CountedTry,
@@ -16,6 +17,7 @@ import { errors } from "../../src/errors.ts";
 import { openSeal, type Seal } from "../../src/keys/seal.ts";
 import { LoginThrottle } from "../../src/models/login-throttle.ts";
 import { UserEmail } from "../../src/models/user-email.ts";
+import { UserDevice } from "../../src/models/user-device.ts";
 import { UserPassword } from "../../src/models/user-password.ts";
 import { User } from "../../src/models/user.ts";
 import { testDatabase, type TestDatabase } from "../support/database.ts";
@@ -280,7 +282,7 @@ describe("signing in with a password", function () {
       for (const identifier of ["alike@example.com", "unlike@example.com"]) {
         const results = [];
         for (let index = 0; index < 7; index += 1)
-          results.push({ ...(await attempt(identifier)), keys: "keyed hashes differ" });
+          results.push({ ...(await attempt(identifier)), counted: "keyed hashes differ" });
         const stored = await LoginThrottle.query(database.knex).orderBy("scope");
         rows.push([
           results,
@@ -313,11 +315,108 @@ describe("signing in with a password", function () {
       assert.equal(allowed, 100);
       assert.deepEqual(await attempt("stopped@example.com"), { allowed: false, retryAfter: 900 });
       assert.equal(
-        (await attempt("stopped@example.com", HOME, minutesIn(29 * 24 * 60))).allowed,
+        (await attempt("stopped@example.com", HOME, minutesIn(390 * 24 * 60))).allowed,
         false,
       );
       await clearThrottle(database.knex, seal, user.id);
       assert.equal((await attempt("stopped@example.com")).allowed, true);
+    });
+
+    describe("on a browser that the person has signed in with", () => {
+      const cookieHash = randomBytes(32);
+      const here = (identifier: string, device: Buffer | undefined, now = START) =>
+        throttleAttempt(database.knex, seal, { identifier, ipPrefix: HOME, device, now });
+      const know = (user: User, now = START) =>
+        UserDevice.note(database.knex, {
+          userId: user.id,
+          cookieHash,
+          browserFamily: null,
+          osFamily: null,
+          country: null,
+          now,
+        });
+
+      it("lets the owner in though the account is stopped and the network is blocked", async () => {
+        const user = await aUser({ email: "known-device@example.com", hash: rightHash });
+        await know(user);
+        for (let network = 0; network < 25; network += 1)
+          await allowedOf(5, "known-device@example.com", `198.51.${network}.0/24`);
+        await allowedOf(30, "known-device@example.com");
+        const tried = await here("Known-Device@example.com", cookieHash);
+        assert.ok(tried.allowed);
+        await throttleSuccess(database.knex, tried);
+        assert.ok((await here("known-device@example.com", cookieHash)).allowed);
+      });
+
+      it("does not end the stop elsewhere when they sign in there", async () => {
+        const user = await aUser({ email: "still-stopped@example.com", hash: rightHash });
+        await know(user);
+        for (let network = 0; network < 20; network += 1)
+          await allowedOf(5, "still-stopped@example.com", `198.51.${network}.0/24`);
+        const tried = await here("still-stopped@example.com", cookieHash);
+        assert.ok(tried.allowed);
+        await throttleSuccess(database.knex, tried);
+        assert.equal((await attempt("still-stopped@example.com", "203.0.113.0/24")).allowed, false);
+      });
+
+      it("allows five tries there too, and a hundred in all", async () => {
+        const user = await aUser({ email: "stolen@example.com", hash: rightHash });
+        await know(user);
+        let allowed = 0;
+        for (let hours = 0; hours < 40; hours += 1)
+          for (let index = 0; index < 6; index += 1)
+            if ((await here("stolen@example.com", cookieHash, minutesIn(hours * 60))).allowed)
+              allowed += 1;
+        assert.equal(allowed, 100);
+        await clearThrottle(database.knex, seal, user.id);
+        assert.ok((await here("stolen@example.com", cookieHash, minutesIn(41 * 60))).allowed);
+      });
+
+      it("gives nothing to who has the cookie of somebody else, or of nobody", async () => {
+        const owner = await aUser({ email: "cookie-owner@example.com", hash: rightHash });
+        await know(owner);
+        await aUser({ email: "victim@example.com", hash: rightHash });
+        for (const [who, device] of [
+          ["victim@example.com", cookieHash],
+          ["nobody-here@example.com", cookieHash],
+          ["cookie-owner@example.com", randomBytes(32)],
+        ] as const) {
+          await LoginThrottle.query(database.knex).delete();
+          assert.equal(await allowedOf(5, who), 5);
+          assert.equal((await here(who, device)).allowed, false, who);
+        }
+      });
+
+      it("knows it for thirteen months after the last sign-in", async () => {
+        const user = await aUser({ email: "long-ago@example.com", hash: rightHash });
+        await know(user);
+        await allowedOf(5, "long-ago@example.com", HOME, minutesIn(394 * 24 * 60));
+        assert.ok(
+          (await here("long-ago@example.com", cookieHash, minutesIn(394 * 24 * 60))).allowed,
+        );
+        await allowedOf(5, "long-ago@example.com", HOME, minutesIn(397 * 24 * 60));
+        assert.equal(
+          (await here("long-ago@example.com", cookieHash, minutesIn(397 * 24 * 60))).allowed,
+          false,
+        );
+      });
+    });
+
+    it("counts how often an account was guessed at within the hour", async () => {
+      const user = await aUser({ email: "hourly@example.com", hash: rightHash });
+      assert.equal(await recentFailures(database.knex, seal, user.id, START), 0);
+      for (let network = 0; network < 6; network += 1)
+        await allowedOf(5, "hourly@example.com", `198.51.${network}.0/24`);
+      await throttleSuccess(database.knex, await counted("hourly@example.com"));
+      assert.equal(await recentFailures(database.knex, seal, user.id, START), 30);
+      assert.equal(await recentFailures(database.knex, seal, user.id, minutesIn(60)), 0);
+    });
+
+    it("lets nobody try while the counters cannot be reached", async () => {
+      const gone = connect({ url: database.url, applicationName: "lintel-test" });
+      await gone.destroy();
+      const typed = { identifier: "ada@example.com", ipPrefix: HOME, now: START };
+      await assert.rejects(throttleAttempt(gone, seal, typed));
     });
 
     it("tells the owner once at each threshold", async () => {
@@ -328,10 +427,42 @@ describe("signing in with a password", function () {
       assert.deepEqual(told, [20, 100]);
     });
 
-    it("blocks a network that tries many people, for ten minutes", async () => {
+    it("blocks a network that tries many people, for an hour", async () => {
+      let allowed = 0;
+      for (let index = 0; index < 25; index += 1)
+        if ((await attempt(`person-${index}@example.com`)).allowed) allowed += 1;
+      assert.equal(allowed, 20);
+      assert.deepEqual(await attempt("another@example.com"), { allowed: false, retryAfter: 900 });
+      assert.equal((await attempt("another@example.com", "203.0.113.0/24")).allowed, true);
+      assert.equal((await attempt("another@example.com", HOME, minutesIn(59))).allowed, false);
+      assert.equal((await attempt("another@example.com", HOME, minutesIn(60))).allowed, true);
+    });
+
+    it("counts a person once among those that a network tries, and not who signs in after all", async () => {
+      for (let person = 0; person < 19; person += 1)
+        await allowedOf(
+          1,
+          `person-${person}@example.com`,
+          HOME,
+          minutesIn(Math.floor(person / 5) * 10),
+        );
+      await allowedOf(2, "person-1@example.com", HOME, minutesIn(40));
+      await allowedOf(1, "twentieth@example.com", HOME, minutesIn(40));
+      assert.equal((await attempt("person-2@example.com", HOME, minutesIn(41))).allowed, false);
+      await LoginThrottle.query(database.knex).delete();
+
+      for (let person = 0; person < 19; person += 1) {
+        const who = `person-${person}@example.com`;
+        await attempt(who, HOME, minutesIn(person));
+        await throttleSuccess(database.knex, await counted(who, HOME, minutesIn(person)));
+      }
+      assert.equal(await allowedOf(19, "more@example.com", HOME, minutesIn(40)), 5);
+    });
+
+    it("blocks a network that tries few people often, for ten minutes", async () => {
       let allowed = 0;
       for (let index = 0; index < 40; index += 1)
-        if ((await attempt(`person-${index}@example.com`)).allowed) allowed += 1;
+        if ((await attempt(`person-${index % 10}@example.com`)).allowed) allowed += 1;
       assert.equal(allowed, 30);
       assert.deepEqual(await attempt("another@example.com"), { allowed: false, retryAfter: 600 });
       assert.equal((await attempt("another@example.com", "203.0.113.0/24")).allowed, true);
@@ -344,9 +475,14 @@ describe("signing in with a password", function () {
     });
 
     it("forgets with a success only what belongs to it", async () => {
-      for (let index = 0; index < 25; index += 1) await counted(`victim-${index}@example.com`);
-      for (let index = 0; index < 20; index += 1)
-        await throttleSuccess(database.knex, await counted("attacker@example.com"));
+      for (let index = 0; index < 15; index += 1) await counted(`victim-${index}@example.com`);
+      for (let index = 0; index < 20; index += 1) {
+        const twice = [
+          await counted("attacker@example.com"),
+          await counted("attacker@example.com"),
+        ];
+        for (const each of twice) await throttleSuccess(database.knex, each);
+      }
       assert.equal((await allowedOf(5, "victim-1@example.com")) <= 4, true);
       let more = 0;
       for (let index = 30; index < 60; index += 1)
@@ -359,12 +495,13 @@ describe("signing in with a password", function () {
       const rows = await LoginThrottle.query(database.knex).orderBy("scope");
       assert.deepEqual(
         rows.map((row) => row.scope),
-        ["account", "account_ip", "ip"],
+        ["account", "account_hour", "account_ip", "ip", "spray", "sprayed"],
       );
-      assert.equal(new Set(rows.map((row) => row.keyHash.toString("hex"))).size, 3);
+      assert.equal(new Set(rows.map((row) => row.keyHash.toString("hex"))).size, 6);
+      const soon = "2026-03-03";
       assert.deepEqual(
         rows.map((row) => row.gcOn),
-        ["2026-03-10", "2026-03-03", "2026-03-03"],
+        ["2026-06-01", soon, soon, soon, soon, soon],
       );
     });
   });

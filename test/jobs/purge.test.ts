@@ -60,6 +60,9 @@ describe("purge", () => {
         SELECT gen_random_uuid(), id, client_id, user_id, '{}', expires_at, gc_on FROM oauth_grants;
       INSERT INTO sessions (uid, expires_at, gc_on)
         SELECT 'session-' || lpad(n::text, 16, '0'), '2026-11-19', date '2026-11-20' + n FROM generate_series(0, 2) n;
+      INSERT INTO user_devices (id, user_id, cookie_hash, last_seen_on)
+        SELECT gen_random_uuid(), '00000000-0000-7000-8000-000000000001', sha256(int4send(n)), date '2025-10-21' + n
+          FROM generate_series(0, 2) n;
       INSERT INTO login_throttles (key_hash, scope, gc_on)
         SELECT sha256(int4send(n)), 'ip', date '2026-11-20' + n FROM generate_series(0, 2) n;
       INSERT INTO oauth_interactions (uid_hash, expires_at, gc_at)
@@ -110,6 +113,7 @@ describe("purge", () => {
       sessions: 1,
       refresh_tokens: 1,
       oauth_grants: 1,
+      user_devices: 1,
       replay_guards: 1,
       auth_challenges: 1,
       login_throttles: 1,

@@ -8,6 +8,7 @@ import {
   aProductionServer,
   RelyingParty,
   response,
+  walk,
   WebBrowser,
   type Answer,
 } from "../support/rp.ts";
@@ -110,11 +111,92 @@ describe("T-63: guessing passwords on the page", () => {
     assert.equal(statuses.filter((status) => status === 429).length, 15);
   });
 
+  describe("while somebody hammers an account from everywhere", () => {
+    let owner = { email: "" };
+    let crowded = "";
+    const DEVICE = "__Host-lintel_device";
+
+    /** A browser that somebody signed in with before, as a thief of its cookies would have it too. */
+    async function usedBy(email: string): Promise<WebBrowser> {
+      const browser = new WebBrowser(server, { "x-forwarded-for": newNetwork() });
+      await walk(server, browser, app.authorization(), { email });
+      return browser;
+    }
+    async function signInWith(device: string | undefined, email: string, password: string) {
+      const browser = new WebBrowser(server, { "x-forwarded-for": crowded });
+      if (device !== undefined) browser.put(DEVICE, device);
+      const { location = "" } = await browser.open(app.authorization());
+      const answer = await browser.submit(location, { username: email, password });
+      return answer.location === undefined ? answer : browser.open(answer.location);
+    }
+    let device = "";
+    let other = "";
+
+    before(async function () {
+      this.timeout(60_000);
+      owner = await aUser(server);
+      crowded = newNetwork();
+      device = (await usedBy(owner.email)).cookie(DEVICE) ?? "";
+      other = (await usedBy((await aUser(server)).email)).cookie(DEVICE) ?? "";
+      for (let places = 0; places < 20; places += 1) {
+        const network = newNetwork();
+        for (let tries = 0; tries < 5; tries += 1)
+          assert.equal((await guess(owner.email, network)).status, 401);
+      }
+      await guessUntilBlocked(`somebody-${randomBytes(4).toString("hex")}@example.com`, crowded);
+    });
+
+    it("the hundredth was the last: then not even the right password is looked at, from anywhere", async () => {
+      assert.equal((await attempt(owner.email, PASSWORD, newNetwork())).status, 429);
+    });
+
+    it("the owner gets in with a browser that they have used before", async () => {
+      assert.ok(response(await signInWith(device, owner.email, PASSWORD))["code"]);
+      assert.ok(response(await signInWith(device, owner.email.toUpperCase(), PASSWORD))["code"]);
+    });
+
+    it("the cookie of another person’s browser gives nothing, nor one that somebody made up", async () => {
+      for (const cookie of [other, `dv_${randomBytes(32).toString("base64url")}`, "dv_", "x"])
+        assert.equal((await signInWith(cookie, owner.email, PASSWORD)).status, 429, cookie);
+    });
+
+    it("who has stolen the owner’s cookie has five tries, like everybody", async () => {
+      for (let tries = 0; tries < 5; tries += 1)
+        assert.equal((await signInWith(device, owner.email, "a guess of a thief")).status, 401);
+      assert.equal((await signInWith(device, owner.email, PASSWORD)).status, 429);
+    });
+  });
+
+  it("stuffing: 200 at once from 40 networks verify no more than a hundred", async function () {
+    this.timeout(60_000);
+    const { email } = await aUser(server);
+    const places = Array.from({ length: 40 }, newNetwork);
+    const statuses: number[] = [];
+    for (let wave = 0; wave < 5; wave += 1)
+      statuses.push(
+        ...(await Promise.all(places.map((network) => guess(email, network)))).map(
+          ({ status }) => status,
+        ),
+      );
+    assert.equal(statuses.filter((status) => status === 401).length, 100);
+    assert.equal(statuses.filter((status) => status === 429).length, 100);
+  });
+
+  it("spraying: the 21st account that fails in a network is one too many, also known to the attacker", async () => {
+    const network = newNetwork();
+    for (let index = 0; index < 20; index += 1)
+      assert.equal((await guess(`sprayed-${index}@example.com`, network)).status, 401);
+    const { email } = await aUser(server);
+    assert.equal((await attempt(email, PASSWORD, network)).status, 429);
+    assert.equal((await attempt("sprayed-3@example.com", PASSWORD, network)).status, 429);
+    assert.ok(response(await attempt(email, PASSWORD, newNetwork()))["code"]);
+  });
+
   it("30 in a network are too many, whoever they are about", async () => {
     const network = newNetwork();
     const statuses: number[] = [];
     for (let index = 0; index < 31; index += 1) {
-      statuses.push((await guess(`nobody-${index}@example.com`, network)).status);
+      statuses.push((await guess(`nobody-${index % 10}@example.com`, network)).status);
     }
     assert.deepEqual([...new Set(statuses.slice(0, 30))], [401]);
     assert.equal(statuses[30], 429);

@@ -3,7 +3,7 @@ import { Provider, type AdapterPayload } from "oidc-provider";
 import { reader, writer } from "../../database/transaction.ts";
 import type { Seal } from "../../keys/seal.ts";
 import { sha256 } from "../../lib/secret.ts";
-import { Session } from "../../models/session.ts";
+import { Session, type SignIn } from "../../models/session.ts";
 import { ModelAdapter } from "./model-adapter.ts";
 import { expiry, fromEpoch, toEpoch } from "./payload.ts";
 import type { Prefetch } from "./prefetch.ts";
@@ -47,7 +47,8 @@ export class SessionAdapter extends ModelAdapter {
     // Staying signed in while one client signs out takes that client away: the only save that may remove one.
     const replaceAuthorizations = request?.oidc.route === "end_session_confirm";
     const read = request === undefined ? undefined : this.#read.get(request);
-    await Session.save(await writer(this.#knex), {
+    const db = await writer(this.#knex);
+    await Session.save(db, {
       uid,
       cookieHash: sha256(id),
       cookieEnc: this.#seal.encrypt(id, { ...COOKIE_COLUMN, id: uid }),
@@ -66,6 +67,8 @@ export class SessionAdapter extends ModelAdapter {
       previousValidUntil: new Date(now.getTime() + PREVIOUS_COOKIE_GRACE * 1000),
       replaceAuthorizations,
     });
+    const signIn = request?.oidc.result?.["signIn"] as SignIn | undefined;
+    if (signIn !== undefined) await Session.describe(db, uid, signIn);
   }
 
   async find(id: string): Promise<AdapterPayload | undefined> {

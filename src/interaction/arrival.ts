@@ -1,0 +1,70 @@
+import type { Context } from "koa";
+import type { Knex } from "knex";
+import { recentFailures } from "../authn/throttle.ts";
+import { reader, writer } from "../database/transaction.ts";
+import { readAgent } from "../devices/agents.ts";
+import type { FindPlace } from "../devices/places.ts";
+import { weighSignIn } from "../devices/risk.ts";
+import { deviceOf, keepDevice } from "../http/device.ts";
+import { originOf } from "../http/origin.ts";
+import type { Seal } from "../keys/seal.ts";
+import type { SignIn } from "../models/session.ts";
+import { DEVICE_LIFETIME, UserDevice } from "../models/user-device.ts";
+import type { Progress } from "./flow.ts";
+import type { Visit } from "./visit.ts";
+
+export interface ArrivalNeeds {
+  knex: Knex;
+  seal: Seal;
+  findPlace: FindPlace;
+}
+
+/** Wrong passwords within an hour that are more than somebody types who has forgotten theirs. */
+const MANY_FAILURES = 10;
+
+/** Weighs a sign-in as soon as its first factor was shown, and once. */
+export async function weigh(
+  { knex, seal, findPlace }: ArrivalNeeds,
+  ctx: Context,
+  { progress, user }: Pick<Visit, "progress" | "user">,
+): Promise<Progress> {
+  if (progress.userId === undefined || user === undefined || progress.risk !== undefined)
+    return progress;
+  const now = new Date();
+  const db = reader(knex);
+  const device = deviceOf(ctx);
+  const failures = await recentFailures(db, seal, user.id, now);
+  const place = findPlace(originOf(ctx).ipPrefix);
+  const hasManyFailures = failures >= MANY_FAILURES;
+  const risk = await weighSignIn(db, { user, device, place, hasManyFailures, now });
+  return { ...progress, risk };
+}
+
+/** Notes with what and where a person has signed in, so that this browser is known from now on. */
+export async function arrive(
+  { knex, findPlace }: ArrivalNeeds,
+  ctx: Context,
+  { progress, user }: Visit,
+  now: Date,
+): Promise<SignIn & { readonly isNewDevice: boolean }> {
+  if (user === undefined) throw new TypeError("somebody has signed in");
+  const { browser = null, os = null } = readAgent(ctx.get("user-agent"));
+  const { country, point: place } = findPlace(originOf(ctx).ipPrefix);
+  const device = await UserDevice.note(await writer(knex), {
+    userId: user.id,
+    cookieHash: keepDevice(ctx, DEVICE_LIFETIME),
+    browserFamily: browser,
+    osFamily: os,
+    country: country ?? null,
+    now,
+  });
+  return {
+    deviceId: device.id,
+    isNewDevice: device.isNew,
+    method: progress.shown?.[0]?.method,
+    country,
+    place,
+    riskScore: progress.risk?.score ?? 0,
+    riskReasons: progress.risk?.reasons ?? [],
+  };
+}

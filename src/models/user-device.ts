@@ -1,0 +1,70 @@
+import type { TransactionOrKnex } from "objection";
+import { uuidv7 } from "../lib/uuid.ts";
+import { IdentifiedModel } from "./base.ts";
+
+/** Milliseconds after which a browser that nobody used is a stranger again: thirteen months. */
+export const DEVICE_LIFETIME = 395 * 24 * 60 * 60 * 1000;
+
+/** Nobody's id: asking for it takes as long as asking for somebody's. */
+const NOBODY = "00000000-0000-0000-0000-000000000000";
+
+/** A browser that a person has signed in with; of its cookie only the hash is kept. */
+export class UserDevice extends IdentifiedModel {
+  static override tableName = "user_devices";
+  declare userId: string;
+  declare cookieHash: Buffer;
+  declare browserFamily: string | null;
+  declare osFamily: string | null;
+  declare lastCountry: string | null;
+  declare firstSeenAt: Date;
+  declare lastSeenOn: string;
+
+  /** Whether this person has signed in with this browser before; asks the same whether there is such a person or not. */
+  static async isKnown(
+    db: TransactionOrKnex,
+    {
+      userId = NOBODY,
+      cookieHash,
+      now,
+    }: { userId: string | undefined; cookieHash: Buffer; now: Date },
+  ): Promise<boolean> {
+    const found = await UserDevice.query(db)
+      .select("id")
+      .findOne({ userId, cookieHash })
+      .where("lastSeenOn", ">=", dayOf(new Date(now.getTime() - DEVICE_LIFETIME)));
+    return found !== undefined;
+  }
+
+  /** Notes that a person has signed in with a browser; of two tabs one makes the row. `isNew` where there was none. */
+  static async note(
+    db: TransactionOrKnex,
+    seen: {
+      userId: string;
+      cookieHash: Buffer;
+      browserFamily: string | null;
+      osFamily: string | null;
+      country: string | null;
+      now: Date;
+    },
+  ): Promise<{ id: string; isNew: boolean }> {
+    const [row] = await UserDevice.statement<{ id: string; is_new: boolean }>(
+      db,
+      `INSERT INTO user_devices AS d
+         (id, user_id, cookie_hash, browser_family, os_family, last_country, first_seen_at, last_seen_on)
+       VALUES (:id, :userId, :cookieHash, :browserFamily, :osFamily, :country, :now, :today)
+       ON CONFLICT (cookie_hash, user_id) DO UPDATE SET
+         browser_family = EXCLUDED.browser_family,
+         os_family = EXCLUDED.os_family,
+         last_country = coalesce(EXCLUDED.last_country, d.last_country),
+         last_seen_on = EXCLUDED.last_seen_on
+       RETURNING id, xmax = 0 AS is_new`,
+      { ...seen, id: uuidv7(seen.now.getTime()), today: dayOf(seen.now) },
+    );
+    if (row === undefined) throw new Error("a device is inserted or updated");
+    return { id: row.id, isNew: row.is_new };
+  }
+}
+
+function dayOf(moment: Date): string {
+  return moment.toISOString().slice(0, 10);
+}
