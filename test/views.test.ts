@@ -1,4 +1,5 @@
 import assert from "node:assert/strict";
+import { readFileSync } from "node:fs";
 import type { Server } from "node:http";
 import Koa from "koa";
 import { Assets } from "../src/http/assets.ts";
@@ -115,6 +116,21 @@ describe("templates", () => {
     } finally {
       for (const key of Object.keys(polluted)) Reflect.deleteProperty(Object.prototype, key);
     }
+  });
+});
+
+describe("the style sheet", () => {
+  const css = readFileSync(new URL("../views/assets/app.css", import.meta.url), "utf8");
+
+  it("knows start and end, not left and right, so that pages run either way (ux.md §4.3)", () => {
+    const rules = css.replaceAll(/\/\*[\s\S]*?\*\/|\([^()]*\)/g, "");
+    assert.deepEqual(rules.match(/.*\b(?:left|right)\b.*/g), null);
+    assert.doesNotMatch(rules, /(?:margin|padding|inset):(?:\s+[^\s;]+){4};/, "four sides at once");
+    assert.doesNotMatch(rules, /translateX|float:|border-(?:top|bottom)-(?:left|right)/);
+  });
+
+  it("asks nobody else for anything", () => {
+    assert.doesNotMatch(css, /url\(|@import|https?:/);
   });
 });
 

@@ -247,14 +247,14 @@ export const fixtures: { readonly [Name in keyof Views]: Readonly<Record<string,
   "signing-out": {
     one: {
       frames: [{ name: "Acme Photos", src: "https://acme.example/logout?sid=x&iss=y" }],
-      continueHref: "https://acme.example/",
+      continueHref: "#continue",
     },
     odd: {
       frames: [
         { name: odd.name, src: 'https://odd.example/"><script>alert(1)</script>' },
         { name: "Wiki", src: "https://wiki.example/" },
       ],
-      continueHref: "/session/end/success",
+      continueHref: "#continue",
     },
   },
   "signed-out": { plain: {}, client: { clientName: "Acme Photos" } },
