@@ -1,6 +1,8 @@
 import type { Knex } from "knex";
 import type { AdapterPayload } from "oidc-provider";
+import type { TransactionOrKnex } from "objection";
 import { liveSecrets, toEngine } from "../clients/metadata.ts";
+import { reader } from "../database/transaction.ts";
 import type { Seal } from "../keys/seal.ts";
 import { OAuthClient } from "../models/oauth-client.ts";
 
@@ -10,8 +12,8 @@ const MAX_ENTRIES = 5_000;
 
 interface Entry {
   /** The moment from which it is read again. */
-  until: number;
-  readonly client: Promise<CachedClient | undefined>;
+  readonly until: number;
+  readonly client: CachedClient | undefined;
 }
 
 interface CachedClient {
@@ -24,11 +26,13 @@ interface CachedClient {
  * Clients as the engine wants them, kept in memory because every request asks for one. A change in the database is
  * announced on the channel `lintel_clients` and empties the cache; where notifications cannot pass (a
  * transaction-pooling proxy), an entry lives ten seconds. Unknown ids are remembered too. No entry outlives a secret.
+ * Nobody waits for another's look-up, who could be waiting for one of their connections; and what a transaction saw
+ * is its own, for it may never have been.
  */
 export class ClientCache {
   readonly #knex: Knex;
   readonly #seal: Seal;
-  readonly #entries = new Map<string, Entry>();
+  #entries = new Map<string, Entry>();
 
   constructor(knex: Knex, seal: Seal) {
     this.#knex = knex;
@@ -43,38 +47,35 @@ export class ClientCache {
     return client?.issuer === issuer ? client.payload : undefined;
   }
 
-  #find(clientId: string): Promise<CachedClient | undefined> {
-    const known = this.#entries.get(clientId);
+  async #find(clientId: string): Promise<CachedClient | undefined> {
+    const entries = this.#entries;
+    const known = entries.get(clientId);
     if (known !== undefined && Date.now() < known.until) return known.client;
-    if (this.#entries.size >= MAX_ENTRIES) this.#entries.clear();
-    const entry: Entry = {
-      until: Date.now() + MAX_AGE,
-      client: this.#read(clientId, (moment) => {
-        entry.until = Math.min(entry.until, moment);
-      }),
-    };
-    this.#entries.set(clientId, entry);
-    entry.client.catch(() => this.#entries.delete(clientId));
+    const db = reader(this.#knex);
+    const entry = await this.#read(db, clientId);
+    if (db !== this.#knex) return entry.client;
+    if (entries.size >= MAX_ENTRIES) entries.clear();
+    entries.set(clientId, entry);
     return entry.client;
   }
 
+  /** What is being read at this moment may be out of date, and goes into the map that nobody asks any more. */
   clear(): void {
-    this.#entries.clear();
+    this.#entries = new Map();
   }
 
-  async #read(
-    clientId: string,
-    changesAt: (moment: number) => void,
-  ): Promise<CachedClient | undefined> {
-    const row = await OAuthClient.query(this.#knex)
+  async #read(db: TransactionOrKnex, clientId: string): Promise<Entry> {
+    const row = await OAuthClient.query(db)
       .findOne({ clientId, status: "active" })
       .whereNull("deletedAt")
       .withGraphFetched("secrets");
-    if (row === undefined) return undefined;
     const now = new Date();
-    for (const { expiresAt } of liveSecrets(row.secrets ?? [], now)) {
-      if (expiresAt !== null) changesAt(expiresAt.getTime());
-    }
-    return { issuer: row.issuer, payload: toEngine(row, this.#seal, now) as AdapterPayload };
+    const until = now.getTime() + MAX_AGE;
+    if (row === undefined) return { until, client: undefined };
+    const ends = liveSecrets(row.secrets ?? [], now).map(
+      ({ expiresAt }) => expiresAt?.getTime() ?? until,
+    );
+    const payload = toEngine(row, this.#seal, now) as AdapterPayload;
+    return { until: Math.min(until, ...ends), client: { issuer: row.issuer, payload } };
   }
 }
