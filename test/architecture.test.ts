@@ -62,7 +62,7 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
   terms: ["audit", ...GROUND],
   clients: ["audit", "keys", ...GROUND],
   consents: [...GROUND],
-  resources: ["audit", "users", ...GROUND],
+  resources: ["authn", "audit", "users", ...GROUND],
   workloads: ["audit", "clients", ...GROUND],
   authn: ["keys", ...GROUND],
   devices: ["audit", "keys", ...GROUND],

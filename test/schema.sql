@@ -470,9 +470,11 @@ CREATE TABLE permissions
   name text NOT NULL
   description text NOT NULL
   created_at timestamp with time zone NOT NULL DEFAULT now()
+  level smallint NOT NULL DEFAULT 1
   CONSTRAINT permissions_api_resource_id_fkey FOREIGN KEY (api_resource_id) REFERENCES api_resources(id) ON DELETE CASCADE
   CONSTRAINT permissions_api_resource_id_name_key UNIQUE (api_resource_id, name)
   CONSTRAINT permissions_description_check CHECK (((char_length(description) >= 1) AND (char_length(description) <= 200)))
+  CONSTRAINT permissions_level_check CHECK (((level >= 1) AND (level <= 3)))
   CONSTRAINT permissions_name_check CHECK ((name ~ '^[!#-\[\]-~]{1,100}$'::text))
   CONSTRAINT permissions_pkey PRIMARY KEY (id)
   CREATE TRIGGER permissions_changed AFTER INSERT OR DELETE OR UPDATE ON permissions FOR EACH STATEMENT EXECUTE FUNCTION lintel_notify('lintel_resources')
@@ -555,15 +557,26 @@ CREATE TABLE sessions WITH (fillfactor=75, autovacuum_vacuum_scale_factor=0.02)
   gc_on date NOT NULL
   ended_at timestamp with time zone
   end_reason text
+  device_id uuid
+  login_method text
+  country text
+  place point
+  risk_score smallint NOT NULL DEFAULT 0
+  risk_reasons text[] NOT NULL DEFAULT '{}'::text[]
   confirmed_at timestamp with time zone
   CONSTRAINT sessions_cookie_hash_check CHECK ((octet_length(cookie_hash) = 32))
   CONSTRAINT sessions_cookie_hash_key UNIQUE (cookie_hash)
-  CONSTRAINT sessions_end_reason_check CHECK ((end_reason = ANY (ARRAY['logout'::text, 'superseded'::text, 'user_disabled'::text, 'admin_revoked'::text, 'password_changed'::text, 'email_restored'::text])))
+  CONSTRAINT sessions_country_check CHECK ((char_length(country) = 2))
+  CONSTRAINT sessions_device_id_fkey FOREIGN KEY (device_id) REFERENCES user_devices(id) ON DELETE SET NULL
+  CONSTRAINT sessions_end_reason_check CHECK ((end_reason ~ '^[a-z][a-z_]{1,29}$'::text))
+  CONSTRAINT sessions_login_method_check CHECK ((char_length(login_method) <= 30))
   CONSTRAINT sessions_pkey PRIMARY KEY (uid)
   CONSTRAINT sessions_previous_cookie_hash_check CHECK ((octet_length(previous_cookie_hash) = 32))
+  CONSTRAINT sessions_risk_score_check CHECK (((risk_score >= 0) AND (risk_score <= 100)))
   CONSTRAINT sessions_uid_check CHECK (((char_length(uid) >= 16) AND (char_length(uid) <= 64)))
   CONSTRAINT sessions_user_agent_check CHECK ((char_length(user_agent) <= 255))
   CONSTRAINT sessions_user_id_fkey FOREIGN KEY (user_id) REFERENCES users(id) ON DELETE CASCADE
+  CREATE INDEX sessions_device_idx ON sessions USING btree (device_id) WHERE (device_id IS NOT NULL)
   CREATE INDEX sessions_gc_idx ON sessions USING btree (gc_on)
   CREATE INDEX sessions_previous_idx ON sessions USING btree (previous_cookie_hash) WHERE (previous_cookie_hash IS NOT NULL)
   CREATE INDEX sessions_user_idx ON sessions USING btree (user_id) WHERE (user_id IS NOT NULL)
@@ -647,6 +660,25 @@ CREATE TABLE trusted_browsers
   CONSTRAINT trusted_browsers_user_id_fkey FOREIGN KEY (user_id) REFERENCES users(id) ON DELETE CASCADE
   CREATE INDEX trusted_browsers_gc_idx ON trusted_browsers USING btree (expires_at)
   CREATE INDEX trusted_browsers_user_idx ON trusted_browsers USING btree (user_id)
+
+CREATE TABLE user_devices WITH (fillfactor=90)
+  id uuid NOT NULL
+  user_id uuid NOT NULL
+  cookie_hash bytea NOT NULL
+  browser_family text
+  os_family text
+  last_country text
+  first_seen_at timestamp with time zone NOT NULL DEFAULT now()
+  last_seen_on date NOT NULL
+  CONSTRAINT user_devices_browser_family_check CHECK ((char_length(browser_family) <= 50))
+  CONSTRAINT user_devices_cookie_hash_check CHECK ((octet_length(cookie_hash) = 32))
+  CONSTRAINT user_devices_cookie_hash_user_id_key UNIQUE (cookie_hash, user_id)
+  CONSTRAINT user_devices_last_country_check CHECK ((char_length(last_country) = 2))
+  CONSTRAINT user_devices_os_family_check CHECK ((char_length(os_family) <= 50))
+  CONSTRAINT user_devices_pkey PRIMARY KEY (id)
+  CONSTRAINT user_devices_user_id_fkey FOREIGN KEY (user_id) REFERENCES users(id) ON DELETE CASCADE
+  CREATE INDEX user_devices_gc_idx ON user_devices USING btree (last_seen_on)
+  CREATE INDEX user_devices_user_idx ON user_devices USING btree (user_id)
 
 CREATE TABLE user_emails
   id uuid NOT NULL

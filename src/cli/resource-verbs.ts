@@ -21,6 +21,12 @@ const DEFINITION = {
     value: "NAME=TEXT",
     help: "a scope of the API, and what it means to people",
   },
+  level: {
+    type: "string",
+    multiple: true,
+    value: "NAME=LEVEL",
+    help: "a permission and the level of sign-in that it takes: 2 is two factors, 3 a passkey",
+  },
   "open-to": {
     type: "string",
     value: "WHOM",
@@ -147,6 +153,7 @@ export const RESOURCE_VERBS: readonly Verb[] = [
         ...old,
         ...given,
         permissions: without({ ...old.permissions, ...given.permissions }, permissions),
+        levels: without({ ...old.levels, ...given.levels }, permissions),
         clients: without({ ...old.clients, ...given.clients }, clients),
       });
       const updated = await withOperator({ io, config }, ({ knex }) =>
@@ -177,6 +184,7 @@ function readDefinition(values: Values<typeof DEFINITION>, verbName: string) {
   const lifetime = values["token-lifetime"];
   const given = {
     permissions: values.permission && readPermissions(values.permission, verbName),
+    levels: values.level && readLevels(values.level, verbName),
     open_to: values["open-to"],
     clients: values.client && Object.fromEntries(values.client.map(readClient)),
     token_format: values["token-format"],
@@ -201,6 +209,18 @@ function readPermissions(texts: readonly string[], verbName: string): Record<str
           verbName,
         );
       return [name, description];
+    }),
+  );
+}
+
+/** `write=2`; `write=1` takes it away again. */
+function readLevels(texts: readonly string[], verbName: string): Record<string, number> {
+  return Object.fromEntries(
+    texts.map((text) => {
+      const [, name, level] = /^(.+)=([123])$/.exec(text) ?? [];
+      if (name === undefined)
+        throw new UsageError("--level must be NAME=LEVEL, as in write=2.", verbName);
+      return [name, Number(level)];
     }),
   );
 }

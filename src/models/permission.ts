@@ -7,5 +7,7 @@ export class Permission extends IdentifiedModel {
   declare name: string;
   /** What it allows, in words for the consent page. */
   declare description: string;
+  /** The level of sign-in that it takes to be given it. */
+  declare level: 1 | 2 | 3;
   declare createdAt: Date;
 }

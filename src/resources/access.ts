@@ -1,3 +1,4 @@
+import type { Level } from "../authn/levels.ts";
 import { wordsOf } from "../users/claims.ts";
 import type { Api } from "./cache.ts";
 
@@ -33,6 +34,20 @@ export function permissionsAskedFor(
       .filter((permission) => words.has(permission))
       .map((permission) => permissionItem(indicator, permission)),
   );
+}
+
+/** The level of sign-in that it takes to be given what a request asks for at these APIs (RFC 9470 §1). */
+export function levelTaken(
+  params: Readonly<Record<string, unknown>>,
+  apis: readonly Pick<Api, "levels">[],
+): Level {
+  let taken: Level = 1;
+  for (const scope of wordsOf(params["scope"]))
+    for (const { levels } of apis) {
+      const level = levels.get(scope) ?? 1;
+      if (level > taken) taken = level;
+    }
+  return taken;
 }
 
 /**

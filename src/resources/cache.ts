@@ -1,4 +1,5 @@
 import type { Knex } from "knex";
+import type { Level } from "../authn/levels.ts";
 import { reader } from "../database/transaction.ts";
 import type { SigningAlgorithm } from "../issuers.ts";
 import { ApiResource } from "../models/api-resource.ts";
@@ -13,6 +14,8 @@ export interface Api {
   readonly name: string;
   /** What may be allowed, each with what it means to people. */
   readonly permissions: ReadonlyMap<string, string>;
+  /** The level of sign-in that each of them takes. */
+  readonly levels: ReadonlyMap<string, Level>;
   /** Whether any client of the issuer may ask people for it. */
   readonly isOpen: boolean;
   /** By the keys of their rows, the clients that may ask for it, and the permissions each may have; `null` for all. */
@@ -69,6 +72,7 @@ export class ResourceCache {
       indicator,
       name: row.name,
       permissions: new Map(permissions.map(({ name, description }) => [name, description])),
+      levels: new Map(permissions.map(({ name, level }) => [name, level])),
       isOpen: row.openTo === "any",
       clients: new Map(clients.map(({ clientId, permissions: names }) => [clientId, names])),
       tokenFormat: row.tokenFormat,

@@ -122,6 +122,9 @@ export function toDefinition(row: ApiResource): ApiDefinition {
     permissions: Object.fromEntries(
       (row.permissions ?? []).map(({ name, description }) => [name, description]),
     ),
+    levels: Object.fromEntries(
+      (row.permissions ?? []).flatMap(({ name, level }) => (level === 1 ? [] : [[name, level]])),
+    ),
     open_to: row.openTo,
     clients: Object.fromEntries(
       (row.clients ?? []).map(({ client, permissions }) => [client?.clientId ?? "", permissions]),
@@ -148,12 +151,18 @@ async function columnsOf(db: TransactionOrKnex, issuer: string, definition: ApiD
 async function replaceParts(
   db: TransactionOrKnex,
   { id: apiResourceId, issuer }: ApiResource,
-  { permissions, clients }: ApiDefinition,
+  { permissions, levels, clients }: ApiDefinition,
   createdAt: Date,
 ): Promise<void> {
   await Permission.query(db).delete().where({ apiResourceId });
   for (const [name, description] of Object.entries(permissions))
-    await Permission.query(db).insert({ apiResourceId, name, description, createdAt });
+    await Permission.query(db).insert({
+      apiResourceId,
+      name,
+      description,
+      level: levels[name] ?? 1,
+      createdAt,
+    });
   await ApiResourceClient.query(db).delete().where({ apiResourceId });
   for (const [name, names] of Object.entries(clients)) {
     const clientId = await rowOfClient(db, issuer, name);

@@ -48,6 +48,8 @@ const apiDefinition = z.strictObject({
     .refine((all) => Object.keys(all).length <= MAX_PERMISSIONS, {
       error: `must be at most ${MAX_PERMISSIONS}`,
     }),
+  /** By permission, the level of sign-in that it takes to be given it, where one factor is not enough. */
+  levels: z.record(permission, z.literal([1, 2, 3], { error: "must be 1, 2 or 3" })).default({}),
   open_to: z.enum(["listed", "any"]).default("listed"),
   /** By `client_id`, the permissions each may have; `null` for all. */
   clients: z
@@ -89,6 +91,9 @@ function contradictions(api: ApiDefinition, preset: Preset): string[] {
     problems.push(`signing_alg must be ${preset.algorithms.join(" or ")} at this issuer`);
   if (algorithm !== null && api.token_format === "opaque")
     problems.push("signing_alg is for tokens that are JWTs, so remove it");
+  for (const name of Object.keys(api.levels))
+    if (!Object.hasOwn(api.permissions, name))
+      problems.push(`levels names ${name}, which is not one of the permissions`);
   for (const [client, names] of Object.entries(api.clients))
     for (const name of names ?? [])
       if (!Object.hasOwn(api.permissions, name))

@@ -10,7 +10,9 @@ import {
 import { PASSWORD } from "../support/server.ts";
 
 describe("the list of common passwords", () => {
-  const file = readFileSync(new URL("../../src/authn/blocklist/common-passwords.bin", import.meta.url));
+  const file = readFileSync(
+    new URL("../../src/authn/blocklist/common-passwords.bin", import.meta.url),
+  );
 
   it("has at least 400,000 entries in at most 5 MB, each once and in order", () => {
     const keys = Array.from({ length: file.length / 5 }, (_, index) =>

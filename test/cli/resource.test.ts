@@ -41,6 +41,7 @@ describe("lintel resource", () => {
     const made = await read(
       ["add", "--identifier", IDENTIFIER, "--name", "Notes"],
       ["--permission", "read=Read your notes", "--permission", "write=Change = your notes"],
+      ["--level", "write=2"],
       ["--client", `${client.clientId} read`, "--client", other.clientId],
       ["--token-lifetime", "300", "--signing-alg", "RS256"],
       ["--own-client", client.clientId],
@@ -49,6 +50,7 @@ describe("lintel resource", () => {
       identifier: IDENTIFIER,
       name: "Notes",
       permissions: { read: "Read your notes", write: "Change = your notes" },
+      levels: { write: 2 },
       open_to: "listed",
       clients: { [client.clientId]: ["read"], [other.clientId]: null },
       token_format: "jwt",
@@ -69,6 +71,7 @@ describe("lintel resource", () => {
       name: "Our notes",
       open_to: "any",
       permissions: { read: "Read all your notes" },
+      levels: {},
       clients: { [client.clientId]: ["read"] },
       token_lifetime: 120,
     });
