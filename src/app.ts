@@ -80,7 +80,7 @@ export async function createApp(deps: Deps): Promise<App> {
   for (const issuer of config.issuers) {
     const clientDocuments =
       issuer.documentHosts.length > 0
-        ? new ClientDocuments({ knex, fetch, issuer, log })
+        ? new ClientDocuments({ knex, seal, fetch, issuer, log })
         : undefined;
     const storage = { knex, seal, clientCache, clientDocuments, refreshTokenFormat, issuer };
     const engine = await Engine.open({

@@ -133,9 +133,14 @@ export const SETTINGS = {
     .int()
     .min(0)
     .default(500)
-    .describe("Most clients that register themselves in a day without an initial access token"),
+    .describe(
+      "Most clients that register themselves in a day without an initial access token, and most new documents",
+    ),
   REGISTRATION_HOSTS: hostNames.describe(
     "Hosts of the redirect addresses of clients that register themselves, separated by commas; any unless set",
+  ),
+  REGISTRATION_AUTHORIZATION_TYPES: commaList.describe(
+    "Types of authorization details for clients that nobody but themselves registered, separated by commas; none unless set",
   ),
   CLIENT_DOCUMENT_HOSTS: hostNames.describe(
     "Hosts whose clients may be known by a metadata document at `ISSUER`, separated by commas; `*.app.example` and `*` work",
@@ -370,6 +375,7 @@ export function readConfig(environment: Environment): Config {
       registration: settings.REGISTRATION,
       registrationQuota: settings.REGISTRATION_QUOTA,
       registrationHosts: settings.REGISTRATION_HOSTS,
+      registrationTypes: settings.REGISTRATION_AUTHORIZATION_TYPES,
       levels: settings.ACR_VALUES,
       // An address is one client, and a client belongs to one issuer.
       documentHosts: name === "" ? settings.CLIENT_DOCUMENT_HOSTS : [],

@@ -219,6 +219,8 @@ export interface Issuer {
   readonly registrationQuota: number | undefined;
   /** Hosts of the redirect addresses of clients that register themselves; any where it is empty. */
   readonly registrationHosts: readonly string[];
+  /** Types of authorization details that they may ask for, too; none where it is empty (RFC 9396 §10). */
+  readonly registrationTypes: readonly string[];
   /** The names by which clients may ask for a level of sign-in (`acr_values_supported`). */
   readonly levels: LevelNames;
   /** What passkeys are made for here; undefined where the host is a bare address, for which browsers make none. */
@@ -244,6 +246,7 @@ interface Choices {
   readonly documentHosts?: readonly string[];
   readonly registrationQuota?: number;
   readonly registrationHosts?: readonly string[];
+  readonly registrationTypes?: readonly string[];
   readonly frontchannelLogout?: boolean;
   readonly sessionManagement?: boolean;
   readonly clientAttestation?: boolean;
@@ -285,6 +288,7 @@ export function issuerOf(
     documentHosts,
     registrationQuota: presetName === "conformance" ? undefined : choices.registrationQuota,
     registrationHosts: choices.registrationHosts ?? [],
+    registrationTypes: choices.registrationTypes ?? [],
     levels: new Map([...LEVEL_NUMBERS, ...(choices.levels ?? [])]),
     relyingParty: relyingPartyOf(new URL(url), choices),
   };

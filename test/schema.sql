@@ -172,6 +172,8 @@ CREATE TABLE initial_access_tokens
   created_at timestamp with time zone NOT NULL DEFAULT now()
   expires_at timestamp with time zone
   revoked_at timestamp with time zone
+  issuer text NOT NULL DEFAULT ''::text
+  CONSTRAINT initial_access_tokens_issuer_check CHECK ((issuer ~ '^[a-z0-9]{0,20}$'::text))
   CONSTRAINT initial_access_tokens_max_uses_check CHECK ((max_uses > 0))
   CONSTRAINT initial_access_tokens_name_check CHECK (((char_length(name) >= 1) AND (char_length(name) <= 100)))
   CONSTRAINT initial_access_tokens_pkey PRIMARY KEY (id)
@@ -331,6 +333,7 @@ CREATE TABLE oauth_clients
   CONSTRAINT oauth_clients_status_check CHECK ((status = ANY (ARRAY['active'::text, 'disabled'::text])))
   CONSTRAINT oauth_clients_token_endpoint_auth_method_check CHECK ((token_endpoint_auth_method = ANY (ARRAY['none'::text, 'client_secret_basic'::text, 'client_secret_post'::text, 'client_secret_jwt'::text, 'private_key_jwt'::text, 'tls_client_auth'::text, 'self_signed_tls_client_auth'::text, 'attest_jwt_client_auth'::text, 'attest_jwt_client_auth_dpop'::text])))
   CREATE INDEX oauth_clients_created_idx ON oauth_clients USING btree (created_at, id) WHERE (deleted_at IS NULL)
+  CREATE INDEX oauth_clients_document_idx ON oauth_clients USING btree (issuer, created_at) WHERE from_document
   CREATE INDEX oauth_clients_dynamic_idx ON oauth_clients USING btree (issuer, created_at) WHERE is_dynamic
   CREATE TRIGGER oauth_clients_changed AFTER INSERT OR DELETE OR UPDATE ON oauth_clients FOR EACH STATEMENT EXECUTE FUNCTION lintel_notify('lintel_clients')
 

@@ -47,6 +47,7 @@ const LIMITS: Readonly<Record<Scope, Limit>> = {
   device_total: { tries: 100, window: 90 * DAY, block: 400 * DAY, longestBlock: 400 * DAY },
   code_session: { tries: 5, window: 15 * MINUTE, block: MINUTE, longestBlock: 15 * MINUTE },
   registration: { tries: 20, window: 60 * MINUTE, block: 60 * MINUTE, longestBlock: 60 * MINUTE },
+  document: { tries: 100, window: HOUR, block: HOUR, longestBlock: HOUR },
   ciba: { tries: 30, window: 60 * MINUTE, block: 10 * MINUTE, longestBlock: 60 * MINUTE },
   ciba_user: { tries: 60, window: 60 * MINUTE, block: 10 * MINUTE, longestBlock: 60 * MINUTE },
   code_ip: { tries: 50, window: 60 * MINUTE, block: 15 * MINUTE, longestBlock: 60 * MINUTE },
@@ -256,15 +257,16 @@ export async function throttleRequest(
   return (await count(db, "ciba_user", key("ciba_user", userId), now)) !== undefined;
 }
 
-/** Counts that somebody registers a client, and says whether they may (RFC 7591 §5). */
-export async function throttleRegistration(
+/**
+ * Counts that somebody registers a client (RFC 7591 §5), or has us fetch a document of one that we do not know, and says
+ * whether they may.
+ */
+export async function throttleNewClient(
   db: TransactionOrKnex,
   seal: Seal,
-  { ipPrefix, now }: { ipPrefix: string; now: Date },
+  { scope, ipPrefix, now }: { scope: "registration" | "document"; ipPrefix: string; now: Date },
 ): Promise<boolean> {
-  return (
-    (await count(db, "registration", keyed(seal)("registration", ipPrefix), now)) !== undefined
-  );
+  return (await count(db, scope, keyed(seal)(scope, ipPrefix), now)) !== undefined;
 }
 
 /**

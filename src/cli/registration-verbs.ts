@@ -5,7 +5,7 @@ import { isUuid } from "../lib/uuid.ts";
 import { InitialAccessToken } from "../models/registration-token.ts";
 import { printFields, printJson, printTable } from "./io.ts";
 import { readWhole } from "./paging.ts";
-import { verb, type Verb } from "./verb.ts";
+import { UsageError, verb, type Verb } from "./verb.ts";
 import { withOperator } from "./with-operator.ts";
 
 const ACTOR = { type: "system" } as const;
@@ -17,6 +17,11 @@ export const REGISTRATION_VERBS: readonly Verb[] = [
     summary: "make an initial access token for registering clients and show it, once",
     options: {
       name: { type: "string", value: "NAME", help: "whom it is for" },
+      issuer: {
+        type: "string",
+        value: "NAME",
+        help: "at which of MORE_ISSUERS it registers them; the first issuer unless said",
+      },
       uses: {
         type: "string",
         value: "N",
@@ -27,13 +32,16 @@ export const REGISTRATION_VERBS: readonly Verb[] = [
     async run({ io, values, json, config }) {
       const now = new Date();
       const token = newSecret("lr");
-      const { name = "unnamed", uses, "expires-in": seconds } = values;
+      const { name = "unnamed", issuer = "", uses, "expires-in": seconds } = values;
+      if (!config().issuers.some((each) => each.name === issuer))
+        throw new UsageError(`--issuer ${issuer} is none of MORE_ISSUERS.`, "registration-token");
       const read = (option: string, text: string) =>
         readWhole(option, text, "registration-token add");
       const made = await withOperator({ io, config }, ({ knex }) =>
         knex.transaction(async (trx) => {
           const row = await InitialAccessToken.query(trx).insertAndFetch({
             name,
+            issuer,
             tokenHash: sha256(token),
             maxUses: uses === undefined ? null : Math.max(1, read("uses", uses)),
             expiresAt:
@@ -63,6 +71,7 @@ export const REGISTRATION_VERBS: readonly Verb[] = [
       const shown = rows.map((row) => ({
         id: row.id,
         name: row.name,
+        issuer: row.issuer,
         uses: `${row.uses}${row.maxUses === null ? "" : ` of ${row.maxUses}`}`,
         expires: row.expiresAt?.toISOString() ?? "never",
         revoked: row.revokedAt?.toISOString() ?? "no",
@@ -70,7 +79,7 @@ export const REGISTRATION_VERBS: readonly Verb[] = [
       if (json) return printJson(io, shown);
       return printTable(
         io,
-        ["id", "name", "uses", "expires", "revoked"],
+        ["id", "name", "issuer", "uses", "expires", "revoked"],
         shown.map((row) => Object.values(row)),
       );
     },

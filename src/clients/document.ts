@@ -1,5 +1,5 @@
 import { errors } from "../errors.ts";
-import type { Preset } from "../issuers.ts";
+import type { Issuer } from "../issuers.ts";
 import { usesSecret } from "./metadata.ts";
 import { parseClientMetadata, registeredMetadata, SCOPES } from "./schema.ts";
 
@@ -47,7 +47,7 @@ export function isHostAllowed(address: string, hosts: readonly string[]): boolea
 export function readDocument(
   text: string,
   address: string,
-  preset: Preset,
+  { preset, registrationTypes }: Pick<Issuer, "preset" | "registrationTypes">,
 ): Record<string, unknown> {
   const document = parse(text);
   if (document["client_id"] !== address)
@@ -72,6 +72,7 @@ export function readDocument(
     grant_types: known(document["grant_types"], GRANTS) ?? ["authorization_code"],
     response_types: undefined,
     scope: knownScope(document["scope"]),
+    authorization_details_types: known(document["authorization_details_types"], registrationTypes),
     ...(preset.takesRequestsByReference ? {} : { request_uris: undefined }),
     ...(preset.frontchannelLogout
       ? {}

@@ -13,6 +13,7 @@ export class LoginThrottle extends BaseModel {
     | "code_session"
     | "hint"
     | "registration"
+    | "document"
     | "ciba"
     | "ciba_user"
     | "account_hour"

@@ -5,6 +5,8 @@ import { BaseModel, IdentifiedModel } from "./base.ts";
 export class InitialAccessToken extends IdentifiedModel {
   static override tableName = "initial_access_tokens";
   declare name: string;
+  /** The name of the issuer whose clients it registers; empty for the first one. */
+  declare issuer: string;
   declare tokenHash: Buffer;
   /** How many clients it may register; any number where it is null. */
   declare maxUses: number | null;
@@ -15,11 +17,11 @@ export class InitialAccessToken extends IdentifiedModel {
 
   static async findUsable(
     db: TransactionOrKnex,
-    tokenHash: Buffer,
+    { issuer, tokenHash }: { issuer: string; tokenHash: Buffer },
     now: Date,
   ): Promise<InitialAccessToken | undefined> {
     return InitialAccessToken.query(db)
-      .findOne({ tokenHash, revokedAt: null })
+      .findOne({ issuer, tokenHash, revokedAt: null })
       .where((token) => token.whereNull("expiresAt").orWhere("expiresAt", ">", now))
       .where((token) => token.whereNull("maxUses").orWhereColumn("uses", "<", "maxUses"));
   }

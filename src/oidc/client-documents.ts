@@ -1,12 +1,15 @@
 import type { Knex } from "knex";
 import { createClient, replaceClient } from "../clients/clients.ts";
 import { isDocumentAddress, isHostAllowed, readDocument } from "../clients/document.ts";
+import { reader } from "../database/transaction.ts";
 import { errors } from "../errors.ts";
 import type { Issuer } from "../issuers.ts";
+import type { Seal } from "../keys/seal.ts";
 import { UnsafeUrlError } from "../lib/fetch.ts";
 import type { Logger } from "../lib/log.ts";
 import { sha256 } from "../lib/secret.ts";
 import { ClientDocument, type KnownClient } from "../models/client-document.ts";
+import { assertDocumentQuota } from "./registration-policy.ts";
 
 const MINUTE = 60_000;
 const DAY = 24 * 60 * MINUTE;
@@ -22,8 +25,12 @@ const ACTOR = { type: "anonymous" } as const;
 
 interface Needs {
   readonly knex: Knex;
+  readonly seal: Seal;
   readonly fetch: typeof fetch;
-  readonly issuer: Pick<Issuer, "name" | "preset" | "documentHosts">;
+  readonly issuer: Pick<
+    Issuer,
+    "name" | "preset" | "documentHosts" | "registrationQuota" | "registrationTypes"
+  >;
   readonly log: Logger;
 }
 
@@ -52,12 +59,14 @@ export class ClientDocuments {
 
   /**
    * Sees to it that the row of the client is there and up to date, and returns whether that changed it. Several that
-   * ask at once wait for one answer.
+   * ask at once wait for one answer; who is in the middle of a transaction does not, and takes what is there.
    *
-   * @throws AppError `invalid_client_metadata` where there is no such document, or no longer, or it is not acceptable.
+   * @throws AppError `invalid_client_metadata` where there is no such document, or no longer, or it is not acceptable;
+   *   the engine's TemporarilyUnavailable where too many are new.
    */
   async refresh(address: string): Promise<boolean> {
     if ((this.#fresh.get(address) ?? 0) > Date.now()) return false;
+    if (reader(this.#needs.knex) !== this.#needs.knex) return false;
     const running =
       this.#running.get(address) ??
       this.#read(address).finally(() => this.#running.delete(address));
@@ -72,6 +81,7 @@ export class ClientDocuments {
     // What an operator registered, or took away, counts more than any document.
     if (known?.isFromDocument === false) return this.#remember(address, Date.now() + MINUTE);
     if (freshUntil > Date.now()) return this.#remember(address, freshUntil);
+    if (known === undefined) await assertDocumentQuota(this.#needs, this.#needs.issuer);
     try {
       return await this.#update(address, known);
     } catch (error) {
@@ -89,7 +99,7 @@ export class ClientDocuments {
     const { knex, issuer } = this.#needs;
     const fetchedAt = new Date();
     const { text, freshFor } = await this.#fetch(address);
-    const metadata = readDocument(text, address, issuer.preset);
+    const metadata = readDocument(text, address, issuer);
     const freshUntil = new Date(fetchedAt.getTime() + freshFor);
     const document = { contentHash: sha256(text), fetchedAt, freshUntil };
     const registrar = { issuers: [issuer] };

@@ -1,6 +1,7 @@
 import type { Knex } from "knex";
+import type { TransactionOrKnex } from "objection";
 import { errors, Provider } from "oidc-provider";
-import { throttleRegistration } from "../authn/throttle.ts";
+import { throttleNewClient } from "../authn/throttle.ts";
 import { isHostAllowed } from "../clients/document.ts";
 import { writer } from "../database/transaction.ts";
 import { DECOUPLED_GRANTS, type Issuer } from "../issuers.ts";
@@ -12,7 +13,7 @@ const DAY = 86_400_000;
 /** What an operator says of clients that register themselves. */
 export type RegistrationPolicy = Pick<
   Issuer,
-  "name" | "registration" | "registrationQuota" | "registrationHosts"
+  "name" | "registration" | "registrationQuota" | "registrationHosts" | "registrationTypes"
 >;
 
 /**
@@ -31,16 +32,58 @@ export async function assertQuota(
   const ipPrefix = String(ctx?.state["ipPrefix"] ?? "");
   // In the unit of work, whose connection is already held: waiting for another would be waiting for each other.
   const db = await writer(knex);
-  const isFine = await throttleRegistration(db, seal, { ipPrefix, now });
-  const today = await OAuthClient.query(db)
-    .where({ issuer: name, isDynamic: true })
-    .where("createdAt", ">", new Date(now.getTime() - DAY))
-    .resultSize();
-  if (isFine && today < quota) return;
-  throw Object.assign(new errors.TemporarilyUnavailable("too many clients were registered"), {
-    status: 429,
-    statusCode: 429,
-  });
+  const isFine = await throttleNewClient(db, seal, { scope: "registration", ipPrefix, now });
+  const today = await newToday(db, { issuer: name, isDynamic: true }, now);
+  if (!isFine || today >= quota) throw tooMany();
+}
+
+/**
+ * Keeps whoever names one unknown document after another from having us fetch and keep them all (Client ID Metadata
+ * Document §8.7): so many an hour from one network, and so many that are kept a day.
+ *
+ * @throws the engine's TemporarilyUnavailable, with status 429.
+ */
+export async function assertDocumentQuota(
+  { knex, seal }: { knex: Knex; seal: Seal },
+  { name, registrationQuota: quota = Infinity }: Pick<Issuer, "name" | "registrationQuota">,
+): Promise<void> {
+  const now = new Date();
+  const ipPrefix = String(Provider.ctx?.state["ipPrefix"] ?? "");
+  if (!(await throttleNewClient(knex, seal, { scope: "document", ipPrefix, now }))) throw tooMany();
+  if ((await newToday(knex, { issuer: name, fromDocument: true }, now)) >= quota) throw tooMany();
+}
+
+async function newToday(
+  db: TransactionOrKnex,
+  which: { issuer: string; isDynamic?: true; fromDocument?: true },
+  now: Date,
+): Promise<number> {
+  const dayAgo = new Date(now.getTime() - DAY);
+  return OAuthClient.query(db).where(which).where("createdAt", ">", dayAgo).resultSize();
+}
+
+function tooMany(): Error {
+  const error = new errors.TemporarilyUnavailable("too many clients are new");
+  return Object.assign(error, { status: 429, statusCode: 429 });
+}
+
+/**
+ * Holds clients that nobody else registered to what the operator lets them ask people for in their own words (RFC 9396
+ * §10); what one has already, an operator gave it.
+ *
+ * @throws the engine's InvalidClientMetadata
+ */
+export function assertTypes(
+  { registrationTypes: allowed }: RegistrationPolicy,
+  { authorization_details_types: types }: Readonly<Record<string, unknown>>,
+  had: readonly string[],
+): void {
+  const asked: unknown[] = Array.isArray(types) ? types : [];
+  const wrong = asked.filter((type) => ![...allowed, ...had].includes(String(type)));
+  if (wrong.length > 0)
+    throw new errors.InvalidClientMetadata(
+      `authorization_details_types must not have ${wrong.join(", ")}, unless an operator adds it`,
+    );
 }
 
 /**

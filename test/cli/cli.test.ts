@@ -431,6 +431,21 @@ describe("lintel, the command line", () => {
       failsWith(await lintel([...args, "--attester-jwks-uri", uri]), 1, /at this issuer/);
     });
 
+    it("makes, lists and ends what lets others register clients at an issuer", async () => {
+      const [token, more] = ["registration-token", "old=fapi1@http://localhost:3000/old"];
+      const args = [token, "add", "--name", "partners", "--uses", "2", "--issuer"];
+      failsWith(await lintel([...args, "old"]), 2, /--issuer old is none of MORE_ISSUERS/);
+      const { out } = await lintel([...args, "old", "--json"], "", { MORE_ISSUERS: more });
+      const made = JSON.parse(out) as Record<string, string>;
+      assert.match(made["initial_access_token"] ?? "", /^lr_/);
+      const list = async () => (await json([token, "list"])) as unknown as Record<string, string>[];
+      const [row] = await list();
+      assert.equal(row?.["issuer"], "old");
+      assert.equal(row?.["uses"], "0 of 2");
+      await json([token, "revoke", made["id"] ?? ""]);
+      assert.notEqual((await list())[0]?.["revoked"], "no");
+    });
+
     it("registers types of authorization details, lists them, and keeps those in use", async () => {
       const definition = {
         type: "payment_initiation",

@@ -6,7 +6,7 @@ import { decodeJwt, exportJWK, generateKeyPair, SignJWT } from "jose";
 import { createClient, deleteClient } from "../../src/clients/clients.ts";
 import { purge } from "../../src/jobs/purge.ts";
 import { OAuthClient } from "../../src/models/oauth-client.ts";
-import { anApi, asksFor } from "../support/api.ts";
+import { addTypes, anApi, asksFor } from "../support/api.ts";
 import { aHttpsServer } from "../support/https.ts";
 import {
   aProductionServer,
@@ -589,6 +589,63 @@ describe("client ID metadata documents", () => {
       OAuthClient.query(knex).where({ clientId }).resultSize();
     assert.equal(await left(unused), 0);
     assert.equal(await left(used), 1);
+  });
+
+  describe("are bounded", () => {
+    const statusOf = async (target: TestServer) =>
+      (await new WebBrowser(target).open(appOf(publish().clientId, target).authorization())).status;
+
+    it("by how many are new in a day (Client ID Metadata Document §8.7)", async () => {
+      const few = await aServer({ CLIENT_DOCUMENT_HOSTS: "localhost", REGISTRATION_QUOTA: "2" });
+      try {
+        const statuses = [];
+        for (let n = 0; n < 3; n += 1) statuses.push(await statusOf(few));
+        assert.deepEqual(statuses, [303, 303, 429]);
+        assert.equal(asked.length, 2, "what is not kept is not fetched either");
+        const [known] = await OAuthClient.query(few.database.knex).where({ fromDocument: true });
+        const again = await new WebBrowser(few).open(
+          appOf(known?.clientId ?? "", few).authorization(),
+        );
+        assert.equal(again.status, 303, "those that are known go on");
+      } finally {
+        await few.stop();
+      }
+    });
+
+    it("by how many unknown ones a network has us fetch in an hour (Client ID Metadata Document §8.7)", async () => {
+      const few = await aServer({ CLIENT_DOCUMENT_HOSTS: "localhost" });
+      try {
+        const statuses = [];
+        for (let n = 0; n < 102; n += 1) {
+          const app = appOf(`${host.origin}/missing/${n}`, few);
+          statuses.push((await new WebBrowser(few).open(app.authorization())).status);
+        }
+        assert.deepEqual([...new Set(statuses)], [400, 429]);
+        assert.equal(asked.length, 100);
+        assert.equal(await statusOf(few), 429);
+      } finally {
+        await few.stop();
+      }
+    });
+
+    it("by what they may ask people for in words of their own: nothing, unless an operator says so (RFC 9396 §10)", async () => {
+      const types = { authorization_details_types: ["payment", "greeting"] };
+      const { app, clientId } = publish(types);
+      await accepted(app);
+      const row = await OAuthClient.query(server.database.knex).findOne({ clientId });
+      assert.deepEqual(row?.metadata["authorization_details_types"], []);
+      const settings = { REGISTRATION_AUTHORIZATION_TYPES: "greeting" };
+      const some = await aServer({ CLIENT_DOCUMENT_HOSTS: "localhost", ...settings });
+      try {
+        await addTypes(some, "greeting");
+        const other = publish(types).clientId;
+        await new WebBrowser(some).open(appOf(other, some).authorization());
+        const kept = await OAuthClient.query(some.database.knex).findOne({ clientId: other });
+        assert.deepEqual(kept?.metadata["authorization_details_types"], ["greeting"]);
+      } finally {
+        await some.stop();
+      }
+    });
   });
 
   it("are on only where an operator says from which hosts (Client ID Metadata Document §8.9)", async () => {

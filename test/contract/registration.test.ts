@@ -1,10 +1,13 @@
 import assert from "node:assert/strict";
+import { setTimeout } from "node:timers/promises";
 import { decodeJwt } from "jose";
+import { updateClient } from "../../src/clients/clients.ts";
 import { newSecret, sha256 } from "../../src/lib/secret.ts";
 import { OAuthClient } from "../../src/models/oauth-client.ts";
 import { InitialAccessToken } from "../../src/models/registration-token.ts";
 import { errorOf, json, RelyingParty, response, send, walk, WebBrowser } from "../support/rp.ts";
 import type { Answer } from "../support/rp.ts";
+import { addTypes } from "../support/api.ts";
 import { aServer, aUser, freePort, type TestServer } from "../support/server.ts";
 import { aKey, assertion, type ClientKey } from "../support/signing.ts";
 
@@ -362,10 +365,15 @@ describe("clients that register themselves", () => {
   });
 
   describe("with an initial access token", () => {
-    const aToken = async (maxUses: number | null = null, expiresAt: Date | null = null) => {
+    const aToken = async (
+      maxUses: number | null = null,
+      expiresAt: Date | null = null,
+      issuer = "",
+    ) => {
       const token = newSecret("lr");
       await InitialAccessToken.query(server.database.knex).insert({
         name: "test",
+        issuer,
         tokenHash: sha256(token),
         maxUses,
         expiresAt,
@@ -388,6 +396,7 @@ describe("clients that register themselves", () => {
     for (const [what, token] of [
       ["that nobody gave out", async () => "wrong"],
       ["that ran out", async () => aToken(null, new Date(Date.now() - 1000))],
+      ["for another issuer", async () => aToken(null, null, "bank")],
       ["of another kind", async () => (await register()).registration_access_token],
     ] as const)
       it(`do not with one ${what} (RFC 7591 §3)`, async () => {
@@ -417,7 +426,7 @@ describe("clients that register themselves", () => {
         "POST",
         "/bank/reg",
         { ...METADATA, jwks: { keys: [key.jwk] }, ...metadata },
-        await aToken(),
+        await aToken(null, null, "bank"),
       );
 
     it("register at a FAPI issuer as FAPI clients, with its algorithms (FAPI 2.0 §5.3.2.1)", async () => {
@@ -676,6 +685,50 @@ describe("clients that register themselves", () => {
         const statuses = [];
         for (let n = 0; n < 3; n += 1) statuses.push((await registerAt(open, ANYBODY)).status);
         assert.deepEqual(statuses, [201, 201, 429]);
+      } finally {
+        await open.stop();
+      }
+    });
+
+    it("by what they may ask people for in words of their own (RFC 9396 §10, RFC 7591 §5)", async () => {
+      const open = await aServer({
+        REGISTRATION: "open",
+        REGISTRATION_AUTHORIZATION_TYPES: "greeting",
+      });
+      try {
+        await addTypes(open, "greeting", "payment");
+        const asking = (...types: string[]) => ({ ...ANYBODY, authorization_details_types: types });
+        const refused = await registerAt(open, asking("greeting", "payment"));
+        assert.equal(errorOf(refused), "invalid_client_metadata");
+        assert.match(refused.text, /must not have payment, unless an operator adds it/);
+        const answer = await registerAt(open, asking("greeting"));
+        assert.equal(answer.status, 201, answer.text);
+        const made = json(answer);
+        let token = String(made["registration_access_token"]);
+        const change = async (...types: string[]) => {
+          const { client_id: id } = made;
+          const changed = await send(open, {
+            path: new URL(String(made["registration_client_uri"])).pathname,
+            method: "PUT",
+            body: JSON.stringify({ ...asking(...types), client_id: id }),
+            headers: { "content-type": "application/json", authorization: `Bearer ${token}` },
+          });
+          const { registration_access_token: next = token } = json(changed);
+          token = String(next);
+          return changed;
+        };
+        assert.equal(errorOf(await change("greeting", "payment")), "invalid_client_metadata");
+        const { knex } = open.database;
+        await knex.transaction((trx) =>
+          updateClient(
+            trx,
+            String(made["client_id"]),
+            { metadata: { authorization_details_types: ["greeting", "payment"] } },
+            new Date(),
+          ),
+        );
+        await setTimeout(300);
+        assert.equal((await change("greeting", "payment")).status, 200);
       } finally {
         await open.stop();
       }

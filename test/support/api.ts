@@ -1,4 +1,5 @@
 import { randomUUID } from "node:crypto";
+import { setTimeout } from "node:timers/promises";
 import {
   createLocalJWKSet,
   calculateJwkThumbprint,
@@ -9,6 +10,8 @@ import {
   type JSONWebKeySet,
   type JWTPayload,
 } from "jose";
+import { parseDefinition } from "../../src/consents/authorization-types.ts";
+import { AuthorizationType } from "../../src/models/authorization-type.ts";
 import { createResource } from "../../src/resources/resources.ts";
 import {
   json,
@@ -112,4 +115,23 @@ export async function aDpopKey() {
         .setIssuedAt()
         .sign(privateKey),
   };
+}
+
+/** Registers types of authorization details that have no fields (RFC 9396), and waits until the server knows them. */
+export async function addTypes(
+  { database, ...target }: Target & Pick<TestServer, "database">,
+  ...types: readonly string[]
+): Promise<void> {
+  for (const type of types)
+    await AuthorizationType.query(database.knex).insert({
+      type,
+      definition: parseDefinition({ type, title: type, properties: {} }),
+    });
+  for (let tries = 0; tries < 100; tries += 1) {
+    const metadata = await send(target, { path: "/.well-known/openid-configuration" });
+    const known = json(metadata)["authorization_details_types_supported"];
+    if (Array.isArray(known) && types.every((type) => known.includes(type))) return;
+    await setTimeout(50);
+  }
+  throw new Error("the types never arrive at the server");
 }

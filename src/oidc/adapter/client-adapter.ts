@@ -12,6 +12,7 @@ import {
   assertGrants,
   assertHosts,
   assertQuota,
+  assertTypes,
   type RegistrationPolicy,
 } from "../registration-policy.ts";
 import { ModelAdapter } from "./model-adapter.ts";
@@ -66,8 +67,11 @@ export class ClientAdapter extends ModelAdapter {
     const metadata = registeredMetadata(given);
     assertHosts(this.#issuer, metadata);
     assertGrants(this.#issuer, metadata);
+    const isUpdate = Provider.ctx?.oidc.route === "client_update";
+    const before = isUpdate ? await this.#cache.find(this.#issuer.name, id) : undefined;
+    assertTypes(this.#issuer, metadata, typesOf(before));
     try {
-      if (Provider.ctx?.oidc.route === "client_update") {
+      if (isUpdate) {
         const change = { metadata, actor: ACTOR };
         await replaceClient(db, id, change, new Date(), registrar);
       } else {
@@ -94,12 +98,16 @@ export class ClientAdapter extends ModelAdapter {
   }
 }
 
+function typesOf({ authorization_details_types: types }: AdapterPayload = {}): string[] {
+  return Array.isArray(types) ? types : [];
+}
+
 /** A client whose document is not acceptable is unknown; whoever makes it is told why. */
 function refuse(error: unknown): undefined {
-  if (!(error instanceof AppError)) throw error;
   const { oidc } = Provider.ctx ?? {};
-  if (oidc === undefined) return undefined;
   // Not looked for again to answer with the error.
-  Object.assign(oidc, { noclient: true });
+  if (oidc !== undefined) Object.assign(oidc, { noclient: true });
+  if (!(error instanceof AppError)) throw error;
+  if (oidc === undefined) return undefined;
   throw new errors.InvalidClient(`client_id is no acceptable client: ${error.message}`);
 }

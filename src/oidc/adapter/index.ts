@@ -64,7 +64,7 @@ export function adapterFactory(storage: Storage): (model: string) => Adapter {
       case "Client":
         return new ClientAdapter(storage);
       case "InitialAccessToken":
-        return new InitialAccessTokenAdapter(knex);
+        return new InitialAccessTokenAdapter(knex, storage.issuer.name);
       case "RegistrationAccessToken":
         return new RegistrationAccessTokenAdapter(knex);
       default:

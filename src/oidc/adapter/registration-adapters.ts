@@ -10,14 +10,18 @@ import { toEpoch } from "./payload.ts";
 /** InitialAccessToken: rows of `initial_access_tokens`, made by an operator and never by the engine. */
 export class InitialAccessTokenAdapter extends ModelAdapter {
   readonly #knex: Knex;
+  readonly #issuer: string;
 
-  constructor(knex: Knex) {
+  /** @param issuer the name of the issuer, whose own tokens alone are known. */
+  constructor(knex: Knex, issuer: string) {
     super();
     this.#knex = knex;
+    this.#issuer = issuer;
   }
 
   async find(id: string): Promise<AdapterPayload | undefined> {
-    const row = await InitialAccessToken.findUsable(reader(this.#knex), sha256(id), new Date());
+    const wanted = { issuer: this.#issuer, tokenHash: sha256(id) };
+    const row = await InitialAccessToken.findUsable(reader(this.#knex), wanted, new Date());
     if (row === undefined) return undefined;
     return { kind: "InitialAccessToken", jti: id, iat: toEpoch(row.createdAt) };
   }
