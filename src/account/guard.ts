@@ -2,6 +2,7 @@ import type { Context, Middleware } from "koa";
 import type { Knex } from "knex";
 import type { Provider } from "oidc-provider";
 import { factorsOf } from "../authn/factors.ts";
+import { speakTo } from "../http/locale.ts";
 import type { Issuer } from "../issuers.ts";
 import { Session } from "../models/session.ts";
 import type { User } from "../models/user.ts";
@@ -45,17 +46,22 @@ export function accountGuard(needs: GuardNeeds): AccountGuard {
     async signedIn(ctx, next) {
       const found = await visitorOf(needs, ctx);
       if (found === undefined) return ask(ctx, "no_session");
-      ctx.state["visitor"] = found;
+      letIn(ctx, found);
       return next();
     },
     async confirmed(ctx, next) {
       const found = await visitorOf(needs, ctx);
       if (found === undefined) return ask(ctx, "no_session");
       if (!(await isConfirmed(knex, found))) return ask(ctx, "confirm");
-      ctx.state["visitor"] = found;
+      letIn(ctx, found);
       return next();
     },
   };
+}
+
+function letIn(ctx: Context, found: Visitor): void {
+  ctx.state["visitor"] = found;
+  speakTo(ctx, found.user);
 }
 
 /** Whom the guard let pass. */

@@ -2,6 +2,7 @@ import { Router } from "@koa/router";
 import type { Knex } from "knex";
 import type { Provider } from "oidc-provider";
 import type { Issuer } from "../issuers.ts";
+import { speakTo } from "../http/locale.ts";
 import type { Page } from "../http/page.ts";
 import { DecoupledAuthorization } from "../models/decoupled-authorization.ts";
 import { OAuthClient } from "../models/oauth-client.ts";
@@ -30,6 +31,7 @@ export function homeRoutes({ knex, engine, page, issuer }: HomeNeeds): Router {
         ? undefined
         : await findUserWithClaims(knex, session.accountId);
     if (user?.isActive !== true) return page(ctx, "home", { apps: [], approvals: [] });
+    speakTo(ctx, user);
 
     const clients = await OAuthClient.query(knex)
       .whereIn("clientId", Object.keys(session.authorizations ?? {}))

@@ -18,11 +18,20 @@ export function localeOf(ctx: Context, enabled: readonly string[]): string {
     {
       chosen: chosen ?? ctx.cookies.get(CHOSEN),
       uiLocales: typeof uiLocales === "string" ? uiLocales.slice(0, 200) : undefined,
+      own: ctx.state["ownLocale"],
       remembered: ctx.cookies.get(REMEMBERED),
       accepted: ctx.acceptsLanguages(),
     },
     enabled,
   );
+}
+
+/** Answers this request in the language of who is signed in, where nothing stronger is asked for (ux.md §5). */
+export function speakTo(
+  ctx: Context,
+  user: { readonly profile?: { readonly locale: string | null } | null | undefined },
+): void {
+  ctx.state["ownLocale"] = user.profile?.locale ?? undefined;
 }
 
 function remember(ctx: Context, locale: string): void {

@@ -6,6 +6,8 @@ export interface LanguageWishes {
   readonly chosen?: string | undefined;
   /** `ui_locales` of the request, best first (OIDC Core §3.1.2.1). */
   readonly uiLocales?: string | undefined;
+  /** In the profile of who is signed in. */
+  readonly own?: string | undefined;
   /** Chosen here some time ago. */
   readonly remembered?: string | undefined;
   /** Accept-Language, best first (RFC 9110 §12.5.4). */
@@ -21,6 +23,7 @@ export function negotiateLocale(wishes: LanguageWishes, enabled: readonly string
   const requested = [
     wishes.chosen,
     ...(wishes.uiLocales?.split(" ") ?? []),
+    wishes.own,
     wishes.remembered,
     ...wishes.accepted,
   ].filter((tag) => tag !== undefined && isLanguageTag(tag)) as string[];

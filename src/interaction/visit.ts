@@ -15,6 +15,7 @@ import {
   undecidedScopes,
 } from "../consents/consents.ts";
 import { issuerFor } from "../http/host.ts";
+import { speakTo } from "../http/locale.ts";
 import { permissionsAskedFor, permissionsFor } from "../resources/access.ts";
 import type { Api, ResourceCache } from "../resources/cache.ts";
 import { findUserWithClaims, scopesAskedFor, wordsOf } from "../users/claims.ts";
@@ -83,7 +84,9 @@ export async function loadVisit(
   const levels = issuer?.levels ?? LEVEL_NUMBERS;
   const parked = await parkedSessions(knex, provider, ctx);
   const request = { interaction, here, client, levels, parked, apis };
-  return assess(knex, request, readProgress(interaction));
+  const visit = await assess(knex, request, readProgress(interaction));
+  if (visit.user !== undefined) speakTo(ctx, visit.user);
+  return visit;
 }
 
 /** The same visit after the person has come a step further. */

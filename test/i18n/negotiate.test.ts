@@ -8,10 +8,11 @@ const choose = (wishes: Partial<LanguageWishes>, enabled: readonly string[] = EN
   negotiateLocale({ accepted: [], ...wishes }, enabled);
 
 describe("the language of an answer", () => {
-  it("is what was chosen on the page, then ui_locales, then what is remembered, then Accept-Language, then the first (ux.md §5)", () => {
+  it("is what was chosen on the page, then ui_locales, then the profile, then what is remembered, then Accept-Language, then the first (ux.md §5)", () => {
     const all: LanguageWishes = {
       chosen: "de",
       uiLocales: "en",
+      own: "ar-XB",
       remembered: "ar-XB",
       accepted: ["en"],
     };
@@ -19,8 +20,10 @@ describe("the language of an answer", () => {
     assert.equal(choose({ ...all, chosen: undefined, uiLocales: "ar-XB en" }), "ar-XB");
     assert.equal(
       choose({ ...all, chosen: undefined, uiLocales: undefined, remembered: "de" }),
-      "de",
+      "ar-XB",
+      "the profile of who is signed in",
     );
+    assert.equal(choose({ ...all, chosen: undefined, uiLocales: "xx", own: undefined }), "ar-XB");
     assert.equal(choose({ accepted: ["de", "en"] }), "de");
     assert.equal(choose({}), "en");
     assert.equal(choose({}, ["de", "en"]), "de");
