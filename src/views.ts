@@ -21,7 +21,14 @@ export interface ClientView {
   readonly host?: string;
   readonly policyUri?: string;
   readonly tosUri?: string;
+  /** What it says of itself in some languages. */
+  readonly inLanguage?: Readonly<Record<string, ClientWords>>;
 }
+
+/** What people read of an app, as far as it is said in a language. */
+export type ClientWords = Partial<
+  Pick<ClientView, "name" | "firstLetter" | "policyUri" | "tosUri">
+>;
 
 /** One scope of a consent page, with the value it would release. */
 export interface ConsentScope {

@@ -60,9 +60,9 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
   // Skills: each knows how to do one thing.
   users: ["authn", "audit", "keys", ...GROUND],
   terms: ["audit", ...GROUND],
-  clients: ["audit", "keys", ...GROUND],
-  consents: [...GROUND],
   resources: ["authn", "audit", "users", ...GROUND],
+  clients: ["audit", "i18n", "keys", ...GROUND],
+  consents: ["i18n", ...GROUND],
   workloads: ["audit", "clients", ...GROUND],
   authn: ["keys", ...GROUND],
   devices: ["audit", "keys", ...GROUND],

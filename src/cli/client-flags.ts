@@ -270,6 +270,12 @@ const FLAGS = {
 export const CLIENT_OPTIONS = {
   name: { type: "string", value: "NAME", help: "what people know the application as" },
   ...FLAGS,
+  localized: {
+    type: "string",
+    multiple: true,
+    value: "FIELD#LANGUAGE=TEXT",
+    help: "client_name, policy_uri or tos_uri in a language of the pages: client_name#fr=Photos",
+  },
   file: {
     type: "string",
     value: "FILE",
@@ -290,6 +296,10 @@ export async function readMetadata(
   const { file } = values;
   const metadata = typeof file === "string" ? await readObject(io, file) : {};
   if (values["name"] !== undefined) metadata["client_name"] = values["name"];
+  for (const text of (values["localized"] ?? []) as readonly string[]) {
+    const [field = "", ...said] = text.split("=");
+    metadata[field] = said.join("=");
+  }
   for (const [name, flag] of Object.entries<Flag>(FLAGS)) {
     const value = values[name];
     if (value === undefined) continue;

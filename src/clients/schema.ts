@@ -11,6 +11,7 @@ import {
 } from "../issuers.ts";
 import { httpsUri, origin, pictureUri, redirectUri, requestUri, serviceUri } from "./addresses.ts";
 import { keySet } from "./key-set.ts";
+import { inEachLanguage } from "./localized.ts";
 import { PROFILE_NAMES, withProfile } from "./profiles.ts";
 import { certificateSubjects } from "./certificate-subjects.ts";
 import { contradictions } from "./rules.ts";
@@ -172,6 +173,9 @@ export const clientMetadata = z.strictObject({
   logo_uri: pictureUri.optional(),
   policy_uri: httpsUri.optional(),
   tos_uri: httpsUri.optional(),
+  ...inEachLanguage("client_name", clientName.optional()),
+  ...inEachLanguage("policy_uri", httpsUri.optional()),
+  ...inEachLanguage("tos_uri", httpsUri.optional()),
   contacts: distinct(contact, 10).optional(),
   software_id: z.string().min(1).max(255).optional(),
   software_version: z.string().min(1).max(255).optional(),

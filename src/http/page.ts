@@ -2,7 +2,7 @@ import type { Context } from "koa";
 import type { Config } from "../config.ts";
 import type { Catalogues } from "../i18n/catalogue.ts";
 import { directionOf, nameOf } from "../i18n/languages.ts";
-import type { LayoutView, Shell, Views } from "../views.ts";
+import type { ClientView, LayoutView, Shell, Views } from "../views.ts";
 import type { Assets } from "./assets.ts";
 import { issuerFor } from "./host.ts";
 import { localeOf } from "./locale.ts";
@@ -38,13 +38,13 @@ export function createPage({ config, templates, catalogues, assets }: PageNeeds)
       languages: config.locales.map((tag) => ({
         tag,
         name: nameOf(tag),
-        href: inLanguage(ctx, tag),
+        href: addressIn(ctx, tag),
       })),
       css: base + assets.href("app.css"),
       js: base + assets.href("ui.js"),
       icon: base + assets.href("favicon.svg"),
     };
-    const content = templates.fill(name, { view: { ...view, shell }, t });
+    const content = templates.fill(name, { view: { ...inLanguage(view, locale), shell }, t });
     const errors = "errors" in view && Array.isArray(view.errors) ? view.errors : [];
     ctx.status = status;
     ctx.type = "html";
@@ -62,11 +62,18 @@ export function createPage({ config, templates, catalogues, assets }: PageNeeds)
   };
 }
 
+/** What a page shows, with what its client says of itself in the language (OIDC Registration §2.1). */
+function inLanguage<View extends object>(view: View, locale: string): View {
+  if (!("client" in view)) return view;
+  const client = view.client as ClientView;
+  return { ...view, client: { ...client, ...client.inLanguage?.[locale] } };
+}
+
 /**
  * This page in another language; an error in place needs the query that caused it. The path is left out, because
  * one that begins with two slashes would lead to another host (T-14).
  */
-function inLanguage(ctx: Context, tag: string): string {
+function addressIn(ctx: Context, tag: string): string {
   const query = new URLSearchParams(ctx.querystring);
   query.set("ui_lang", tag);
   return `?${query}`;

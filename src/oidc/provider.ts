@@ -9,6 +9,7 @@ import {
   type JWKS,
   type KoaContextWithOIDC,
 } from "oidc-provider";
+import { LOCALIZED_FIELDS } from "../clients/localized.ts";
 import { HIDDEN, secretMatches } from "../clients/metadata.ts";
 import type { Config } from "../config.ts";
 import type { TypeDefinition } from "../consents/authorization-types.ts";
@@ -267,6 +268,7 @@ const MORE_METADATA = [
   "request_uris",
   "frontchannel_logout_uri",
   "frontchannel_logout_session_required",
+  ...LOCALIZED_FIELDS,
 ] as const;
 
 /** Issuers on one host share its cookies, and each has sessions of its own. */

@@ -390,6 +390,19 @@ describe("lintel, the command line", () => {
       });
     });
 
+    it("takes its name and links in other languages from options", async () => {
+      const args = ["client", "add", ...WEB, "--localized"];
+      const added = await json([
+        ...args,
+        "client_name#fr=Une appli = la nôtre",
+        "--localized",
+        "tos_uri#pt-BR=https://app.example.com/t?l=pt",
+      ]);
+      assert.equal(added["client_name#fr"], "Une appli = la nôtre");
+      assert.equal(added["tos_uri#pt-BR"], "https://app.example.com/t?l=pt");
+      failsWith(await lintel([...args, "client_name#tlh=x"]), 1, /client_name#tlh is not known/);
+    });
+
     it("takes the name on its certificate from options, where certificates reach the server", async () => {
       const args = ["client", "add", ...WEB, "--json", "--tls-bound", "--auth-method"];
       const proxy = {
