@@ -16,6 +16,7 @@ import { errorResponses } from "./http/errors.ts";
 import { securityHeaders } from "./http/headers.ts";
 import { health } from "./http/health.ts";
 import { atIssuer, issuerFor } from "./http/host.ts";
+import { localeOf } from "./http/locale.ts";
 import { createPage } from "./http/page.ts";
 import { postedRequests } from "./http/posted-requests.ts";
 import { requestLimits } from "./http/request-limits.ts";
@@ -24,6 +25,7 @@ import { sameOrigin } from "./http/same-origin.ts";
 import { Templates } from "./http/templates.ts";
 import { Catalogues } from "./i18n/catalogue.ts";
 import { logoRoutes } from "./interaction/logo.ts";
+import { passwordAdviceRoutes } from "./interaction/password-advice.ts";
 import { interactionRoutes } from "./interaction/routes.ts";
 import type { Issuer } from "./issuers.ts";
 import { schedule } from "./jobs/schedule.ts";
@@ -155,6 +157,11 @@ export async function createApp(deps: Deps): Promise<App> {
       accountRoutes({ knex, page, guard }),
       approveRoutes({ knex, page, engine, issuer, ownSignIns, guard, requests }),
       logoRoutes({ knex, fetch, issuer }),
+      passwordAdviceRoutes({
+        config,
+        say: (ctx, { message, values }) =>
+          catalogues.translator(localeOf(ctx, config.locales))(message, values),
+      }),
       homeRoutes({ knex, page, engine, issuer }),
     ];
     if (issuer.preset.sessionManagement) routers.push(checkSessionRoutes({ issuer, assets }));

@@ -218,6 +218,8 @@ interface Partials {
     /** Below the label, in the page's language. */
     hint?: string;
     autofocus?: boolean;
+    /** Of a new password: how long it must be, and the address that gives advice while it is typed. */
+    fresh?: { readonly minLength: number; readonly advice: string };
   };
 }
 

@@ -1,10 +1,10 @@
 import { foldPassword, isCommonPassword } from "./common-passwords.ts";
 import { residueOf } from "./predictable.ts";
 
-/** Least length in code points where the password can be the only factor (NIST SP 800-63B-4 §3.1.1.1). */
+/** Least length in code points where the password can be the only factor (NIST SP 800-63B-4 §3.1.1.2). */
 export const MIN_PASSWORD_LENGTH = 15;
 
-/** Least length where a second factor is always demanded beside it (NIST SP 800-63B-4 §3.1.1.1). */
+/** Least length where a second factor is always demanded beside it (NIST SP 800-63B-4 §3.1.1.2). */
 export const MIN_PASSWORD_LENGTH_WITH_SECOND_FACTOR = 8;
 
 /** Most code points, and most bytes as UTF-8; what is longer is refused and never cut. */

@@ -248,6 +248,7 @@ describe("translator", () => {
       seconds: 90,
       min: 15,
       max: 256,
+      count: 3,
       time: "now",
       message: "Till 4",
       left: 3,

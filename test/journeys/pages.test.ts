@@ -297,6 +297,8 @@ describe("pages in a browser", () => {
     await page.goto(link ?? "");
     await inspect("setup");
     await page.fill("#password", "short");
+    await page.waitForSelector('#password-advice:has-text("10 more characters")');
+    await inspect("setup", "setup with advice");
     await page.click("#setup-submit");
     await inspect("setup", "setup with errors");
     assert.equal(await page.locator("#error-summary li").count(), 2);

@@ -15,6 +15,24 @@ for (const button of all("[data-toggle-password]")) {
   });
 }
 
+// What would be said of a new password when the form is sent, said while it is typed.
+for (const input of all("[data-advice]")) {
+  let timer;
+  const ask = async () => {
+    const body = new URLSearchParams({ password: input.value, min: input.minLength });
+    for (const name of ["email", "username", "display_name"])
+      if (input.form.elements[name]) body.set(name, input.form.elements[name].value);
+    const answer = await fetch(input.dataset.advice, { method: "POST", body }).catch(() => {});
+    const said = answer?.ok ? await answer.text() : "";
+    if (body.get("password") === input.value)
+      document.getElementById(`${input.id}-advice`).textContent = said;
+  };
+  input.addEventListener("input", () => {
+    clearTimeout(timer);
+    timer = setTimeout(ask, 500);
+  });
+}
+
 // A second click while the first is on its way would only repeat it.
 for (const form of all("form")) {
   form.addEventListener("submit", (event) => {
