@@ -218,4 +218,16 @@ describe("a user with an imported hash", function () {
       assert.deepEqual(await signIn(`${PASSWORD}?`), { refused: "wrong" });
     }
   });
+
+  it("by bcrypt has every byte of a long password count from then on (T-61)", async () => {
+    const [long, email] = ["correct horse ".repeat(8), "long@example.com"];
+    const line = { email, password_hash: await bcrypt.hash(long, 4) };
+    await db.knex.transaction((trx) => importUser(trx, JSON.stringify(line), new Date()));
+    const signIn = (password: string) =>
+      signInWithPassword(db.knex, { passwords }, { identifier: email, password });
+    assert.ok("user" in (await signIn(long)));
+    assert.deepEqual(await signIn(long.slice(0, 72)), { refused: "wrong" });
+    assert.deepEqual(await signIn(`${long}x`), { refused: "wrong" });
+    assert.ok("user" in (await signIn(long)));
+  });
 });
