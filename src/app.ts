@@ -136,10 +136,10 @@ export async function createApp(deps: Deps): Promise<App> {
     renderMail: createMailRenderer({ config, templates, catalogues }),
     from: parseSender(config.mailFrom),
   };
-  const requests = new CibaRequests({ knex, seal });
   for (const [issuer, engine] of engines) {
     const { productName } = config;
     const ownSignIns = new OwnSignIns({ knex, engine, issuer, productName });
+    const requests = new CibaRequests({ knex, seal, levels: issuer.levels });
     const guard = accountGuard({ knex, engine, issuer, ownSignIns });
     const routers = [
       interactionRoutes({

@@ -1,5 +1,6 @@
 import type { Knex } from "knex";
 import { errors, type Client, type Provider } from "oidc-provider";
+import { levelNamed, levelsAskedFor, nameOfLevel, type LevelNames } from "../authn/levels.ts";
 import { reader, writer } from "../database/transaction.ts";
 import type { Seal } from "../keys/seal.ts";
 import type { Logger } from "../lib/log.ts";
@@ -42,10 +43,13 @@ export function queuePings(provider: Provider, knex: Knex): void {
 export class CibaRequests {
   readonly #knex: Knex;
   readonly #seal: Seal;
+  readonly #levels: LevelNames;
 
-  constructor({ knex, seal }: { knex: Knex; seal: Seal }) {
+  /** @param needs.levels what the issuer calls the levels of a sign-in. */
+  constructor({ knex, seal, levels }: { knex: Knex; seal: Seal; levels: LevelNames }) {
     this.#knex = knex;
     this.#seal = seal;
+    this.#levels = levels;
   }
 
   /** A request of a client of this issuer that is still undecided. */
@@ -67,7 +71,8 @@ export class CibaRequests {
    * Makes the person's decision known to the client. An approval is a grant of its own, for what was asked and shown;
    * it belongs to no browser and ends when it is revoked.
    *
-   * @param by how and when, in seconds since the epoch, the person signed in who decided; it goes into the tokens.
+   * @param by how and when, in seconds since the epoch, the person signed in who decided; it goes into the tokens, the
+   *   level by the name by which the client asked for it (CIBA Core §7.1, `acr_values`).
    * @returns `false` where it was decided meanwhile.
    */
   async decide(
@@ -89,6 +94,7 @@ export class CibaRequests {
     try {
       await provider.backchannelResult(jti, result, {
         ...by,
+        acr: nameOfLevel(levelNamed(by.acr), levelsAskedFor(params), this.#levels),
         amr: [...by.amr],
       });
       return true;

@@ -42,7 +42,7 @@ describe("CIBA", () => {
 
   before(async () => {
     setDefaultCACertificates([...trusted, LOOPBACK.cert]);
-    server = await aServer();
+    server = await aServer({ ACR_VALUES: "urn:x:plain=1,urn:x:strong=2" });
     listener = createServer(LOOPBACK, (request, reply) => {
       void text(request).then((body) => {
         pings.push({
@@ -371,6 +371,18 @@ describe("CIBA", () => {
       assert.equal(json(await till.userinfo(String(tokens["access_token"])))["email"], user.email);
       assert.equal(tokens["refresh_token"], undefined, "nothing outlives what has no session");
     });
+
+    for (const [asked, named] of [
+      ["urn:x:strong urn:x:plain", "urn:x:plain"],
+      ["urn:x:strong", "1"],
+      [undefined, "1"],
+    ] as const)
+      it(`says how the person signed in, by the name in acr_values ${asked ?? "that is not there"} (CIBA Core §7.1, OIDC Core §2)`, async () => {
+        const id = await start({ acr_values: asked });
+        await decide(id);
+        const tokens = json(await poll(id));
+        assert.equal(decodeJwt(String(tokens["id_token"]))["acr"], named);
+      });
 
     it("gives refresh tokens for offline_access only", async () => {
       const id = await start({ scope: "openid offline_access" });
