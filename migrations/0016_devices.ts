@@ -1,9 +1,10 @@
 import type { Knex } from "knex";
 
 const SCOPES =
-  "'account','ip','account_ip','code_ip','code_session','hint','registration','ciba','ciba_user'";
+  "'account','ip','account_ip','code_ip','code_session','hint','registration','ciba','ciba_user','mail_ip','mail_target'";
 
-const ENDINGS = "'logout','superseded','user_disabled','admin_revoked'";
+const ENDINGS =
+  "'logout','superseded','user_disabled','admin_revoked','password_changed','email_restored'";
 
 /**
  * The browsers that people sign in with, and what is known of each sign-in. What is counted is listed in the code, at
@@ -46,6 +47,7 @@ export async function up(knex: Knex): Promise<void> {
 
 export async function down(knex: Knex): Promise<void> {
   await knex.raw(`
+    UPDATE sessions SET end_reason = 'admin_revoked' WHERE end_reason NOT IN (${ENDINGS});
     ALTER TABLE sessions
       DROP COLUMN device_id, DROP COLUMN login_method, DROP COLUMN country, DROP COLUMN place,
       DROP COLUMN risk_score, DROP COLUMN risk_reasons,

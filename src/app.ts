@@ -3,6 +3,7 @@ import mount from "koa-mount";
 import type { Provider } from "oidc-provider";
 import { approveRoutes } from "./account/approve.ts";
 import { accountGuard } from "./account/guard.ts";
+import { notMeRoutes } from "./account/not-me.ts";
 import { accountRoutes } from "./account/routes.ts";
 import { conformanceRoutes } from "./conformance/routes.ts";
 import { mailboxRoutes } from "./demo/mailbox.ts";
@@ -155,6 +156,7 @@ export async function createApp(deps: Deps): Promise<App> {
         findPlace,
       }),
       accountRoutes({ knex, page, guard }),
+      notMeRoutes({ knex, seal, page }),
       approveRoutes({ knex, page, engine, issuer, ownSignIns, guard, requests }),
       logoRoutes({ knex, fetch, issuer }),
       passwordAdviceRoutes({

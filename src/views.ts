@@ -78,6 +78,9 @@ export interface PasskeyView {
   readonly signal?: string;
 }
 
+/** What a browser calls itself, for the message `browser.name`. */
+type BrowserName = Readonly<Record<"known" | "browser" | "os", string>>;
+
 /** Every page, and what it needs. */
 export interface Views {
   login: {
@@ -182,6 +185,27 @@ export interface Views {
     userName: string;
     email: string;
   };
+  sessions: {
+    /** Where the person is signed in, this browser first; times in milliseconds since the epoch. */
+    browsers: readonly {
+      /** Empty where the browser is not known. */
+      id: string;
+      agent: BrowserName;
+      isHere: boolean;
+      sessions: readonly {
+        id: string;
+        isHere: boolean;
+        /** ISO 3166-1 alpha-2, or empty. */
+        country: string;
+        method: string;
+        signedInAt: number;
+        activeAt: number;
+        apps: readonly string[];
+      }[];
+    }[];
+  };
+  "not-me": { token: string; agent: BrowserName; at: number; country: string };
+  "not-me-done": { outcome: "ended" | "over" };
   home: {
     /** Who is signed in on this browser. */
     userName?: string;

@@ -5,6 +5,7 @@ import { runInUnitOfWork } from "../database/transaction.ts";
 import type { Page } from "../http/page.ts";
 import { nameOf } from "../users/claims.ts";
 import { visitor, type AccountGuard } from "./guard.ts";
+import { sessionsRoutes } from "./sessions.ts";
 
 export interface AccountNeeds {
   readonly knex: Knex;
@@ -21,6 +22,7 @@ export function accountRoutes({ knex, page, guard }: AccountNeeds): Router {
     const { user } = visitor(ctx);
     await page(ctx, "account", { userName: nameOf(user), email: user.primaryEmail?.email ?? "" });
   });
+  sessionsRoutes(router, { knex, page, guard });
 
   return router;
 }

@@ -355,6 +355,27 @@ async function takeBack(db: TransactionOrKnex, scope: Scope, key: Buffer): Promi
   );
 }
 
+/** Stops a user's password on unknown browsers until somebody sets a new one: it is in the wrong hands. */
+export async function stopPassword(
+  db: TransactionOrKnex,
+  seal: Seal,
+  userId: string,
+  now: Date,
+): Promise<void> {
+  const { tries, block, window } = LIMITS.account;
+  const stopped = {
+    scope: "account",
+    failures: tries,
+    windowStart: now,
+    blockedUntil: new Date(now.getTime() + block * 1000),
+    gcOn: gcDay(now, block + window),
+  } as const;
+  await LoginThrottle.query(db)
+    .insert({ keyHash: keyed(seal)("account", userKey(userId)), ...stopped })
+    .onConflict("keyHash")
+    .merge(stopped);
+}
+
 /** Lifts the stop on a user's password, everywhere: for whoever sets a new one for them. */
 export async function clearThrottle(
   db: TransactionOrKnex,

@@ -31,6 +31,16 @@ const passkey: PasskeyView = {
 };
 const unknownPasskey: FieldError = { field: "passkey-button", message: "err.passkey.unknown" };
 
+const signedInHere: Views["sessions"]["browsers"][number]["sessions"][number] = {
+  id: "V1StGXR8_Z5jdHi6B-myT",
+  isHere: true,
+  country: "",
+  method: "pwd",
+  signedInAt: Date.parse(AT),
+  activeAt: Date.parse(AT),
+  apps: [],
+};
+
 const login: Views["login"] = {
   client: acme,
   combined: false,
@@ -281,6 +291,58 @@ export const fixtures: { readonly [Name in keyof Views]: Readonly<Record<string,
   account: {
     somebody: { userName: "Ada Lovelace", email: "ada@example.com" },
   },
+  sessions: {
+    one: {
+      browsers: [
+        {
+          id: "01960000-0000-7000-8000-000000000000",
+          agent: { known: "both", browser: "Firefox", os: "Windows" },
+          isHere: true,
+          sessions: [signedInHere],
+        },
+      ],
+    },
+    many: {
+      browsers: [
+        {
+          id: "01960000-0000-7000-8000-000000000000",
+          agent: { known: "browser", browser: "Samsung Internet", os: "" },
+          isHere: true,
+          sessions: [{ ...signedInHere, country: "JP", method: "passkey", apps: [odd.name, LONG] }],
+        },
+        {
+          id: "01960000-0000-7000-8000-000000000001",
+          agent: { known: "os", browser: "", os: "ChromeOS" },
+          isHere: false,
+          sessions: [
+            { ...signedInHere, id: "a", isHere: false },
+            { ...signedInHere, id: "b", isHere: false, method: "" },
+          ],
+        },
+        {
+          id: "",
+          agent: { known: "none", browser: "", os: "" },
+          isHere: false,
+          sessions: [{ ...signedInHere, id: "c", isHere: false, country: "ZZ" }],
+        },
+      ],
+    },
+  },
+  "not-me": {
+    place: {
+      token: "a.b",
+      agent: { known: "both", browser: "Safari", os: "iOS" },
+      at: Date.parse(AT),
+      country: "BR",
+    },
+    "no-place": {
+      token: "a.b",
+      agent: { known: "none", browser: "", os: "" },
+      at: Date.parse(AT),
+      country: "",
+    },
+  },
+  "not-me-done": { ended: { outcome: "ended" }, over: { outcome: "over" } },
   home: {
     "signed-out": { apps: [], approvals: [] },
     "signed-in": { userName: "Ada Lovelace", apps: [], approvals: [] },

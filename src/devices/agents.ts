@@ -37,3 +37,16 @@ export function readAgent(userAgent: string): Agent {
 function nameIn(names: Names, text: string): string | undefined {
   return names.find(([pattern]) => pattern.test(text))?.[1];
 }
+
+/** A browser as pages and mails name it: which of its names are known, and both. */
+export interface ShownAgent {
+  readonly known: "both" | "browser" | "os" | "none";
+  readonly browser: string;
+  readonly os: string;
+}
+
+/** What the message `browser.name` says a browser by. */
+export function shownAgent({ browser = "", os = "" }: Agent): ShownAgent {
+  const known = browser !== "" ? (os !== "" ? "both" : "browser") : os !== "" ? "os" : "none";
+  return { known, browser, os };
+}

@@ -2,12 +2,15 @@ import type { Context } from "koa";
 import type { Knex } from "knex";
 import { recentFailures } from "../authn/throttle.ts";
 import { reader, writer } from "../database/transaction.ts";
-import { readAgent } from "../devices/agents.ts";
+import { readAgent, shownAgent } from "../devices/agents.ts";
+import { makeReport } from "../devices/not-me.ts";
 import type { FindPlace } from "../devices/places.ts";
 import { weighSignIn } from "../devices/risk.ts";
 import { deviceOf, keepDevice } from "../http/device.ts";
+import { issuerFor } from "../http/host.ts";
 import { originOf } from "../http/origin.ts";
 import type { Seal } from "../keys/seal.ts";
+import type { Mailer } from "../mail/mailer.ts";
 import type { SignIn } from "../models/session.ts";
 import { DEVICE_LIFETIME, UserDevice } from "../models/user-device.ts";
 import type { Progress } from "./flow.ts";
@@ -16,6 +19,7 @@ import type { Visit } from "./visit.ts";
 export interface ArrivalNeeds {
   knex: Knex;
   seal: Seal;
+  mailer: Mailer;
   findPlace: FindPlace;
 }
 
@@ -40,24 +44,39 @@ export async function weigh(
   return { ...progress, risk };
 }
 
-/** Notes with what and where a person has signed in, so that this browser is known from now on. */
+/**
+ * Notes with what and where a person has signed in, so that this browser is known from now on. Who has signed in
+ * before is written to about a browser that they have not used.
+ */
 export async function arrive(
-  { knex, findPlace }: ArrivalNeeds,
+  { knex, seal, mailer, findPlace }: ArrivalNeeds,
   ctx: Context,
-  { progress, user }: Visit,
+  { client, progress, user }: Visit,
   now: Date,
 ): Promise<SignIn & { readonly isNewDevice: boolean }> {
   if (user === undefined) throw new TypeError("somebody has signed in");
-  const { browser = null, os = null } = readAgent(ctx.get("user-agent"));
+  const agent = readAgent(ctx.get("user-agent"));
   const { country, point: place } = findPlace(originOf(ctx).ipPrefix);
-  const device = await UserDevice.note(await writer(knex), {
+  const db = await writer(knex);
+  const device = await UserDevice.note(db, {
     userId: user.id,
     cookieHash: keepDevice(ctx, DEVICE_LIFETIME),
-    browserFamily: browser,
-    osFamily: os,
+    browserFamily: agent.browser ?? null,
+    osFamily: agent.os ?? null,
     country: country ?? null,
     now,
   });
+  if (device.isNew && user.lastLoginAt !== null) {
+    const report = makeReport(seal, { userId: user.id, deviceId: device.id }, now);
+    await mailer.newDevice(db, {
+      userId: user.id,
+      agent: shownAgent(agent),
+      country: country ?? "",
+      clientName: client.clientName ?? client.clientId,
+      url: `${issuerFor(ctx)?.url ?? ""}/not-me?t=${report}`,
+      now,
+    });
+  }
   return {
     deviceId: device.id,
     isNewDevice: device.isNew,

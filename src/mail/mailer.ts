@@ -13,6 +13,11 @@ import { sendMail } from "./outbox.ts";
 export interface Mailer {
   /** At most once a day for one user, however often somebody makes it happen. */
   signinBlocked(db: TransactionOrKnex, event: { userId: string; now: Date }): Promise<void>;
+  /** Only to a verified address: the link in it ends sign-ins and stops the password. */
+  newDevice(
+    db: TransactionOrKnex,
+    event: Omit<messages.MailProps["new_device"], "email" | "at"> & { userId: string; now: Date },
+  ): Promise<void>;
   /** At most once a day for one user and client. */
   tokenReused(
     db: TransactionOrKnex,
@@ -58,6 +63,13 @@ export function createMailer(needs: {
       if (reader?.isVerified !== true) return;
       const mail = messages.signinBlocked({ email: reader.to, at: now });
       await sendMail(db, { seal }, { ...reader, mail, dedupeKey: daily(now, mail, userId) });
+    },
+
+    async newDevice(db, { userId, now, ...seen }) {
+      const reader = await findReader(db, userId);
+      if (reader?.isVerified !== true) return;
+      const mail = messages.newDevice({ ...seen, email: reader.to, at: now });
+      await sendMail(db, { seal }, { ...reader, mail });
     },
 
     async tokenReused(db, { userId, clientName, now }) {

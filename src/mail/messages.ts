@@ -2,6 +2,17 @@
 export interface MailProps {
   /** Somebody guessed passwords until the throttle stopped them. */
   signin_blocked: { readonly email: string; readonly at: string };
+  /** Somebody signed in with a browser that we did not know. */
+  new_device: {
+    readonly email: string;
+    readonly at: string;
+    /** What fills the message `browser.name`. */
+    readonly agent: Readonly<Record<"known" | "browser" | "os", string>>;
+    /** ISO 3166-1 alpha-2, or empty. */
+    readonly country: string;
+    readonly clientName: string;
+    readonly url: string;
+  };
   /** A refresh token came back after it had been exchanged, so that sign-in was ended. */
   token_reused: { readonly email: string; readonly clientName: string; readonly at: string };
   /** The setup link, or the command line, made an administrator. */
@@ -63,6 +74,11 @@ export type RenderMail = <T extends MailTemplate>(
 /** Tells a user that many wrong passwords were tried. */
 export function signinBlocked(event: { email: string; at: Date }): Mail {
   return { template: "signin_blocked", props: { ...event, at: event.at.toISOString() } };
+}
+
+/** Tells a user that somebody signed in with a browser of which they had not. */
+export function newDevice(event: Omit<MailProps["new_device"], "at"> & { at: Date }): Mail {
+  return { template: "new_device", props: { ...event, at: event.at.toISOString() } };
 }
 
 /** Tells a user that a stolen or repeated refresh token ended a sign-in (RFC 9700 §4.14.2). */

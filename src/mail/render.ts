@@ -15,6 +15,8 @@ interface Words {
   readonly t: Translate;
   /** A moment of the props, in the mail's language. */
   readonly time: (iso: string) => string;
+  /** The name of a country, in the mail's language. */
+  readonly region: (code: string) => string;
   readonly product: string;
 }
 
@@ -25,6 +27,16 @@ const LETTERS: { readonly [T in MailTemplate]: (props: MailProps[T], words: Word
       t("mail.signin_blocked.what", { email, time: time(at) }),
       t("mail.signin_blocked.you"),
       t("mail.signin_blocked.not_you"),
+    ],
+  }),
+  new_device: ({ email, at, agent, country, clientName, url }, { t, time, region, product }) => ({
+    subject: t("mail.new_device.subject", { product }),
+    paragraphs: [
+      t("mail.new_device.what", { email, time: time(at), browser: t("browser.name", agent) }),
+      ...(country === "" ? [] : [t("mail.new_device.place", { country: region(country) })]),
+      t("mail.new_device.app", { client: clientName }),
+      t("mail.new_device.you"),
+      t("mail.new_device.not_you", { url }),
     ],
   }),
   token_reused: ({ email, clientName, at }, { t, time, product }) => ({
@@ -88,9 +100,11 @@ export function createMailRenderer(needs: {
       timeStyle: "long",
       timeZone: "UTC",
     });
+    const regions = new Intl.DisplayNames([locale], { type: "region" });
     const { subject, paragraphs } = LETTERS[template](props, {
       t,
       time: (iso) => clock.format(new Date(iso)),
+      region: (code) => regions.of(code) ?? code,
       product: config.productName,
     });
     const view: LetterView = {

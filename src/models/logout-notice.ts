@@ -1,6 +1,7 @@
 import type { TransactionOrKnex } from "objection";
 import { uuidv7 } from "../lib/uuid.ts";
 import { IdentifiedModel } from "./base.ts";
+import { Session } from "./session.ts";
 
 /** How often a notice is tried: with graphile-worker's backoff of e^n seconds, for about an hour. */
 const MAX_ATTEMPTS = 8;
@@ -41,16 +42,26 @@ export class LogoutNotice extends IdentifiedModel {
     now: Date,
     except?: string,
   ): Promise<void> {
-    const rows = await LogoutNotice.statement<{ client_id: string; sid: string }>(
+    const live = await Session.liveOf(db, userId, now).select("uid");
+    const uids = live.map(({ uid }) => uid).filter((uid) => uid !== except);
+    await LogoutNotice.queueForSessions(db, uids, now);
+  }
+
+  /** Queues one for every client that takes part in one of these sessions and wants to know. */
+  static async queueForSessions(
+    db: TransactionOrKnex,
+    uids: readonly string[],
+    now: Date,
+  ): Promise<void> {
+    const rows = await LogoutNotice.statement<{ client_id: string; user_id: string; sid: string }>(
       db,
-      `SELECT c.id AS client_id, held.value->>'sid' AS sid
+      `SELECT c.id AS client_id, s.user_id, held.value->>'sid' AS sid
        FROM sessions s, jsonb_each(s.authorizations) held, oauth_clients c
-       WHERE s.user_id = :userId AND s.ended_at IS NULL AND s.expires_at > :now AND s.uid IS DISTINCT FROM :except
-         AND c.client_id = held.key AND c.deleted_at IS NULL
+       WHERE s.uid = ANY(:uids) AND c.client_id = held.key AND c.deleted_at IS NULL
          AND c.metadata->>'backchannel_logout_uri' IS NOT NULL`,
-      { userId, now, except: except ?? null },
+      { uids },
     );
-    for (const { client_id: clientId, sid } of rows)
+    for (const { client_id: clientId, user_id: userId, sid } of rows)
       await LogoutNotice.queue(db, { clientId, userId, sid, now });
   }
 }

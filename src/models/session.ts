@@ -1,4 +1,4 @@
-import { raw, type TransactionOrKnex } from "objection";
+import { raw, type QueryBuilder, type TransactionOrKnex } from "objection";
 import { BaseModel } from "./base.ts";
 
 /** Which client of a session holds which grant; the engine's `authorizations` (its Session model). */
@@ -62,7 +62,18 @@ export class Session extends BaseModel {
     | "admin_revoked"
     | "password_changed"
     | "email_restored"
+    | "user_revoked"
+    | "disavowed"
     | null;
+
+  /** The sign-ins of a user that neither ended nor ran out. */
+  static liveOf(
+    db: TransactionOrKnex,
+    userId: string,
+    now: Date,
+  ): QueryBuilder<Session, Session[]> {
+    return Session.query(db).where({ userId }).whereNull("endedAt").where("expiresAt", ">", now);
+  }
 
   /** Keeps what is known of the sign-in that a session began with. */
   static async describe(db: TransactionOrKnex, uid: string, signIn: SignIn): Promise<void> {

@@ -1,0 +1,74 @@
+import { Router } from "@koa/router";
+import type { Context } from "koa";
+import type { Knex } from "knex";
+import { z } from "zod";
+import { stopPassword } from "../authn/throttle.ts";
+import { reader, runInUnitOfWork, writer } from "../database/transaction.ts";
+import { shownAgent } from "../devices/agents.ts";
+import { readReport } from "../devices/not-me.ts";
+import { endSessions, forgetDevice, listSessions } from "../devices/sessions.ts";
+import { readForm } from "../http/body.ts";
+import { originOf } from "../http/origin.ts";
+import type { Page } from "../http/page.ts";
+import type { Seal } from "../keys/seal.ts";
+import { UserDevice } from "../models/user-device.ts";
+
+export interface NotMeNeeds {
+  readonly knex: Knex;
+  readonly seal: Seal;
+  readonly page: Page;
+}
+
+const form = z.strictObject({ token: z.string().max(500), everywhere: z.literal("1").optional() });
+
+/**
+ * Where the mail about a new browser leads: a page that does nothing, because mail scanners open links too (T-66), and
+ * a button that ends what that browser has open and stops the password, until its owner sets a new one. The mail is
+ * the proof: whoever reads it need not be signed in.
+ */
+export function notMeRoutes({ knex, seal, page }: NotMeNeeds): Router {
+  const router = new Router({ prefix: "/not-me" });
+  router.use((ctx, next) => runInUnitOfWork(knex, next, () => ctx.status < 500));
+
+  router.get("/", async (ctx: Context) => {
+    const token = typeof ctx.query["t"] === "string" ? ctx.query["t"].slice(0, 500) : "";
+    const reported = readReport(seal, token, new Date());
+    const device =
+      reported && (await UserDevice.query(reader(knex)).findOne({ id: reported.deviceId }));
+    if (device?.userId !== reported?.userId || device === undefined)
+      return page(ctx, "not-me-done", { outcome: "over" }, 410);
+    const agent = { browser: device.browserFamily ?? undefined, os: device.osFamily ?? undefined };
+    return page(ctx, "not-me", {
+      token,
+      agent: shownAgent(agent),
+      at: device.firstSeenAt.getTime(),
+      country: device.lastCountry ?? "",
+    });
+  });
+
+  router.post("/", async (ctx: Context) => {
+    const { token, everywhere } = await readForm(ctx, form);
+    const now = new Date();
+    const reported = readReport(seal, token, now);
+    if (reported === undefined) return page(ctx, "not-me-done", { outcome: "over" }, 410);
+    const { userId, deviceId } = reported;
+    const db = await writer(knex);
+    const actor = { type: "user", id: userId } as const;
+    const ending = { ...originOf(ctx), actor, userId, reason: "disavowed" } as const;
+    const isForgotten = await forgetDevice(db, deviceId, ending, now);
+    if (!isForgotten) return page(ctx, "not-me-done", { outcome: "over" }, 410);
+    if (everywhere !== undefined) {
+      const live = await listSessions(db, userId, now);
+      await endSessions(
+        db,
+        live.map(({ session }) => session.uid),
+        ending,
+        now,
+      );
+    }
+    await stopPassword(db, seal, userId, now);
+    return page(ctx, "not-me-done", { outcome: "ended" });
+  });
+
+  return router;
+}
