@@ -155,7 +155,7 @@ export async function createApp(deps: Deps): Promise<App> {
         ownSignIns,
         findPlace,
       }),
-      accountRoutes({ knex, page, guard }),
+      accountRoutes({ knex, seal, passwords, mailer, page, guard, issuer, productName }),
       notMeRoutes({ knex, seal, page }),
       approveRoutes({ knex, page, engine, issuer, ownSignIns, guard, requests }),
       logoRoutes({ knex, fetch, issuer }),

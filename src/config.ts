@@ -115,6 +115,25 @@ export const SETTINGS = {
   ACR_VALUES: levelNames.describe(
     "Further names of the levels of a sign-in, as `name=level` with commas between; 1 is one factor, 2 two, 3 none that can be phished",
   ),
+  SECOND_FACTOR: z
+    .enum(["optional", "required"])
+    .default("optional")
+    .describe("Whether people must set up a second step; who has one is always asked for it"),
+  SECOND_FACTOR_SKIPS: z.coerce
+    .number()
+    .int()
+    .min(0)
+    .max(20)
+    .default(0)
+    .describe("How often somebody may put off setting up a second step that is required"),
+  SECOND_FACTOR_BY_EMAIL: z
+    .enum(["off", "on"])
+    .default("off")
+    .describe("Whether a code by e-mail will do as second step; it counts as no second factor"),
+  EMAIL_SIGN_IN: z
+    .enum(["off", "on"])
+    .default("on")
+    .describe("Whether people can sign in with a code by e-mail instead of a password"),
   REGISTRATION: z
     .enum(REGISTRATION)
     .default("off")
@@ -377,6 +396,12 @@ export function readConfig(environment: Environment): Config {
       registrationHosts: settings.REGISTRATION_HOSTS,
       registrationTypes: settings.REGISTRATION_AUTHORIZATION_TYPES,
       levels: settings.ACR_VALUES,
+      secondFactor: {
+        required: settings.SECOND_FACTOR === "required",
+        skips: settings.SECOND_FACTOR_SKIPS,
+        byEmail: settings.SECOND_FACTOR_BY_EMAIL === "on",
+      },
+      emailSignIn: settings.EMAIL_SIGN_IN === "on",
       // An address is one client, and a client belongs to one issuer.
       documentHosts: name === "" ? settings.CLIENT_DOCUMENT_HOSTS : [],
       frontchannelLogout: settings.FRONTCHANNEL_LOGOUT === "on",

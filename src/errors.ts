@@ -33,6 +33,30 @@ export const errors = {
       403,
       "This form was sent from another site. Open the page here and send it again.",
     ),
+  factorNotOffered: () =>
+    new AppError(
+      "factor_not_offered",
+      403,
+      "This way to prove who you are is not enough here. Choose one that the page offers.",
+    ),
+  enrolmentRequired: () =>
+    new AppError(
+      "enrolment_required",
+      403,
+      "This cannot be put off any longer. Set up a second step.",
+    ),
+  tooManyApps: () =>
+    new AppError(
+      "too_many_apps",
+      409,
+      "There are as many authenticator apps as an account can have. Remove one first.",
+    ),
+  nothingToRecover: () =>
+    new AppError(
+      "nothing_to_recover",
+      409,
+      "Recovery codes stand in for a second step. Set one up first.",
+    ),
   notFound: () => new AppError("not_found", 404, "There is no page at this address."),
   methodNotAllowed: () =>
     new AppError("method_not_allowed", 405, "This address does not answer this kind of request."),

@@ -223,8 +223,20 @@ export interface Issuer {
   readonly registrationTypes: readonly string[];
   /** The names by which clients may ask for a level of sign-in (`acr_values_supported`). */
   readonly levels: LevelNames;
+  readonly secondFactor: SecondFactorPolicy;
+  /** Whether people may sign in with a code by e-mail instead of a password. */
+  readonly emailSignIn: boolean;
   /** What passkeys are made for here; undefined where the host is a bare address, for which browsers make none. */
   readonly relyingParty: RelyingParty | undefined;
+}
+
+/** What an issuer asks of people who have set up nothing for a second step. */
+export interface SecondFactorPolicy {
+  readonly required: boolean;
+  /** How often somebody may put it off. */
+  readonly skips: number;
+  /** Whether a mailbox is enough; it reaches no level (NIST SP 800-63B-4 §3.1.3.1). */
+  readonly byEmail: boolean;
 }
 
 /** The site that passkeys belong to (WebAuthn §4, "WebAuthn Relying Party"). */
@@ -254,6 +266,8 @@ interface Choices {
   readonly levels?: LevelNames;
   readonly passkeyRpId?: string | undefined;
   readonly passkeyOrigins?: readonly string[];
+  readonly secondFactor?: SecondFactorPolicy;
+  readonly emailSignIn?: boolean;
 }
 
 /** An issuer from what the settings say. */
@@ -291,6 +305,8 @@ export function issuerOf(
     registrationTypes: choices.registrationTypes ?? [],
     levels: new Map([...LEVEL_NUMBERS, ...(choices.levels ?? [])]),
     relyingParty: relyingPartyOf(new URL(url), choices),
+    secondFactor: choices.secondFactor ?? { required: false, skips: 0, byEmail: false },
+    emailSignIn: choices.emailSignIn ?? true,
   };
 }
 

@@ -61,6 +61,49 @@ export interface ConsentDetail {
   }[];
 }
 
+/** What a person can show as a second step. */
+type Factor = "webauthn" | "totp" | "email" | "recovery";
+
+/** A page on which somebody begins by a code by e-mail, or chooses that. */
+interface EmailCodeView {
+  readonly client: ClientView;
+  readonly identifier: string;
+  readonly changeHref: string;
+  readonly methodsHref: string;
+  readonly resendAction: string;
+  readonly cancelAction: string;
+  readonly errors: readonly FieldError[];
+}
+
+/** A page of the second step. */
+interface SecondStepView {
+  readonly client: ClientView;
+  /** Whether there is something else to choose. */
+  readonly hasOthers: boolean;
+  /** Whether this browser can be spared the next time. */
+  readonly canTrust: boolean;
+  /** The address of the interaction. */
+  readonly here: string;
+  readonly cancelAction: string;
+}
+
+/** A page of setting up a second step within a sign-in. */
+interface EnrolView {
+  readonly client: ClientView;
+  readonly here: string;
+  readonly cancelAction: string;
+  readonly account: string;
+  readonly errors: readonly FieldError[];
+}
+
+/** What an authenticator app is set up with. */
+interface NewAppView {
+  readonly qr: { readonly size: number; readonly path: string };
+  /** In groups of four. */
+  readonly key: string;
+  readonly uri: string;
+}
+
 /** A mail as the development mailbox lists it. */
 export interface MailboxEntry {
   readonly id: string;
@@ -101,6 +144,8 @@ export interface Views {
   password: {
     client: ClientView;
     identifier: string;
+    /** Where other ways to begin are, if there are any. */
+    methodsHref?: string;
     /** Whether somebody who is signed in is asked again. */
     reauthenticate: boolean;
     changeHref: string;
@@ -108,6 +153,27 @@ export interface Views {
     passkey?: PasskeyView;
     errors: readonly FieldError[];
   };
+  methods: EmailCodeView & { methods: readonly ("password" | "email-code")[] };
+  "email-code": EmailCodeView;
+  mfa: SecondStepView & { factors: readonly Factor[]; errors: readonly FieldError[] };
+  "mfa-help": SecondStepView & { factors: readonly Factor[] };
+  "mfa-totp": SecondStepView & { errors: readonly FieldError[] };
+  "mfa-email": SecondStepView & {
+    /** As its owner knows it again. */
+    address: string;
+    /** Whether a code is on its way. */
+    isSent: boolean;
+    errors: readonly FieldError[];
+  };
+  "mfa-recovery": SecondStepView & { errors: readonly FieldError[] };
+  enroll: EnrolView & {
+    reason: "policy" | "client" | "recovered";
+    /** How often it can be put off; `Infinity` is always. */
+    skipsLeft: number;
+    choices: readonly ("totp" | "email")[];
+  };
+  "enroll-totp": EnrolView & NewAppView & { hasChoice: boolean };
+  "enroll-codes": EnrolView & { codes: readonly string[] };
   consent: {
     client: ClientView;
     userName: string;
@@ -206,6 +272,41 @@ export interface Views {
   };
   "not-me": { token: string; agent: BrowserName; at: number; country: string };
   "not-me-done": { outcome: "ended" | "over" };
+  "account-authenticators": {
+    apps: readonly {
+      id: string;
+      name: string;
+      /** In milliseconds since the epoch. */
+      addedAt: number;
+      usedAt: number;
+      /** Whether too many wrong codes turned it off. */
+      isOff: boolean;
+    }[];
+    hasMailbox: boolean;
+    here: string;
+    errors: readonly FieldError[];
+  };
+  "account-authenticator-new": NewAppView & {
+    account: string;
+    backHref: string;
+    errors: readonly FieldError[];
+  };
+  "account-recovery-codes": {
+    left: number;
+    /** Whether there is a second step for them to stand in for. */
+    isOfUse: boolean;
+  };
+  "account-codes-new": { codes: readonly string[]; backHref: string };
+  "account-browsers": {
+    browsers: readonly {
+      id: string;
+      name: string;
+      /** In milliseconds since the epoch. */
+      usedAt: number;
+      until: number;
+    }[];
+    here: string;
+  };
   home: {
     /** Who is signed in on this browser. */
     userName?: string;
@@ -233,6 +334,16 @@ interface Partials {
   "partials/client-links": { client: ClientView };
   "partials/cancel": { client: ClientView; cancelAction: string };
   "partials/passkey": object;
+  "partials/code-field": {
+    id: "otp" | "recovery_code";
+    label: string;
+    hint?: string;
+    errors: readonly FieldError[];
+  };
+  "partials/new-app": NewAppView & { account: string; errors: readonly FieldError[] };
+  "partials/codes": { codes: readonly string[]; shell: Shell };
+  "partials/trust": { canTrust: boolean };
+  "partials/other-factors": { hasOthers: boolean; here: string };
   "partials/errors": { errors: readonly FieldError[] };
   "partials/password-field": {
     id: string;

@@ -58,7 +58,7 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
     ...GROUND,
   ],
   // Skills: each knows how to do one thing.
-  users: ["authn", "audit", "keys", ...GROUND],
+  users: ["authn", "audit", "keys", "mail", ...GROUND],
   terms: ["audit", ...GROUND],
   resources: ["authn", "audit", "users", ...GROUND],
   clients: ["audit", "i18n", "keys", ...GROUND],

@@ -6,15 +6,19 @@ import type { Page } from "../http/page.ts";
 import { nameOf } from "../users/claims.ts";
 import { visitor, type AccountGuard } from "./guard.ts";
 import { sessionsRoutes } from "./sessions.ts";
+import { accountCodeRoutes } from "./recovery-codes.ts";
+import { accountFactorRoutes, type AccountFactorNeeds } from "./second-factors.ts";
+import { accountBrowserRoutes } from "./trusted-browsers.ts";
 
-export interface AccountNeeds {
+export interface AccountNeeds extends AccountFactorNeeds {
   readonly knex: Knex;
   readonly page: Page;
   readonly guard: AccountGuard;
 }
 
 /** The person's own pages. */
-export function accountRoutes({ knex, page, guard }: AccountNeeds): Router {
+export function accountRoutes(needs: AccountNeeds): Router {
+  const { knex, page, guard } = needs;
   const router = new Router({ prefix: "/account" });
   router.use((ctx, next) => runInUnitOfWork(knex, next, () => ctx.status < 500));
 
@@ -24,5 +28,8 @@ export function accountRoutes({ knex, page, guard }: AccountNeeds): Router {
   });
   sessionsRoutes(router, { knex, page, guard });
 
+  accountFactorRoutes(router, needs);
+  accountCodeRoutes(router, needs);
+  accountBrowserRoutes(router, needs);
   return router;
 }

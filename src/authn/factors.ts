@@ -27,6 +27,11 @@ export async function factorsOf(db: TransactionOrKnex, userId: string): Promise<
   return has.every((factor) => factor === "recovery") ? [] : has;
 }
 
+/** Whether any of these is something that the person has, and reaches a level. */
+export function hasStrongFactor(factors: readonly Factor[]): boolean {
+  return reachable(factors) > 1;
+}
+
 /** Makes the person's mailbox their second step: the weakest, for where a policy allows it. */
 export async function addEmailFactor(
   db: TransactionOrKnex,
@@ -39,10 +44,20 @@ export async function addEmailFactor(
     .ignore();
 }
 
-/** Takes everything away that a person has for the second step, for an operator (T-87). @returns how many factors. */
-export async function removeFactors(db: TransactionOrKnex, userId: string): Promise<number> {
+/** @returns whether there was one. */
+export async function removeEmailFactor(db: TransactionOrKnex, userId: string): Promise<boolean> {
+  return (await MfaFactor.query(db).delete().where({ userId, type: "email" })) === 1;
+}
+
+/** What was of use beside a second step only, once the last one is gone. */
+export async function removeWhatRecovers(db: TransactionOrKnex, userId: string): Promise<void> {
   await RecoveryCode.query(db).delete().where({ userId });
   await TrustedBrowser.query(db).delete().where({ userId });
+}
+
+/** Takes everything away that a person has for the second step, for an operator (T-87). @returns how many factors. */
+export async function removeFactors(db: TransactionOrKnex, userId: string): Promise<number> {
+  await removeWhatRecovers(db, userId);
   return MfaFactor.query(db).delete().where({ userId });
 }
 

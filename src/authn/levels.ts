@@ -1,12 +1,5 @@
 /** A way in which a person shows who they are. */
-export type Method =
-  | "pwd"
-  | "passkey"
-  | "webauthn"
-  | "totp"
-  | "recovery_code"
-  | "email_code"
-  | "trusted_device";
+export type Method = "pwd" | "passkey" | "webauthn" | "totp" | "recovery_code" | "email_code";
 
 /** One thing that a person has shown; `at` in seconds since the epoch, with a fraction. */
 export interface Shown {
@@ -29,17 +22,15 @@ const REFERENCES: Readonly<Record<Method, readonly string[]>> = {
   totp: ["otp"],
   recovery_code: ["otp"],
   email_code: ["otp", "email"],
-  trusted_device: [],
 };
 
-/** What a second step may consist of, on a page of its own or by what the browser brings. */
+/** What a second step may consist of. */
 const SECOND_STEPS: ReadonlySet<Method> = new Set([
   "passkey",
   "webauthn",
   "totp",
   "recovery_code",
   "email_code",
-  "trusted_device",
 ]);
 
 /** The level that what was shown amounts to. */

@@ -81,6 +81,8 @@ interface Counter {
 interface Refused {
   readonly allowed: false;
   readonly retryAfter: number;
+  /** Waiting does not help: where it was tried, nothing more is looked at. */
+  readonly isOver?: true;
 }
 
 export type Throttled = CountedTry | Refused;
@@ -317,7 +319,7 @@ export async function throttleFactor(
   const key = keyed(seal);
   const challenge = key("factor", method, interaction);
   if ((await count(db, "factor", challenge, now)) === undefined)
-    return await refusal(db, challenge, now);
+    return { ...(await refusal(db, challenge, now)), isOver: true };
   const scope = method === "recovery_code" ? "recovery_user" : "factor_user";
   const counted = { scope, key: key(scope, method, who) } as const;
   if ((await count(db, scope, counted.key, now)) === undefined)
@@ -395,8 +397,14 @@ export async function clearThrottle(
   await LoginThrottle.query(db).delete().whereIn("keyHash", keys);
 }
 
+/** One name for an account, whichever of its identifiers was typed, and one for each that nobody has. */
+export async function accountName(db: TransactionOrKnex, typed: string): Promise<string> {
+  const found = await findByIdentifier(db, readIdentifier(typed));
+  return found === undefined ? `unknown\0${typed}` : userKey(found.user.id);
+}
+
 /** What was typed, spelled the one way. */
-function spelling(typed: string): string {
+export function spelling(typed: string): string {
   return readIdentifier(typed)?.value ?? typed.normalize("NFKC").trim().toLowerCase();
 }
 

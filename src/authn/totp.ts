@@ -91,6 +91,11 @@ export async function pendingTotp(
   return { id: row.id, seed: seal.decrypt(row.secretEnc, place(row.id)) };
 }
 
+/** Whether the app that is set up shows this code now. */
+export function isCodeOf({ seed }: PendingTotp, code: string, now: Date): boolean {
+  return stepsAt(now).some((step) => isSame(codeOf(seed, step), code));
+}
+
 /** Ends the setting up with a code that the app shows; `false` where it is another. */
 export async function confirmTotp(
   db: TransactionOrKnex,

@@ -3,7 +3,7 @@ import { newSecret, sha256 } from "../lib/secret.ts";
 import { TrustedBrowser } from "../models/trusted-browser.ts";
 
 /** Days for which a browser is not asked for the second step. */
-const TRUST_DAYS = 30;
+export const TRUST_DAYS = 30;
 
 const DAY = 24 * 60 * 60 * 1000;
 
@@ -31,6 +31,16 @@ export async function isTrusted(
     .findOne({ userId, tokenHash: sha256(token), agentHash: agentHash(userAgent) })
     .where("expiresAt", ">", now);
   return found !== undefined;
+}
+
+/** Notes that a trusted browser spared somebody the second step. */
+export async function noteTrustUsed(
+  db: TransactionOrKnex,
+  { userId, token = "", now }: Omit<Shown, "userAgent">,
+): Promise<void> {
+  await TrustedBrowser.query(db)
+    .patch({ lastUsedAt: now })
+    .where({ userId, tokenHash: sha256(token) });
 }
 
 /** Trusts a browser from now on, in place of what it was trusted by before. @returns the value of its cookie. */

@@ -245,6 +245,11 @@ const FLAGS = {
     type: "boolean",
     help: "it is yours: nobody is asked for consent",
   },
+  "require-second-factor": {
+    field: "require_second_factor",
+    type: "boolean",
+    help: "people show two factors, and set one up where they have none",
+  },
   "refresh-reuse-interval": {
     field: "refresh_reuse_interval",
     as: "number",

@@ -193,6 +193,8 @@ export const clientMetadata = z.strictObject({
   require_pushed_authorization_requests: z.boolean().default(false),
   /** The operator's own: nobody is asked for consent. */
   first_party: z.boolean().default(false),
+  /** Its people show two factors (level 2), and set up a second one where they have none. */
+  require_second_factor: z.boolean().default(false),
   /** Whether it may exchange a person's token for one that does not say who acts (RFC 8693 §1.1). */
   token_exchange_impersonation: z.boolean().default(false),
   /** Seconds in which the previous refresh token is answered with the current one; 0 is strict. */
@@ -221,6 +223,7 @@ export const OPERATOR_ONLY: ReadonlySet<string> = new Set([
   "access_token_lifetime",
   "refresh_token_lifetime",
   "first_party",
+  "require_second_factor",
   "token_exchange_impersonation",
   "refresh_reuse_interval",
   "cors_origins",

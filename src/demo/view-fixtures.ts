@@ -80,6 +80,42 @@ const consent: Views["consent"] = {
   details: [],
 };
 
+const emailCode: Views["email-code"] = {
+  client: acme,
+  identifier: "ada@example.com",
+  changeHref: `${interaction}?change=1`,
+  methodsHref: `${interaction}/methods`,
+  resendAction: `${interaction}/code/resend`,
+  cancelAction: `${interaction}/cancel`,
+  errors: [],
+};
+
+const secondStep = {
+  client: acme,
+  hasOthers: true,
+  canTrust: true,
+  here: interaction,
+  cancelAction: `${interaction}/cancel`,
+  errors: [],
+};
+
+const enrol = {
+  client: acme,
+  here: interaction,
+  cancelAction: `${interaction}/cancel`,
+  account: "ada@example.com",
+  errors: [],
+};
+
+const newApp = {
+  qr: { size: 3, path: "M1 1h1v1h-1z" },
+  key: "GEZD GNBV GY3T QOJQ GEZD GNBV GY3T QOJQ",
+  uri: "otpauth://totp/Lintel:ada%40example.com?secret=GEZDGNBVGY3TQOJQGEZDGNBVGY3TQOJQ&issuer=Lintel",
+};
+
+const codes = Array.from({ length: 10 }, (_, index) => `${index}abc-defg-hjkm-npqr-stvw`);
+const wrongCode: FieldError = { field: "otp", message: "err.code.wrong" };
+
 const deviceConfirm: Views["device-confirm"] = {
   action: "/device",
   xsrf: "x".repeat(48),
@@ -162,6 +198,79 @@ export const fixtures: { readonly [Name in keyof Views]: Readonly<Record<string,
     wrong: { ...password, errors: [wrong] },
     throttled: { ...password, errors: [throttled] },
     odd: { ...password, client: odd, identifier: LONG },
+  },
+  methods: {
+    plain: { ...emailCode, methods: ["password", "email-code"] },
+    throttled: {
+      ...emailCode,
+      identifier: LONG,
+      methods: ["password", "email-code"],
+      errors: [{ ...throttled, field: "method-email-code" }],
+    },
+  },
+  "email-code": {
+    plain: emailCode,
+    wait: {
+      ...emailCode,
+      client: odd,
+      identifier: LONG,
+      errors: [{ field: "otp", message: "err.email_code.wait", values: { seconds: 40 } }],
+    },
+  },
+  mfa: {
+    all: { ...secondStep, factors: ["webauthn", "totp", "email", "recovery"] },
+    none: {
+      ...secondStep,
+      client: odd,
+      factors: ["totp", "recovery"],
+      errors: [{ field: "factor-totp", message: "err.method.empty" }],
+    },
+  },
+  "mfa-help": {
+    some: { ...secondStep, factors: ["totp", "recovery"] },
+    nothing: { ...secondStep, factors: [] },
+  },
+  "mfa-totp": {
+    plain: secondStep,
+    only: { ...secondStep, hasOthers: false, canTrust: false, client: odd },
+    wrong: { ...secondStep, errors: [wrongCode] },
+  },
+  "mfa-email": {
+    "to-send": { ...secondStep, address: "a••@example.com", isSent: false },
+    sent: { ...secondStep, address: LONG, isSent: true },
+    wrong: {
+      ...secondStep,
+      address: "a••@example.com",
+      isSent: true,
+      errors: [{ field: "otp", message: "err.email_code.wrong" }],
+    },
+  },
+  "mfa-recovery": {
+    plain: secondStep,
+    wrong: {
+      ...secondStep,
+      errors: [{ field: "recovery_code", message: "err.recovery.wrong" }],
+    },
+  },
+  enroll: {
+    must: { ...enrol, reason: "client", skipsLeft: 0, choices: ["totp"] },
+    "may-skip": { ...enrol, reason: "policy", skipsLeft: 2, choices: ["totp", "email"] },
+    recovered: {
+      ...enrol,
+      client: odd,
+      reason: "recovered",
+      skipsLeft: Infinity,
+      choices: ["totp"],
+      errors: [{ field: "factor-totp", message: "err.method.empty" }],
+    },
+  },
+  "enroll-totp": {
+    plain: { ...enrol, ...newApp, hasChoice: true },
+    wrong: { ...enrol, ...newApp, account: LONG, hasChoice: false, errors: [wrongCode] },
+  },
+  "enroll-codes": {
+    plain: { ...enrol, codes },
+    unsaved: { ...enrol, codes, errors: [{ field: "saved", message: "err.codes.unsaved" }] },
   },
   consent: {
     web: consent,
@@ -343,6 +452,43 @@ export const fixtures: { readonly [Name in keyof Views]: Readonly<Record<string,
     },
   },
   "not-me-done": { ended: { outcome: "ended" }, over: { outcome: "over" } },
+  "account-authenticators": {
+    none: { apps: [], hasMailbox: false, here: "/account/authenticators", errors: [] },
+    some: {
+      apps: [
+        { id: mail.id, name: LONG, addedAt: 0, usedAt: 1, isOff: false },
+        { id: mail.id, name: "", addedAt: 0, usedAt: 1, isOff: true },
+      ],
+      hasMailbox: true,
+      here: "/account/authenticators",
+      errors: [],
+    },
+    last: {
+      apps: [{ id: mail.id, name: "Phone", addedAt: 0, usedAt: 1, isOff: false }],
+      hasMailbox: false,
+      here: "/account/authenticators",
+      errors: [{ field: "add-authenticator", message: "err.factor.last" }],
+    },
+  },
+  "account-authenticator-new": {
+    plain: { ...newApp, account: "ada@example.com", backHref: "/account", errors: [] },
+    wrong: { ...newApp, account: LONG, backHref: "/account", errors: [wrongCode] },
+  },
+  "account-recovery-codes": {
+    some: { left: 7, isOfUse: true },
+    none: { left: 0, isOfUse: false },
+  },
+  "account-codes-new": { plain: { codes, backHref: "/account" } },
+  "account-browsers": {
+    none: { browsers: [], here: "/account/browsers" },
+    some: {
+      browsers: [
+        { id: mail.id, name: "Firefox, Linux", usedAt: 0, until: 1 },
+        { id: mail.id, name: "", usedAt: 0, until: 1 },
+      ],
+      here: "/account/browsers",
+    },
+  },
   home: {
     "signed-out": { apps: [], approvals: [] },
     "signed-in": { userName: "Ada Lovelace", apps: [], approvals: [] },

@@ -5,6 +5,7 @@ import { record } from "../audit/record.ts";
 import { writer } from "../database/transaction.ts";
 import { User } from "../models/user.ts";
 import { referencesOf } from "../authn/levels.ts";
+import { noteTrustUsed } from "../authn/trusted-browsers.ts";
 import { recordedId, saveConsent } from "../consents/consents.ts";
 import { originOf, type Origin } from "../http/origin.ts";
 import { arrive, type ArrivalNeeds } from "./arrival.ts";
@@ -38,6 +39,8 @@ export async function finish(
       clientId: recordedId(client),
       details: { method: amr.join(" "), acr },
     } as const;
+    if (visit.demand.trusted)
+      await noteTrustUsed(db, { userId: accountId, token: visit.browser.trustOf(accountId), now });
     if (progress.userId !== undefined) {
       const signIn = await arrive(needs, ctx, visit, now);
       result["signIn"] = signIn;

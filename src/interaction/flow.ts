@@ -1,5 +1,5 @@
 import { hasSecondStep, levelOf, type Level, type Method, type Shown } from "../authn/levels.ts";
-import type { Factor } from "../authn/factors.ts";
+import { hasStrongFactor, type Factor } from "../authn/factors.ts";
 import type { Risk } from "../devices/risk.ts";
 
 /** What a person has shown or said so far in one interaction; kept in the engine's Interaction until it ends. */
@@ -14,6 +14,10 @@ export interface Progress {
   readonly shown?: readonly Shown[];
   /** How unusual the sign-in is; weighed once, after the first factor. */
   readonly risk?: Risk;
+  /** Whether they put off setting up a second step. */
+  readonly enrolmentSkipped?: true;
+  /** Recovery codes that they have not said to have saved. */
+  readonly newCodes?: readonly string[];
   /** Whether this browser keeps the session when it closes. */
   readonly remember?: boolean;
   /** The answer on the consent page. */
@@ -34,8 +38,12 @@ export interface Demand {
   readonly held: Held | undefined;
   /** What the person has set up for a second step. One who has something is asked for it, whatever the client wants. */
   readonly factors: readonly Factor[];
+  /** Whether the person said on this browser not to be asked for a second step; it reaches no level. */
+  readonly trusted: boolean;
   /** The level that this sign-in must reach, as far as the person can. */
   readonly level: Level;
+  /** Why the person is to set up a second step, if they are. */
+  readonly enrolment: Enrolment | undefined;
   /** Whether consent is asked for: something is undecided, or the client or its kind demands it. */
   readonly consent: boolean;
 }
@@ -48,7 +56,21 @@ export interface Held {
   readonly remember: boolean;
 }
 
-export type Step = "accounts" | "identifier" | "password" | "mfa" | "consent" | "done";
+/** Why somebody is to set up a second step, and how often they may still put it off; `Infinity` is always. */
+export interface Enrolment {
+  readonly reason: "policy" | "client" | "recovered";
+  readonly skipsLeft: number;
+}
+
+export type Step =
+  | "accounts"
+  | "identifier"
+  | "password"
+  | "mfa"
+  | "enroll"
+  | "enroll/codes"
+  | "consent"
+  | "done";
 
 /** The single place that decides what a sign-in needs next. Every rule is one line. */
 export function nextStep(progress: Progress, demand: Demand): Step {
@@ -63,22 +85,77 @@ export function nextStep(progress: Progress, demand: Demand): Step {
     const isKnown = progress.identifier !== undefined || !isAnother;
     return isKnown ? "password" : "identifier";
   }
-  if (mustSignIn && lacksSecondStep(progress, demand)) return "mfa";
+  if (mustSignIn && owesSecondStep(progress, demand))
+    return offeredFactors(progress, demand).length === 0 ? "password" : "mfa";
+  if (mustSignIn && mustEnrol(progress, demand))
+    return progress.userId === undefined ? "password" : "enroll";
+  if (progress.newCodes !== undefined) return "enroll/codes";
+  if (mustSignIn && reached(progress, demand) < demand.level)
+    return hasPassword(progress, demand) ? "mfa" : "password";
   if (demand.consent && progress.consent === undefined) return "consent";
   return "done";
 }
 
 /** What the person has shown by now, with what the session already proves. */
-export function reached({ shown = [] }: Progress, { held }: Demand): Level {
-  const methods: Method[] = held?.amr.includes("pwd") === true ? ["pwd"] : [];
-  const level = levelOf([...methods, ...shown.map(({ method }) => method)]);
-  return held !== undefined && held.level > level ? held.level : level;
+export function reached(progress: Progress, demand: Demand): Level {
+  const level = levelOf([
+    ...(demand.held?.amr.includes("pwd") === true ? (["pwd"] as const) : []),
+    ...methodsOf(progress),
+  ]);
+  return demand.held !== undefined && demand.held.level > level ? demand.held.level : level;
 }
 
-function lacksSecondStep(progress: Progress, demand: Demand): boolean {
-  const methods = (progress.shown ?? []).map(({ method }) => method);
-  const isOwed = demand.factors.length > 0 && demand.held === undefined && !hasSecondStep(methods);
-  return isOwed || reached(progress, demand) < demand.level;
+/**
+ * What the person can choose from: nothing that leaves them below the level that is asked for, so that nobody is let
+ * down to less (T-76). A recovery code leads to setting up another factor, and a mailbox proves nothing twice.
+ */
+export function offeredFactors(progress: Progress, demand: Demand): Factor[] {
+  const [first] = methodsOf(progress);
+  const isOwed = owesSecondStep(progress, demand);
+  const isOffered: Readonly<Record<Factor, boolean>> = {
+    webauthn: true,
+    totp: demand.level < 3,
+    email: isOwed && demand.level < 2 && first !== "email_code",
+    recovery: isOwed && demand.level < 3 && hasStrongFactor(demand.factors),
+  };
+  return demand.factors.filter((factor) => isOffered[factor]);
+}
+
+/** Whether this browser may be trusted from now on: at a plain sign-in, never where more is asked for (T-86). */
+export function canTrust({ userId }: Progress, demand: Demand): boolean {
+  return demand.held === undefined && demand.sessionUserId !== userId && demand.level === 1;
+}
+
+/** As if nobody had signed in yet; what was typed stays. */
+export function withoutSignIn({ identifier, account }: Progress): Progress {
+  return {
+    ...(identifier === undefined ? {} : { identifier }),
+    ...(account === undefined ? {} : { account }),
+  };
+}
+
+function methodsOf({ shown = [] }: Progress): Method[] {
+  return shown.map(({ method }) => method);
+}
+
+/** Who has set something up is asked for it (T-70), unless the session proves more or the browser is trusted. */
+function owesSecondStep(progress: Progress, demand: Demand): boolean {
+  const { factors, held, trusted } = demand;
+  return (
+    factors.length > 0 && held === undefined && !trusted && !hasSecondStep(methodsOf(progress))
+  );
+}
+
+function mustEnrol(progress: Progress, { enrolment }: Demand): boolean {
+  const isDone = methodsOf(progress).some((method) => SET_UP.has(method));
+  return enrolment !== undefined && progress.enrolmentSkipped !== true && !isDone;
+}
+
+/** What somebody who has just set it up has shown. */
+const SET_UP: ReadonlySet<Method> = new Set(["passkey", "webauthn", "totp"]);
+
+function hasPassword(progress: Progress, { held }: Demand): boolean {
+  return methodsOf(progress).includes("pwd") || held?.amr.includes("pwd") === true;
 }
 
 /** The address of a step, below the interaction's own, to which its cookie is bound. */

@@ -6,6 +6,7 @@ import { readForm } from "../http/body.ts";
 import type { FieldError } from "../views.ts";
 import { clientView } from "../consents/client-view.ts";
 import { passkeyFields, passkeyQuestion, provePasskey } from "./passkey.ts";
+import { withoutSignIn } from "./flow.ts";
 import { identifierOf, provePassword, type PasswordNeeds } from "./password.ts";
 import type { StepTools } from "./routes.ts";
 import type { Visit } from "./visit.ts";
@@ -59,7 +60,7 @@ export function identifierRoutes(router: Router, tools: StepTools, needs: Identi
     const form = await readForm(ctx, identifierForm);
     const { username, password, remember } = form;
     const visit = tools.visit(ctx);
-    const { userId: _earlier, shown: _shown, ...progress } = visit.progress;
+    const progress = withoutSignIn(visit.progress);
     if (form.passkey_response !== "") {
       const outcome = await provePasskey(needs.knex, ctx, visit, {
         answer: form.passkey_response,

@@ -17,7 +17,7 @@ import type { Mailer } from "../mail/mailer.ts";
 import type { User } from "../models/user.ts";
 import type { FieldError } from "../views.ts";
 import { clientView } from "../consents/client-view.ts";
-import type { Progress } from "./flow.ts";
+import { withoutSignIn, type Progress } from "./flow.ts";
 import {
   passkeyFields,
   passkeyQuestion,
@@ -25,6 +25,7 @@ import {
   refuse as refusePasskey,
 } from "./passkey.ts";
 import { originOf } from "../http/origin.ts";
+import { issuerFor } from "../http/host.ts";
 import type { StepTools } from "./routes.ts";
 import type { Visit } from "./visit.ts";
 
@@ -82,6 +83,7 @@ async function showPassword(
     {
       client: clientView(client, interaction.params["redirect_uri"]),
       identifier: identifierOf(visit),
+      ...(hasOtherMethods(ctx) ? { methodsHref: `${here}/methods` } : {}),
       reauthenticate,
       changeHref: `${here}?change=1`,
       cancelAction: `${here}/cancel`,
@@ -90,6 +92,11 @@ async function showPassword(
     },
     status,
   );
+}
+
+/** Whether there is another way to begin than the password. */
+export function hasOtherMethods(ctx: Context): boolean {
+  return issuerFor(ctx)?.emailSignIn === true;
 }
 
 /** Whether it is the person of this browser's session who is asked. */
@@ -117,7 +124,13 @@ async function provePasskeyOf(
   if (named?.user.id !== outcome.user.id) return refusePasskey("err.passkey.failed");
   const { user, shown } = outcome;
   return {
-    progress: { ...visit.progress, identifier, userId: user.id, shown: [shown], remember },
+    progress: {
+      ...withoutSignIn(visit.progress),
+      identifier,
+      userId: user.id,
+      shown: [shown],
+      remember,
+    },
   };
 }
 
@@ -126,7 +139,7 @@ export function identifierOf({ progress, user }: Visit): string {
   return progress.identifier ?? user?.primaryEmail?.email ?? user?.username ?? "";
 }
 
-interface Refusal {
+export interface Refusal {
   readonly errors: FieldError[];
   readonly status: number;
   /** What the browser is to tell its password manager. */
@@ -149,7 +162,7 @@ export async function provePassword(
   if ("errors" in outcome) return outcome;
   return {
     progress: {
-      ...visit.progress,
+      ...withoutSignIn(visit.progress),
       identifier,
       userId: outcome.user.id,
       shown: [{ method: "pwd", at: now.getTime() / 1000 }],
@@ -215,9 +228,7 @@ async function checkPassword(
     }
     if (!verdict.allowed) {
       ctx.set("Retry-After", String(verdict.retryAfter));
-      const seconds = verdict.retryAfter;
-      const minutes = seconds < 60 ? 0 : Math.ceil(seconds / 60);
-      return refuse("password", "err.throttled", 429, { minutes, seconds });
+      return refuse("password", "err.throttled", 429, waitOf(verdict.retryAfter));
     }
     return outcome.refused === "disabled"
       ? refuse("password", "err.account.disabled", 403)
@@ -228,7 +239,7 @@ async function checkPassword(
   return { user: outcome.user };
 }
 
-function refuse(
+export function refuse(
   field: string,
   message: FieldError["message"],
   status: number,
@@ -238,4 +249,9 @@ function refuse(
     status,
     errors: [values === undefined ? { field, message } : { field, message, values }],
   };
+}
+
+/** How long to wait, as messages say it: in minutes from the first one on. */
+export function waitOf(seconds: number): { minutes: number; seconds: number } {
+  return { minutes: seconds < 60 ? 0 : Math.ceil(seconds / 60), seconds };
 }

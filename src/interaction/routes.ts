@@ -7,9 +7,12 @@ import { runInUnitOfWork } from "../database/transaction.ts";
 import { accountsRoutes } from "./accounts.ts";
 import { consentRoutes, type ConsentNeeds } from "./consent.ts";
 import { weigh, type ArrivalNeeds } from "./arrival.ts";
+import { enrollRoutes } from "./enroll.ts";
 import { cancel, finish } from "./finish.ts";
 import { nextStep, stepPath, type Progress, type Step } from "./flow.ts";
 import { identifierRoutes, type IdentifierNeeds } from "./identifier.ts";
+import { methodsRoutes } from "./methods.ts";
+import { mfaRoutes } from "./mfa.ts";
 import { originOf } from "../http/origin.ts";
 import { passwordRoutes, type PasswordNeeds } from "./password.ts";
 import { parkSession } from "./parked-sessions.ts";
@@ -18,7 +21,7 @@ import { advance, loadVisit, saveProgress, type Visit, type VisitNeeds } from ".
 
 export interface InteractionNeeds
   extends IdentifierNeeds, PasswordNeeds, ConsentNeeds, StaleNeeds, VisitNeeds, ArrivalNeeds {
-  config: Pick<Config, "signInLayout" | "locales">;
+  config: Pick<Config, "signInLayout" | "locales" | "productName">;
   knex: Knex;
   engine: { readonly provider: Provider };
   ownSignIns: VisitNeeds["ownSignIns"] & {
@@ -97,6 +100,9 @@ export function interactionRoutes(needs: InteractionNeeds): Router {
   accountsRoutes(router, tools, needs);
   identifierRoutes(router, tools, needs);
   passwordRoutes(router, tools, needs);
+  methodsRoutes(router, tools, needs);
+  mfaRoutes(router, tools, needs);
+  enrollRoutes(router, tools, needs);
   consentRoutes(router, tools, needs);
 
   router.post("/cancel", (ctx: Context) => tools.cancel(ctx));

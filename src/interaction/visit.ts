@@ -2,8 +2,15 @@ import type { Knex } from "knex";
 import { errors, type Client, type Provider } from "oidc-provider";
 import type { Context } from "koa";
 import { reader } from "../database/transaction.ts";
-import { factorsOf, levelDemanded } from "../authn/factors.ts";
-import { LEVEL_NUMBERS, levelNamed, levelsAskedFor, type LevelNames } from "../authn/levels.ts";
+import { factorsOf, hasStrongFactor, levelDemanded, type Factor } from "../authn/factors.ts";
+import { isTrusted } from "../authn/trusted-browsers.ts";
+import {
+  LEVEL_NUMBERS,
+  levelNamed,
+  levelsAskedFor,
+  type Level,
+  type LevelNames,
+} from "../authn/levels.ts";
 import { Session } from "../models/session.ts";
 import type { User } from "../models/user.ts";
 import { detailsIn, type AuthorizationDetail } from "../consents/authorization-details.ts";
@@ -19,8 +26,10 @@ import { speakTo } from "../http/locale.ts";
 import { permissionsAskedFor, permissionsFor } from "../resources/access.ts";
 import type { Api, ResourceCache } from "../resources/cache.ts";
 import { findUserWithClaims, scopesAskedFor, wordsOf } from "../users/claims.ts";
-import type { Demand, Held, Progress } from "./flow.ts";
 import { parkedSessions, type Parked } from "./parked-sessions.ts";
+import type { SecondFactorPolicy } from "../issuers.ts";
+import { withoutSignIn, type Demand, type Enrolment, type Held, type Progress } from "./flow.ts";
+import { browserOf, type SignInBrowser } from "./trust.ts";
 
 type Interaction = Awaited<ReturnType<Provider["interactionDetails"]>>;
 
@@ -34,6 +43,9 @@ export interface Visit {
   readonly levels: LevelNames;
   /** Who is signed in on this browser beside whoever's session is in use. */
   readonly parked: readonly Parked[];
+  /** What the issuer asks of people without a second step. */
+  readonly policy: SecondFactorPolicy;
+  readonly browser: SignInBrowser;
   readonly progress: Progress;
   readonly demand: Demand;
   /** Who is, or is about to be, signed in: from this interaction or from the session. */
@@ -82,8 +94,10 @@ export async function loadVisit(
   );
   const apis = found.filter((api) => api !== undefined);
   const levels = issuer?.levels ?? LEVEL_NUMBERS;
+  const policy = issuer?.secondFactor ?? { required: false, skips: 0, byEmail: false };
   const parked = await parkedSessions(knex, provider, ctx);
-  const request = { interaction, here, client, levels, parked, apis };
+  const browser = browserOf(ctx);
+  const request = { interaction, here, client, levels, policy, browser, parked, apis };
   const visit = await assess(knex, request, readProgress(interaction));
   if (visit.user !== undefined) speakTo(ctx, visit.user);
   return visit;
@@ -96,10 +110,13 @@ export async function advance(knex: Knex, visit: Visit, progress: Progress): Pro
 
 async function assess(
   knex: Knex,
-  request: Pick<Visit, "interaction" | "here" | "client" | "levels" | "parked" | "apis">,
+  request: Pick<
+    Visit,
+    "interaction" | "here" | "client" | "levels" | "policy" | "browser" | "parked" | "apis"
+  >,
   claimed: Progress,
 ): Promise<Visit> {
-  const { interaction, client, levels, parked, apis } = request;
+  const { interaction, client, parked, apis } = request;
   const signIn = mustSignIn(interaction, claimed);
   const chooseAccount = interaction.prompt.name === "select_account";
   const sessionUserId = interaction.session?.accountId;
@@ -146,7 +163,14 @@ async function assess(
       sessionUserId: user === undefined ? undefined : sessionUserId,
       held,
       factors,
-      level: levelDemanded(levelsAskedFor(interaction.params), levels, factors),
+      trusted:
+        factors.length > 0 &&
+        progress.userId !== undefined &&
+        progress.userId !== sessionUserId &&
+        (await isTrustedHere(knex, request.browser, progress.userId)),
+      level: levelFor(request, factors),
+      enrolment:
+        user !== undefined && isKnown ? enrolmentOf(request, progress, user, factors) : undefined,
       // Each detail is a decision of its own, whoever asks and whatever was allowed before.
       consent:
         requestedDetails.length > 0 ||
@@ -163,8 +187,50 @@ function mustSignIn({ prompt, session }: Interaction, { account }: Progress): bo
   return prompt.name === "login" && !(hasSession && wantsNoMore);
 }
 
+async function isTrustedHere(
+  knex: Knex,
+  { userAgent, trustOf }: SignInBrowser,
+  userId: string,
+): Promise<boolean> {
+  const shown = { userId, token: trustOf(userId), userAgent, now: new Date() };
+  return isTrusted(reader(knex), shown);
+}
+
+/** What this request asks for, as far as the person can reach it: two factors at least where its client requires them. */
+function levelFor(
+  { interaction, client, levels }: Pick<Visit, "interaction" | "client" | "levels">,
+  factors: readonly Factor[],
+): Level {
+  const level = levelDemanded(levelsAskedFor(interaction.params), levels, factors);
+  return level === 1 && requiresTwo(client) && hasStrongFactor(factors) ? 2 : level;
+}
+
+function requiresTwo(client: Client): boolean {
+  return client["require_second_factor"] === true;
+}
+
+/** Why this person is to set something up: a rule, or the loss of what they had (T-79). */
+function enrolmentOf(
+  { client, policy }: Pick<Visit, "client" | "policy">,
+  { shown = [] }: Progress,
+  { enrolmentSkips }: User,
+  factors: readonly Factor[],
+): Enrolment | undefined {
+  if (shown.some(({ method }) => method === "recovery_code"))
+    return { reason: "recovered", skipsLeft: Infinity };
+  if (hasStrongFactor(factors)) return undefined;
+  if (requiresTwo(client)) return { reason: "client", skipsLeft: 0 };
+  if (!policy.required || (policy.byEmail && factors.includes("email"))) return undefined;
+  return { reason: "policy", skipsLeft: Math.max(0, policy.skips - enrolmentSkips) };
+}
+
 /** The engine's reasons to ask somebody who is signed in for more, and for nothing that they have shown. */
-const REASONS_FOR_MORE = new Set(["acr_values", "essential_acr", "essential_acrs"]);
+const REASONS_FOR_MORE = new Set([
+  "acr_values",
+  "essential_acr",
+  "essential_acrs",
+  "second_factor",
+]);
 
 function isForMore({ prompt }: Interaction): boolean {
   return prompt.name === "login" && prompt.reasons.every((reason) => REASONS_FOR_MORE.has(reason));
@@ -188,14 +254,6 @@ function isStillGood({ userId, shown = [] }: Progress, user: User | undefined): 
   if (user === undefined) return false;
   const since = user.sessionsValidAfter?.getTime() ?? -Infinity;
   return shown.every(({ at }) => at * 1000 > since);
-}
-
-/** As if nobody had signed in yet; what was typed stays. */
-function withoutSignIn({ identifier, account }: Progress): Progress {
-  return {
-    ...(identifier === undefined ? {} : { identifier }),
-    ...(account === undefined ? {} : { account }),
-  };
 }
 
 /** Our part of the engine's interaction: under a key of our own, so that it starts no session. */

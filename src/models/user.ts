@@ -1,4 +1,4 @@
-import { Model, type RelationMappings } from "objection";
+import { Model, type RelationMappings, type TransactionOrKnex } from "objection";
 import { IdentifiedModel } from "./base.ts";
 import { RoleAssignment } from "./role-assignment.ts";
 import { UserEmail } from "./user-email.ts";
@@ -49,6 +49,17 @@ export class User extends IdentifiedModel {
         join: { from: "users.id", to: "role_assignments.userId" },
       },
     };
+  }
+
+  /** Counts that somebody puts off setting up a second step. Of any number of callers no more than `most` get `true`. */
+  static async skipEnrolment(db: TransactionOrKnex, id: string, most: number): Promise<boolean> {
+    const rows = await User.statement(
+      db,
+      `UPDATE users SET enrolment_skips = enrolment_skips + 1
+        WHERE id = :id AND enrolment_skips < :most RETURNING 1`,
+      { id, most },
+    );
+    return rows.length === 1;
   }
 
   get isActive(): boolean {

@@ -15,7 +15,7 @@ const DEMANDS = {
 
 /**
  * When the engine stops an authorization request to ask the person something. To the engine's own rules we add
- * two and narrow five; after the choice of an account the order (sign in, then consent) is the engine's.
+ * three and narrow five; after the choice of an account the order (sign in, then consent) is the engine's.
  */
 export function policy(levels: LevelNames): ReturnType<typeof base> {
   const prompts = base();
@@ -38,6 +38,18 @@ export function policy(levels: LevelNames): ReturnType<typeof base> {
       "the client would like a better proven sign-in",
       "login_required",
       ({ oidc }: KoaContextWithOIDC) => wantsMore(oidc, levels),
+    ),
+  );
+
+  login?.checks.add(
+    new Check(
+      "second_factor",
+      "the client requires two factors",
+      "login_required",
+      ({ oidc }: KoaContextWithOIDC) =>
+        oidc.client?.["require_second_factor"] === true &&
+        oidc.session?.accountId !== undefined &&
+        levelNamed(oidc.session.acr) < 2,
     ),
   );
 

@@ -251,6 +251,7 @@ const OPERATORS_METADATA = [
   "is_dynamic",
   "from_document",
   "refresh_reuse_interval",
+  "require_second_factor",
   "token_exchange_impersonation",
   "cors_origins",
   "internal_id",

@@ -384,6 +384,7 @@ describe("lintel, the command line", () => {
         require_signed_request_object: false,
         request_uris: ["https://app.example.com/request.jwt"],
         first_party: true,
+        require_second_factor: false,
         token_exchange_impersonation: false,
         refresh_reuse_interval: 0,
         cors_origins: ["https://app.example.com"],

@@ -60,6 +60,7 @@ describe("client metadata", () => {
       require_pushed_authorization_requests: false,
       require_signed_request_object: false,
       first_party: false,
+      require_second_factor: false,
       token_exchange_impersonation: false,
       refresh_reuse_interval: 10,
       cors_origins: [],

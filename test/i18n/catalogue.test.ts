@@ -252,6 +252,13 @@ describe("translator", () => {
       time: "now",
       message: "Till 4",
       left: 3,
+      identifier: "ada",
+      address: "a@b.example",
+      account: "ada",
+      name: "Phone",
+      added: 0,
+      used: 0,
+      until: 0,
       url: "https://id.example/",
     };
     for (const locale of ["en-XA", "ar-XB"]) {

@@ -80,6 +80,11 @@ for (const button of all("[data-copy]")) {
   });
 }
 
+for (const button of all("[data-print]")) {
+  button.hidden = false;
+  button.addEventListener("click", () => print());
+}
+
 // Where the app proved who it asks for, nobody needs to confirm.
 document.querySelector("[data-submit-at-once]")?.click();
 
