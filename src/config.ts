@@ -4,7 +4,14 @@ import { z } from "zod";
 import { readTlsSettings, type MutualTls } from "./config-tls.ts";
 import { LEVEL_NUMBERS, type Level } from "./authn/levels.ts";
 import { LANGUAGES, PSEUDO_LANGUAGES } from "./i18n/languages.ts";
-import { issuerOf, PRESET_NAMES, REGISTRATION, type Issuer, type PresetName } from "./issuers.ts";
+import {
+  issuerOf,
+  PRESET_NAMES,
+  REGISTRATION,
+  SESSION_PRESETS,
+  type Issuer,
+  type PresetName,
+} from "./issuers.ts";
 import type { TlsFiles } from "./lib/tls.ts";
 
 /** Settings that hold a secret, or point at one; each may also be given as a file, `NAME_FILE`. */
@@ -34,6 +41,8 @@ const encryptionKey = z
 const postgresUrl = z.string().regex(/^postgres(ql)?:\/\//, {
   error: "must be an address like postgres://user:password@host/database",
 });
+
+const seconds = z.coerce.number().int().min(60).optional();
 
 const listOf = z
   .string()
@@ -180,6 +189,14 @@ export const SETTINGS = {
     .enum(["off", "on"])
     .default("off")
     .describe("Whether clients may prove who they are by attestations of their instances, a draft"),
+  SESSION_LIMITS: z
+    .enum(SESSION_PRESETS)
+    .default("standard")
+    .describe(
+      "How long sign-ins last: `standard` (30 days, 14 idle; a day, 12 hours idle where not kept), `aal2` (a day, 1 hour idle), `aal3` (12 hours, 15 minutes idle)",
+    ),
+  SESSION_IDLE: seconds.describe("Seconds without use that end a sign-in, where that is sooner"),
+  SESSION_ABSOLUTE: seconds.describe("Seconds after which a sign-in ends, where that is sooner"),
   GEOIP_FILE: z
     .string()
     .optional()
@@ -402,6 +419,9 @@ export function readConfig(environment: Environment): Config {
         byEmail: settings.SECOND_FACTOR_BY_EMAIL === "on",
       },
       emailSignIn: settings.EMAIL_SIGN_IN === "on",
+      sessionPreset: settings.SESSION_LIMITS,
+      sessionIdle: settings.SESSION_IDLE,
+      sessionAbsolute: settings.SESSION_ABSOLUTE,
       // An address is one client, and a client belongs to one issuer.
       documentHosts: name === "" ? settings.CLIENT_DOCUMENT_HOSTS : [],
       frontchannelLogout: settings.FRONTCHANNEL_LOGOUT === "on",

@@ -226,6 +226,8 @@ export interface Issuer {
   readonly secondFactor: SecondFactorPolicy;
   /** Whether people may sign in with a code by e-mail instead of a password. */
   readonly emailSignIn: boolean;
+  /** How long sign-ins last. */
+  readonly sessionLimits: SessionLimits;
   /** What passkeys are made for here; undefined where the host is a bare address, for which browsers make none. */
   readonly relyingParty: RelyingParty | undefined;
 }
@@ -238,6 +240,39 @@ export interface SecondFactorPolicy {
   /** Whether a mailbox is enough; it reaches no level (NIST SP 800-63B-4 §3.1.3.1). */
   readonly byEmail: boolean;
 }
+
+/** How long sign-ins last, in seconds. */
+export interface SessionLimits {
+  /** Of who wants to stay signed in on this device. */
+  readonly kept: SessionLimit;
+  /** Of everybody else; their cookie also ends with the browser. */
+  readonly unkept: SessionLimit;
+}
+
+interface SessionLimit {
+  /** From the last use on. */
+  readonly idle: number;
+  /** From the sign-in on, however much the session is used. */
+  readonly absolute: number;
+}
+
+const MINUTE = 60;
+const HOUR = 60 * MINUTE;
+const DAY = 24 * HOUR;
+const AAL2: SessionLimit = { idle: HOUR, absolute: 24 * HOUR };
+const AAL3: SessionLimit = { idle: 15 * MINUTE, absolute: 12 * HOUR };
+
+/** What NIST SP 800-63B-4 §2.1.3, §2.2.3 and §2.3.3 allow at each authenticator assurance level; the first is AAL1. */
+const SESSION_LIMITS = {
+  standard: {
+    kept: { idle: 14 * DAY, absolute: 30 * DAY },
+    unkept: { idle: 12 * HOUR, absolute: 24 * HOUR },
+  },
+  aal2: { kept: AAL2, unkept: AAL2 },
+  aal3: { kept: AAL3, unkept: AAL3 },
+} as const satisfies Record<string, SessionLimits>;
+export const SESSION_PRESETS = ["standard", "aal2", "aal3"] as const;
+type SessionPreset = (typeof SESSION_PRESETS)[number];
 
 /** The site that passkeys belong to (WebAuthn §4, "WebAuthn Relying Party"). */
 export interface RelyingParty {
@@ -264,6 +299,10 @@ interface Choices {
   readonly clientAttestation?: boolean;
   readonly certificates?: CertificateReach | undefined;
   readonly levels?: LevelNames;
+  readonly sessionPreset?: SessionPreset;
+  /** Seconds that shorten what the preset of sessions says. */
+  readonly sessionIdle?: number | undefined;
+  readonly sessionAbsolute?: number | undefined;
   readonly passkeyRpId?: string | undefined;
   readonly passkeyOrigins?: readonly string[];
   readonly secondFactor?: SecondFactorPolicy;
@@ -304,10 +343,24 @@ export function issuerOf(
     registrationHosts: choices.registrationHosts ?? [],
     registrationTypes: choices.registrationTypes ?? [],
     levels: new Map([...LEVEL_NUMBERS, ...(choices.levels ?? [])]),
+    sessionLimits: sessionLimitsOf(choices),
     relyingParty: relyingPartyOf(new URL(url), choices),
     secondFactor: choices.secondFactor ?? { required: false, skips: 0, byEmail: false },
     emailSignIn: choices.emailSignIn ?? true,
   };
+}
+
+function sessionLimitsOf({
+  sessionPreset = "standard",
+  sessionIdle = Infinity,
+  sessionAbsolute = Infinity,
+}: Choices): SessionLimits {
+  const shorter = ({ idle, absolute }: SessionLimit): SessionLimit => ({
+    idle: Math.min(idle, sessionIdle),
+    absolute: Math.min(absolute, sessionAbsolute),
+  });
+  const { kept, unkept } = SESSION_LIMITS[sessionPreset];
+  return { kept: shorter(kept), unkept: shorter(unkept) };
 }
 
 function relyingPartyOf(

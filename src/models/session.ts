@@ -98,6 +98,7 @@ export class Session extends BaseModel {
   ): Promise<Session | undefined> {
     return Session.query(db)
       .whereNull("endedAt")
+      .where("expiresAt", ">", now)
       .where((builder) =>
         builder
           .where("cookieHash", cookieHash)

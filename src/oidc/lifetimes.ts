@@ -1,13 +1,10 @@
 import type { Client, Configuration } from "oidc-provider";
+import type { SessionLimits } from "../issuers.ts";
 
 const MINUTE = 60;
 const HOUR = 60 * MINUTE;
 const DAY = 24 * HOUR;
 
-/** A session ends this long after the sign-in, however much it is used (NIST SP 800-63B: AAL1 at most 30 days). */
-const SESSION_ABSOLUTE = 30 * DAY;
-/** A session ends this long after it was last used. */
-export const SESSION_IDLE = 14 * DAY;
 /** A family of refresh tokens ends this long after its first one. */
 const REFRESH_ABSOLUTE = 365 * DAY;
 /** A refresh token ends this long after it was issued. */
@@ -17,7 +14,7 @@ const REFRESH_IDLE = 30 * DAY;
 export const INTERACTION_LIFETIME = 30 * MINUTE;
 
 /** How long, in seconds, everything that the engine issues lives. */
-export const LIFETIMES: NonNullable<Configuration["ttl"]> = {
+export const lifetimes = (sessions: SessionLimits): NonNullable<Configuration["ttl"]> => ({
   AccessToken: accessTokenLifetime,
   AuthorizationCode: MINUTE,
   ClientCredentials: accessTokenLifetime,
@@ -28,7 +25,7 @@ export const LIFETIMES: NonNullable<Configuration["ttl"]> = {
   DeviceCode: 10 * MINUTE,
   IdToken: HOUR,
   Interaction: INTERACTION_LIFETIME,
-  Session: (_ctx, session) => sessionLifetime(session),
+  Session: (_ctx, session) => sessionLifetime(session, sessions),
   RefreshToken: (_ctx, token, client) =>
     remaining(
       token.iiat,
@@ -41,17 +38,24 @@ export const LIFETIMES: NonNullable<Configuration["ttl"]> = {
     DAY +
     (grant.getOIDCScopeEncountered().includes("offline_access")
       ? REFRESH_ABSOLUTE
-      : SESSION_ABSOLUTE),
-};
+      : sessions.kept.absolute),
+});
 
-/** A visitor who opens the sign-out page gets a session that knows nobody; it need not live long. */
-export function sessionLifetime(session: {
-  readonly accountId?: string | undefined;
-  readonly loginTs?: number | undefined;
-}): number {
-  return session.accountId === undefined
-    ? 10 * MINUTE
-    : remaining(session.loginTs, SESSION_ABSOLUTE, SESSION_IDLE);
+/**
+ * How many seconds a session lives from now on, if it is not used again: what its row says, whatever its cookie does
+ * (T-28). A visitor who opens the sign-out page gets one that knows nobody; it need not live long.
+ */
+export function sessionLifetime(
+  session: {
+    readonly accountId?: string | undefined;
+    readonly loginTs?: number | undefined;
+    readonly transient?: boolean | undefined;
+  },
+  limits: SessionLimits,
+): number {
+  if (session.accountId === undefined) return 10 * MINUTE;
+  const { absolute, idle } = session.transient === true ? limits.unkept : limits.kept;
+  return remaining(session.loginTs, absolute, idle);
 }
 
 /** What the operator decided for the client and for the API; of both the shorter. */

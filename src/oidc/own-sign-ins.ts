@@ -136,7 +136,7 @@ export class OwnSignIns {
     });
     // A cookie of before the sign-in is worth nothing after it (T-29).
     session.jti = randomBytes(32).toString("base64url");
-    const lifetime = sessionLifetime(session);
+    const lifetime = sessionLifetime(session, this.#needs.issuer.sessionLimits);
     await session.save(lifetime);
     ctx.cookies.set(provider.cookieName("session"), session.jti, {
       ...this.#cookie,

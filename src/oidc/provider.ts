@@ -38,7 +38,7 @@ import { deviceInfo, type DevicePages } from "./device-pages.ts";
 import { showLogoutFrames, type ShowFrames } from "./frontchannel-logout.ts";
 import { loadExistingGrant } from "./grants.ts";
 import { registerJwtBearer } from "./jwt-bearer.ts";
-import { LIFETIMES } from "./lifetimes.ts";
+import { lifetimes } from "./lifetimes.ts";
 import { understandEverySecret } from "./live-secrets.ts";
 import { describeMutualTls, mutualTls } from "./mutual-tls.ts";
 import { policy } from "./policy.ts";
@@ -86,7 +86,7 @@ export function createProvider(
   const provider = new Engine(issuer.url, {
     adapter: adapterFactory(needs),
     jwks,
-    ttl: LIFETIMES,
+    ttl: lifetimes(issuer.sessionLimits),
     findAccount: findAccount(knex),
     loadExistingGrant: loadExistingGrant(knex),
     interactions: {

@@ -4,7 +4,6 @@ import { Provider, type KoaContextWithOIDC } from "oidc-provider";
 import type { Issuer } from "../issuers.ts";
 import type { Seal } from "../keys/seal.ts";
 import { sha256 } from "../lib/secret.ts";
-import { SESSION_IDLE } from "./lifetimes.ts";
 
 type SetOption = NonNullable<Parameters<Context["cookies"]["set"]>[2]>;
 
@@ -70,7 +69,7 @@ function remember(ctx: KoaContextWithOIDC, issuer: Issuer, state: string): void 
   const lasts = ctx.oidc.session?.transient !== true;
   ctx.cookies.set(name, state === "" ? null : state, {
     ...options,
-    ...(state !== "" && lasts ? { maxAge: SESSION_IDLE * 1000 } : {}),
+    ...(state !== "" && lasts ? { maxAge: issuer.sessionLimits.kept.idle * 1000 } : {}),
   });
 }
 

@@ -66,8 +66,8 @@ describe("sessions", () => {
       mock.timers.reset();
     });
 
-    it("14 days without use end it", async () => {
-      const person = await aUser(server);
+    it("14 days without use end it, where it is kept", async () => {
+      const person = { ...(await aUser(server)), remember: true };
       const [used, unused] = [new WebBrowser(server), new WebBrowser(server)];
       await signIn(used, person);
       await signIn(unused, person);
@@ -82,7 +82,7 @@ describe("sessions", () => {
 
     it("30 days end it, however much it is used", async () => {
       const browser = new WebBrowser(server);
-      await signIn(browser, await aUser(server));
+      await signIn(browser, { ...(await aUser(server)), remember: true });
       for (const days of [10, 10, 9.99]) {
         await travel(days * DAY);
         assert.equal(await isSignedIn(browser), true);

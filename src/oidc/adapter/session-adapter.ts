@@ -97,7 +97,10 @@ export class SessionAdapter extends ModelAdapter {
   override async findByUid(uid: string): Promise<AdapterPayload | undefined> {
     const known = this.#prefetch.take("Session", uid);
     if (known !== undefined) return known.payload;
-    const session = await Session.query(reader(this.#knex)).findById(uid).whereNull("endedAt");
+    const session = await Session.query(reader(this.#knex))
+      .findById(uid)
+      .whereNull("endedAt")
+      .where("expiresAt", ">", new Date());
     return session === undefined ? undefined : payloadOf(session);
   }
 
