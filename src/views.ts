@@ -124,6 +124,18 @@ export interface PasskeyView {
 /** What a browser calls itself, for the message `browser.name`. */
 type BrowserName = Readonly<Record<"known" | "browser" | "os", string>>;
 
+/** A passkey as its owner sees it; times in milliseconds since the epoch. */
+interface PasskeyEntry {
+  readonly name: string;
+  readonly href: string;
+  readonly createdAt: number;
+  readonly lastUsedAt?: number;
+  /** Whether it is on more than one device. */
+  readonly isSynced: boolean;
+  /** Whether somebody may have a copy. */
+  readonly isSuspect: boolean;
+}
+
 /** Every page, and what it needs. */
 export interface Views {
   login: {
@@ -247,9 +259,36 @@ export interface Views {
     /** What a developer can change; in development only. */
     hint?: string;
   };
+  "mfa-webauthn": {
+    client: ClientView;
+    passkey?: PasskeyView;
+    /** Where there may be something else to show. */
+    othersHref: string;
+    cancelAction: string;
+    errors: readonly FieldError[];
+  };
+  "account-passkeys": {
+    passkeys: readonly PasskeyEntry[];
+    newHref: string;
+    secondStepAction: string;
+    /** Whether one is asked for after the password, wherever they sign in. */
+    asksAlways: boolean;
+    hasPassword: boolean;
+    passkey: { readonly signal: string };
+    errors: readonly FieldError[];
+  };
+  "account-passkey": PasskeyEntry & {
+    /** Whether it was made a moment ago. */
+    isNew: boolean;
+    backHref: string;
+    errors: readonly FieldError[];
+  };
+  "account-passkey-new": { passkey: PasskeyView; backHref: string; errors: readonly FieldError[] };
   account: {
     userName: string;
     email: string;
+    /** Whether browsers make passkeys for this issuer. */
+    hasPasskeys: boolean;
   };
   sessions: {
     /** Where the person is signed in, this browser first; times in milliseconds since the epoch. */
@@ -344,6 +383,8 @@ interface Partials {
   "partials/codes": { codes: readonly string[]; shell: Shell };
   "partials/trust": { canTrust: boolean };
   "partials/other-factors": { hasOthers: boolean; here: string };
+  "partials/new-passkey": object;
+  "partials/about-passkeys": object;
   "partials/errors": { errors: readonly FieldError[] };
   "partials/password-field": {
     id: string;

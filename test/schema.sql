@@ -754,6 +754,7 @@ CREATE TABLE users WITH (fillfactor=85)
   updated_at timestamp with time zone NOT NULL DEFAULT now()
   webauthn_user_handle bytea NOT NULL DEFAULT sha512(convert_to((((((gen_random_uuid())::text || (gen_random_uuid())::text) || (gen_random_uuid())::text) || (gen_random_uuid())::text) || (gen_random_uuid())::text), 'UTF8'::name))
   enrolment_skips smallint NOT NULL DEFAULT 0
+  passkey_is_second_step boolean NOT NULL DEFAULT false
   CONSTRAINT users_check CHECK (((username IS NULL) = (username_norm IS NULL)))
   CONSTRAINT users_created_via_check CHECK ((created_via = ANY (ARRAY['setup'::text, 'admin'::text, 'registration'::text, 'invitation'::text])))
   CONSTRAINT users_enrolment_skips_check CHECK ((enrolment_skips >= 0))

@@ -1,7 +1,7 @@
 import type { Context, Middleware } from "koa";
 import type { Knex } from "knex";
 import type { Provider } from "oidc-provider";
-import { factorsOf } from "../authn/factors.ts";
+import { factorsOf, isAlwaysAskedFor } from "../authn/factors.ts";
 import { speakTo } from "../http/locale.ts";
 import type { Issuer } from "../issuers.ts";
 import { Session } from "../models/session.ts";
@@ -30,14 +30,14 @@ export interface AccountGuard {
 export interface GuardNeeds {
   readonly knex: Knex;
   readonly engine: { readonly provider: Provider };
-  readonly issuer: Pick<Issuer, "path">;
+  readonly issuer: Pick<Issuer, "path" | "relyingParty">;
   readonly ownSignIns: {
     begin(ctx: Context, back: { to: string; occasion: Occasion }): Promise<string>;
   };
 }
 
 export function accountGuard(needs: GuardNeeds): AccountGuard {
-  const { knex, ownSignIns } = needs;
+  const { ownSignIns } = needs;
   const ask = async (ctx: Context, occasion: Occasion) => {
     ctx.status = 303;
     ctx.redirect(await ownSignIns.begin(ctx, { to: pageOf(ctx), occasion }));
@@ -52,7 +52,7 @@ export function accountGuard(needs: GuardNeeds): AccountGuard {
     async confirmed(ctx, next) {
       const found = await visitorOf(needs, ctx);
       if (found === undefined) return ask(ctx, "no_session");
-      if (!(await isConfirmed(knex, found))) return ask(ctx, "confirm");
+      if (!(await isConfirmed(needs, found))) return ask(ctx, "confirm");
       letIn(ctx, found);
       return next();
     },
@@ -80,11 +80,15 @@ async function visitorOf({ knex, engine }: GuardNeeds, ctx: Context): Promise<Vi
 }
 
 /** Whoever has just signed in with all they have need not do so again. */
-async function isConfirmed(knex: Knex, { user, session }: Visitor): Promise<boolean> {
+async function isConfirmed(
+  { knex, issuer }: GuardNeeds,
+  { user, session }: Visitor,
+): Promise<boolean> {
   const isFresh = (at: Date | null) => at !== null && Date.now() - at.getTime() <= FRESH * 1000;
   if (isFresh(session.confirmedAt)) return true;
   if (!isFresh(session.loggedInAt)) return false;
-  return session.amr?.includes("mfa") === true || (await factorsOf(knex, user.id)).length === 0;
+  if (session.amr?.includes("mfa") === true) return true;
+  return !isAlwaysAskedFor(await factorsOf(knex, user.id, issuer.relyingParty?.id), user);
 }
 
 /** Where the person comes back to. What was posted is not kept: they see the page again, `/account/passkeys` of `/account/passkeys/x`. */

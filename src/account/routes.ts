@@ -6,27 +6,34 @@ import type { Page } from "../http/page.ts";
 import { nameOf } from "../users/claims.ts";
 import { visitor, type AccountGuard } from "./guard.ts";
 import { sessionsRoutes } from "./sessions.ts";
+import { passkeysRoutes, type AccountPasskeysNeeds } from "./passkeys.ts";
 import { accountCodeRoutes } from "./recovery-codes.ts";
 import { accountFactorRoutes, type AccountFactorNeeds } from "./second-factors.ts";
 import { accountBrowserRoutes } from "./trusted-browsers.ts";
 
-export interface AccountNeeds extends AccountFactorNeeds {
+export interface AccountNeeds extends AccountFactorNeeds, AccountPasskeysNeeds {
   readonly knex: Knex;
   readonly page: Page;
   readonly guard: AccountGuard;
+  readonly issuer: AccountFactorNeeds["issuer"] & AccountPasskeysNeeds["issuer"];
 }
 
 /** The person's own pages. */
 export function accountRoutes(needs: AccountNeeds): Router {
-  const { knex, page, guard } = needs;
+  const { knex, page, guard, issuer } = needs;
   const router = new Router({ prefix: "/account" });
   router.use((ctx, next) => runInUnitOfWork(knex, next, () => ctx.status < 500));
 
   router.get("/", guard.signedIn, async (ctx: Context) => {
     const { user } = visitor(ctx);
-    await page(ctx, "account", { userName: nameOf(user), email: user.primaryEmail?.email ?? "" });
+    await page(ctx, "account", {
+      userName: nameOf(user),
+      email: user.primaryEmail?.email ?? "",
+      hasPasskeys: issuer.relyingParty !== undefined,
+    });
   });
   sessionsRoutes(router, { knex, page, guard });
+  passkeysRoutes(router, needs);
 
   accountFactorRoutes(router, needs);
   accountCodeRoutes(router, needs);

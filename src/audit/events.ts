@@ -20,6 +20,7 @@ export const EVENTS = {
   "session.revoked": { outcome: "success", details: ["reason", "count"] },
 
   "passkey.created": { outcome: "success", details: ["via", "aaguid"] },
+  "passkey.second_step_set": { outcome: "success", details: ["always"] },
   "passkey.renamed": { outcome: "success", details: [] },
   "passkey.removed": { outcome: "success", details: [] },
   "passkey.used": { outcome: "success", details: ["via"] },

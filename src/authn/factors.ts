@@ -9,17 +9,25 @@ import type { Level, LevelNames } from "./levels.ts";
 export type Factor = "webauthn" | "totp" | "email" | "recovery";
 
 /**
- * What a person has set up for the second step, the strongest first. Who has anything is asked for it, so an app that
- * was turned off after too many wrong codes is still here; recovery codes alone are nothing to recover.
+ * What a person can show as a second step, the strongest first. An app that was turned off after too many wrong codes
+ * is still here; recovery codes alone are nothing to recover.
+ *
+ * @param rpId the relying party whose passkeys count; those of any where it is not said.
  */
-export async function factorsOf(db: TransactionOrKnex, userId: string): Promise<Factor[]> {
+export async function factorsOf(
+  db: TransactionOrKnex,
+  userId: string,
+  rpId?: string,
+): Promise<Factor[]> {
   const [row] = await User.statement<Record<Factor, boolean>>(
     db,
     `SELECT
+       EXISTS (SELECT FROM webauthn_credentials WHERE user_id = :userId
+         AND rp_id = coalesce(CAST(:rpId AS text), rp_id)) AS webauthn,
        EXISTS (SELECT FROM mfa_factors WHERE user_id = :userId AND type = 'totp' AND verified_at IS NOT NULL) AS totp,
        EXISTS (SELECT FROM mfa_factors WHERE user_id = :userId AND type = 'email') AS email,
        EXISTS (SELECT FROM recovery_codes WHERE user_id = :userId AND used_at IS NULL) AS recovery`,
-    { userId },
+    { userId, rpId: rpId ?? null },
   );
   const has = (["webauthn", "totp", "email", "recovery"] as const).filter(
     (factor) => row?.[factor] === true,
@@ -30,6 +38,19 @@ export async function factorsOf(db: TransactionOrKnex, userId: string): Promise<
 /** Whether any of these is something that the person has, and reaches a level. */
 export function hasStrongFactor(factors: readonly Factor[]): boolean {
   return reachable(factors) > 1;
+}
+
+/**
+ * Whether somebody is asked for a second step wherever they sign in (T-70). A passkey alone takes the place of the
+ * password, and is asked for after it only where its owner wants that: a browser may have made it by itself, and
+ * nobody is locked out of other devices by what they never set up.
+ */
+export function isAlwaysAskedFor(
+  factors: readonly Factor[],
+  { passkeyIsSecondStep }: Pick<User, "passkeyIsSecondStep">,
+): boolean {
+  if (factors.includes("totp") || factors.includes("email")) return true;
+  return factors.includes("webauthn") && passkeyIsSecondStep;
 }
 
 /** Makes the person's mailbox their second step: the weakest, for where a policy allows it. */

@@ -23,5 +23,12 @@ export const mailFixtures: MailProps = {
   factor_changed: { change: "code_used", email: "ada@example.com", at, left: 3 },
   sign_in_code: { code: "12345678", expiresAt: at },
   administrator_created: { email: "ada@example.com", at },
+  passkey_added: {
+    email: "ada@example.com",
+    name: "<b>Acme</b> & Co",
+    url: "https://id.example/account/passkeys",
+    at,
+  },
+  passkey_removed: { email: "ada@example.com", name: "Apple Passwords", at },
   test: { at },
 };

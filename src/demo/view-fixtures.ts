@@ -41,6 +41,34 @@ const signedInHere: Views["sessions"]["browsers"][number]["sessions"][number] = 
   apps: [],
 };
 
+const PASSKEYS = "/account/passkeys";
+const onePasskey = {
+  name: "Apple Passwords",
+  href: `${PASSKEYS}/01960000-0000-7000-8000-000000000000`,
+  createdAt: Date.parse(AT),
+  lastUsedAt: Date.parse(AT),
+  isSynced: true,
+  isSuspect: false,
+};
+const passkeys: Views["account-passkeys"] = {
+  passkeys: [
+    onePasskey,
+    {
+      name: LONG,
+      href: onePasskey.href,
+      createdAt: onePasskey.createdAt,
+      isSynced: false,
+      isSuspect: true,
+    },
+  ],
+  newHref: `${PASSKEYS}/new`,
+  secondStepAction: `${PASSKEYS}/second-step`,
+  asksAlways: false,
+  hasPassword: true,
+  passkey: { signal: "{}" },
+  errors: [],
+};
+
 const login: Views["login"] = {
   client: acme,
   combined: false,
@@ -397,8 +425,54 @@ export const fixtures: { readonly [Name in keyof Views]: Readonly<Record<string,
     busy: { status: 503, code: "busy", description: "The server is busy." },
     server: { status: 500, code: "server_error", description: "" },
   },
+  "mfa-webauthn": {
+    start: {
+      client: acme,
+      passkey,
+      othersHref: `${interaction}/mfa?choose=1`,
+      cancelAction: login.cancelAction,
+      errors: [],
+    },
+    cancelled: {
+      client: odd,
+      passkey: { ...passkey, signal: "{}" },
+      othersHref: `${interaction}/mfa?choose=1`,
+      cancelAction: login.cancelAction,
+      errors: [{ field: "webauthn-start", message: "err.passkey.cancelled" }],
+    },
+  },
+  "account-passkeys": {
+    none: { ...passkeys, passkeys: [], hasPassword: false },
+    several: passkeys,
+    always: { ...passkeys, asksAlways: true },
+  },
+  "account-passkey": {
+    plain: { ...onePasskey, isNew: false, backHref: PASSKEYS, errors: [] },
+    new: { ...onePasskey, isNew: true, backHref: PASSKEYS, errors: [] },
+    error: {
+      ...onePasskey,
+      name: "",
+      isNew: false,
+      backHref: PASSKEYS,
+      errors: [{ field: "name", message: "err.passkey.name" }],
+    },
+    last: {
+      ...onePasskey,
+      isNew: false,
+      backHref: PASSKEYS,
+      errors: [{ field: "passkey-remove", message: "err.passkey.last" }],
+    },
+  },
+  "account-passkey-new": {
+    empty: { passkey, backHref: PASSKEYS, errors: [] },
+    error: {
+      passkey,
+      backHref: PASSKEYS,
+      errors: [{ field: "enroll-submit", message: "err.passkey.not_made" }],
+    },
+  },
   account: {
-    somebody: { userName: "Ada Lovelace", email: "ada@example.com" },
+    somebody: { userName: "Ada Lovelace", email: "ada@example.com", hasPasskeys: true },
   },
   sessions: {
     one: {

@@ -36,10 +36,12 @@ export interface Demand {
   readonly othersSignedIn: boolean;
   /** What the session proves already, where only more is asked for: nothing of it is asked again. */
   readonly held: Held | undefined;
-  /** What the person has set up for a second step. One who has something is asked for it, whatever the client wants. */
+  /** What the person can show as a second step. */
   readonly factors: readonly Factor[];
   /** Whether the person said on this browser not to be asked for a second step; it reaches no level. */
   readonly trusted: boolean;
+  /** Whether they are asked for it whatever the client wants. */
+  readonly isSecondStepOwed: boolean;
   /** The level that this sign-in must reach, as far as the person can. */
   readonly level: Level;
   /** Why the person is to set up a second step, if they are. */
@@ -140,10 +142,8 @@ function methodsOf({ shown = [] }: Progress): Method[] {
 
 /** Who has set something up is asked for it (T-70), unless the session proves more or the browser is trusted. */
 function owesSecondStep(progress: Progress, demand: Demand): boolean {
-  const { factors, held, trusted } = demand;
-  return (
-    factors.length > 0 && held === undefined && !trusted && !hasSecondStep(methodsOf(progress))
-  );
+  const { isSecondStepOwed, held, trusted } = demand;
+  return isSecondStepOwed && held === undefined && !trusted && !hasSecondStep(methodsOf(progress));
 }
 
 function mustEnrol(progress: Progress, { enrolment }: Demand): boolean {

@@ -45,7 +45,7 @@ export function identifierRoutes(router: Router, tools: StepTools, needs: Identi
         combined: isCombined,
         username,
         cancelAction: `${here}/cancel`,
-        ...(await passkeyQuestion(needs.knex, ctx, visit, { purpose: "sign_in" }, signal)),
+        ...(await passkeyQuestion(needs.knex, visit, { purpose: "sign_in" }, signal)),
         errors,
       },
       status,

@@ -11,7 +11,6 @@ import {
 } from "../authn/passkeys.ts";
 import { recordedId } from "../consents/consents.ts";
 import { writer } from "../database/transaction.ts";
-import { issuerFor } from "../http/host.ts";
 import { originOf } from "../http/origin.ts";
 import type { User } from "../models/user.ts";
 import type { FieldError, PasskeyView } from "../views.ts";
@@ -44,12 +43,10 @@ export type PasskeyOutcome =
 /** What a page needs for a passkey to be used on it; nothing where browsers have none for this issuer. */
 export async function passkeyQuestion(
   knex: Knex,
-  ctx: Context,
-  { interaction }: Visit,
+  { interaction, relyingParty }: Visit,
   occasion: Pick<Occasion, "purpose" | "userId">,
   signal?: string,
 ): Promise<{ passkey?: PasskeyView }> {
-  const relyingParty = issuerFor(ctx)?.relyingParty;
   if (relyingParty === undefined) return {};
   const options = await askForPasskey(
     await writer(knex),
@@ -67,10 +64,9 @@ export async function passkeyQuestion(
 export async function provePasskey(
   knex: Knex,
   ctx: Context,
-  { interaction, client }: Visit,
+  { interaction, client, relyingParty }: Visit,
   { answer, via, purpose, userId }: PasskeyAnswer,
 ): Promise<PasskeyOutcome> {
-  const relyingParty = issuerFor(ctx)?.relyingParty;
   if (relyingParty === undefined) return refuse("err.passkey.failed");
   const now = new Date();
   const db = await writer(knex);

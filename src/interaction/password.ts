@@ -87,7 +87,7 @@ async function showPassword(
       reauthenticate,
       changeHref: `${here}?change=1`,
       cancelAction: `${here}/cancel`,
-      ...(await passkeyQuestion(knex, ctx, visit, askedOf(visit), signal)),
+      ...(await passkeyQuestion(knex, visit, askedOf(visit), signal)),
       errors,
     },
     status,

@@ -17,6 +17,7 @@ import { originOf } from "../http/origin.ts";
 import { passwordRoutes, type PasswordNeeds } from "./password.ts";
 import { parkSession } from "./parked-sessions.ts";
 import { showStale, type StaleNeeds } from "./stale.ts";
+import { webauthnRoutes } from "./webauthn.ts";
 import { advance, loadVisit, saveProgress, type Visit, type VisitNeeds } from "./visit.ts";
 
 export interface InteractionNeeds
@@ -103,6 +104,7 @@ export function interactionRoutes(needs: InteractionNeeds): Router {
   methodsRoutes(router, tools, needs);
   mfaRoutes(router, tools, needs);
   enrollRoutes(router, tools, needs);
+  webauthnRoutes(router, tools, needs);
   consentRoutes(router, tools, needs);
 
   router.post("/cancel", (ctx: Context) => tools.cancel(ctx));

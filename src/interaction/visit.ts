@@ -2,7 +2,13 @@ import type { Knex } from "knex";
 import { errors, type Client, type Provider } from "oidc-provider";
 import type { Context } from "koa";
 import { reader } from "../database/transaction.ts";
-import { factorsOf, hasStrongFactor, levelDemanded, type Factor } from "../authn/factors.ts";
+import {
+  factorsOf,
+  hasStrongFactor,
+  isAlwaysAskedFor,
+  levelDemanded,
+  type Factor,
+} from "../authn/factors.ts";
 import { isTrusted } from "../authn/trusted-browsers.ts";
 import {
   LEVEL_NUMBERS,
@@ -12,6 +18,7 @@ import {
   type LevelNames,
 } from "../authn/levels.ts";
 import { Session } from "../models/session.ts";
+import type { RelyingParty } from "../issuers.ts";
 import type { User } from "../models/user.ts";
 import { detailsIn, type AuthorizationDetail } from "../consents/authorization-details.ts";
 import {
@@ -46,6 +53,8 @@ export interface Visit {
   /** What the issuer asks of people without a second step. */
   readonly policy: SecondFactorPolicy;
   readonly browser: SignInBrowser;
+  /** What passkeys belong to here, where browsers have any. */
+  readonly relyingParty: RelyingParty | undefined;
   readonly progress: Progress;
   readonly demand: Demand;
   /** Who is, or is about to be, signed in: from this interaction or from the session. */
@@ -96,8 +105,10 @@ export async function loadVisit(
   const levels = issuer?.levels ?? LEVEL_NUMBERS;
   const policy = issuer?.secondFactor ?? { required: false, skips: 0, byEmail: false };
   const parked = await parkedSessions(knex, provider, ctx);
+  const relyingParty = issuer?.relyingParty;
   const browser = browserOf(ctx);
-  const request = { interaction, here, client, levels, policy, browser, parked, apis };
+  const known = { client, levels, policy, browser, relyingParty, parked, apis };
+  const request = { interaction, here, ...known };
   const visit = await assess(knex, request, readProgress(interaction));
   if (visit.user !== undefined) speakTo(ctx, visit.user);
   return visit;
@@ -112,11 +123,19 @@ async function assess(
   knex: Knex,
   request: Pick<
     Visit,
-    "interaction" | "here" | "client" | "levels" | "policy" | "browser" | "parked" | "apis"
+    | "interaction"
+    | "here"
+    | "client"
+    | "levels"
+    | "policy"
+    | "browser"
+    | "relyingParty"
+    | "parked"
+    | "apis"
   >,
   claimed: Progress,
 ): Promise<Visit> {
-  const { interaction, client, parked, apis } = request;
+  const { interaction, client, policy, relyingParty, parked, apis } = request;
   const signIn = mustSignIn(interaction, claimed);
   const chooseAccount = interaction.prompt.name === "select_account";
   const sessionUserId = interaction.session?.accountId;
@@ -141,7 +160,9 @@ async function assess(
       : await heldBySession(knex, interaction);
   const isKnown = user !== undefined && (progress.userId !== undefined || held !== undefined);
   const factors =
-    isKnown && (signIn || chooseAccount) ? await factorsOf(reader(knex), user.id) : [];
+    isKnown && (signIn || chooseAccount)
+      ? await factorsOf(reader(knex), user.id, relyingParty?.id)
+      : [];
   const decided =
     user !== undefined && knowsWho && !isFirstParty(client)
       ? await findConsent(reader(knex), user.id, client)
@@ -163,6 +184,9 @@ async function assess(
       sessionUserId: user === undefined ? undefined : sessionUserId,
       held,
       factors,
+      isSecondStepOwed:
+        user !== undefined &&
+        (isAlwaysAskedFor(factors, user) || (policy.required && hasStrongFactor(factors))),
       trusted:
         factors.length > 0 &&
         progress.userId !== undefined &&

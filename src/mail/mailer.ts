@@ -44,6 +44,14 @@ export interface Mailer {
     db: TransactionOrKnex,
     event: { userId: string; named?: string | undefined; code: string; expiresAt: Date },
   ): Promise<void>;
+  passkeyAdded(
+    db: TransactionOrKnex,
+    event: { userId: string; name: string; url: string; now: Date },
+  ): Promise<void>;
+  passkeyRemoved(
+    db: TransactionOrKnex,
+    event: { userId: string; name: string; now: Date },
+  ): Promise<void>;
   administratorCreated(db: TransactionOrKnex, event: { userId: string; now: Date }): Promise<void>;
   /** @throws AppError `invalid_email` for what is not exactly one plain address. */
   test(db: TransactionOrKnex, event: { to: string; now: Date }): Promise<void>;
@@ -101,6 +109,20 @@ export function createMailer(needs: {
       if (reader === undefined || (other === undefined && !reader.isVerified)) return;
       const mail = messages.signInCode(event);
       await sendMail(db, { seal }, { ...reader, to: other?.email ?? reader.to, mail });
+    },
+
+    async passkeyAdded(db, { userId, now, ...passkey }) {
+      const reader = await findReader(db, userId);
+      if (reader?.isVerified !== true) return;
+      const mail = messages.passkeyAdded({ email: reader.to, ...passkey, at: now });
+      await sendMail(db, { seal }, { ...reader, mail });
+    },
+
+    async passkeyRemoved(db, { userId, now, name }) {
+      const reader = await findReader(db, userId);
+      if (reader?.isVerified !== true) return;
+      const mail = messages.passkeyRemoved({ email: reader.to, name, at: now });
+      await sendMail(db, { seal }, { ...reader, mail });
     },
 
     async administratorCreated(db, { userId, now }) {

@@ -34,6 +34,14 @@ export interface MailProps {
   };
   /** What the person types to sign in, or as second step. */
   sign_in_code: { readonly code: string; readonly expiresAt: string };
+  /** A passkey was made: by the person, or by somebody who got in. */
+  passkey_added: {
+    readonly email: string;
+    readonly name: string;
+    readonly url: string;
+    readonly at: string;
+  };
+  passkey_removed: { readonly email: string; readonly name: string; readonly at: string };
   /** An operator asks whether mail works. */
   test: { readonly at: string };
 }
@@ -120,6 +128,16 @@ export function signInCode(event: { code: string; expiresAt: Date }): Mail {
     template: "sign_in_code",
     props: { ...event, expiresAt: event.expiresAt.toISOString() },
   };
+}
+
+/** Tells a user that they have one more passkey, and where to remove it (T-78). */
+export function passkeyAdded(event: { email: string; name: string; url: string; at: Date }): Mail {
+  return { template: "passkey_added", props: { ...event, at: event.at.toISOString() } };
+}
+
+/** Tells a user that a passkey is no longer theirs (T-78). */
+export function passkeyRemoved(event: { email: string; name: string; at: Date }): Mail {
+  return { template: "passkey_removed", props: { ...event, at: event.at.toISOString() } };
 }
 
 /** Shows an operator that mail arrives. */

@@ -80,6 +80,20 @@ const LETTERS: { readonly [T in MailTemplate]: (props: MailProps[T], words: Word
       t("mail.sign_in_code.not_you"),
     ],
   }),
+  passkey_added: ({ email, name, url, at }, { t, time, product }) => ({
+    subject: t("mail.passkey_added.subject", { product }),
+    paragraphs: [
+      t("mail.passkey_added.what", { name, email, product, time: time(at) }),
+      t("mail.passkey_added.not_you", { url }),
+    ],
+  }),
+  passkey_removed: ({ email, name, at }, { t, time, product }) => ({
+    subject: t("mail.passkey_removed.subject", { product }),
+    paragraphs: [
+      t("mail.passkey_removed.what", { name, email, product, time: time(at) }),
+      t("mail.passkey_removed.not_you"),
+    ],
+  }),
   test: ({ at }, { t, time, product }) => ({
     subject: t("mail.test.subject", { product }),
     paragraphs: [t("mail.test.what", { product, time: time(at) })],

@@ -16,6 +16,8 @@ export class User extends IdentifiedModel {
   /** What authenticators know the user by (WebAuthn §5.4.3): random, and not the id. */
   declare webauthnUserHandle: Buffer;
   declare createdVia: "setup" | "admin" | "registration" | "invitation";
+  /** Whether they are asked for a passkey after their password, wherever they sign in. */
+  declare passkeyIsSecondStep: boolean;
   declare lastLoginAt: Date | null;
   /** How often they put off setting up a second factor that a policy asks for. */
   declare enrolmentSkips: number;

@@ -255,10 +255,11 @@ describe("translator", () => {
       identifier: "ada",
       address: "a@b.example",
       account: "ada",
-      name: "Phone",
       added: 0,
       used: 0,
       until: 0,
+      at: 0,
+      name: "Phone",
       url: "https://id.example/",
     };
     for (const locale of ["en-XA", "ar-XB"]) {

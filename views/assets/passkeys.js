@@ -84,6 +84,7 @@ function failed({ name }) {
 if (Passkey && form) {
   const options = JSON.parse(form.dataset.passkey);
   for (const part of document.querySelectorAll("[data-passkey-only]")) part.hidden = false;
+  for (const part of document.querySelectorAll("[data-passkey-missing]")) part.hidden = true;
   starter.addEventListener("click", () => {
     starter.setAttribute("aria-busy", "true");
     ask(options).then((credential) => send(credential, "button"), failed);

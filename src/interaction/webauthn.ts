@@ -1,0 +1,75 @@
+import type { Router } from "@koa/router";
+import type { Context, Middleware } from "koa";
+import type { Knex } from "knex";
+import { z } from "zod";
+import { clientView } from "../consents/client-view.ts";
+import { readForm } from "../http/body.ts";
+import type { Page } from "../http/page.ts";
+import type { FieldError } from "../views.ts";
+import { passkeyQuestion, provePasskey } from "./passkey.ts";
+import type { StepTools } from "./routes.ts";
+
+export interface WebauthnNeeds {
+  readonly knex: Knex;
+  readonly page: Page;
+}
+
+const webauthnForm = z.strictObject({
+  passkey_response: z.string().max(20_000).default(""),
+  passkey_via: z.enum(["", "button"]).default(""),
+  passkey_error: z.enum(["", "cancelled", "failed"]).default(""),
+});
+
+/** A passkey as the second step: one of those that the person has, asked for by name. */
+export function webauthnRoutes(router: Router, tools: StepTools, needs: WebauthnNeeds): void {
+  const { knex, page } = needs;
+
+  const show = async (
+    ctx: Context,
+    problems: FieldError[],
+    { status = 200, signal }: { status?: number; signal?: string } = {},
+  ) => {
+    const visit = tools.visit(ctx);
+    const asked = { purpose: "second_factor", userId: visit.user?.id } as const;
+    const view = {
+      client: clientView(visit.client, visit.interaction.params["redirect_uri"]),
+      ...(await passkeyQuestion(knex, visit, asked, signal)),
+      othersHref: `${visit.here}/mfa?choose=1`,
+      cancelAction: `${visit.here}/cancel`,
+      errors: problems,
+    };
+    await page(ctx, "mfa-webauthn", view, status);
+  };
+
+  /** Nobody is asked for what they do not have, and nobody has it who is not known (T-76). */
+  const has: Middleware = (ctx, next) => {
+    const { here, demand } = tools.visit(ctx);
+    if (demand.factors.includes("webauthn")) return next();
+    ctx.status = 303;
+    ctx.redirect(`${here}/mfa`);
+    return undefined;
+  };
+
+  router.get("/mfa/webauthn", tools.at("mfa"), has, (ctx: Context) => show(ctx, []));
+
+  router.post("/mfa/webauthn", tools.at("mfa"), has, async (ctx: Context) => {
+    const form = await readForm(ctx, webauthnForm);
+    const { passkey_response: answer, passkey_via: via, passkey_error: problem } = form;
+    if (answer === "") {
+      const message = problem === "cancelled" ? "err.passkey.cancelled" : "err.passkey.failed";
+      return show(ctx, [{ field: "webauthn-start", message }], { status: 422 });
+    }
+    const visit = tools.visit(ctx);
+    const asked = { purpose: "second_factor", userId: visit.user?.id } as const;
+    const outcome = await provePasskey(knex, ctx, visit, { answer, via, ...asked });
+    if ("errors" in outcome) {
+      const problems = outcome.errors.map((error) => ({ ...error, field: "webauthn-start" }));
+      return show(ctx, problems, outcome);
+    }
+    const { progress } = visit;
+    return tools.proceed(ctx, {
+      ...progress,
+      shown: [...(progress.shown ?? []), outcome.shown],
+    });
+  });
+}
