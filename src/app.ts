@@ -5,6 +5,7 @@ import { approveRoutes } from "./account/approve.ts";
 import { accountGuard } from "./account/guard.ts";
 import { notMeRoutes } from "./account/not-me.ts";
 import { accountRoutes } from "./account/routes.ts";
+import { wellKnownRoutes } from "./account/well-known.ts";
 import { conformanceRoutes } from "./conformance/routes.ts";
 import { mailboxRoutes } from "./demo/mailbox.ts";
 import type { Deps } from "./deps.ts";
@@ -157,6 +158,7 @@ export async function createApp(deps: Deps): Promise<App> {
       }),
       accountRoutes({ knex, seal, passwords, mailer, page, guard, issuer, productName }),
       notMeRoutes({ knex, seal, page }),
+      wellKnownRoutes({ issuer, issuers: config.issuers }),
       approveRoutes({ knex, page, engine, issuer, ownSignIns, guard, requests }),
       logoRoutes({ knex, fetch, issuer }),
       passwordAdviceRoutes({
