@@ -91,6 +91,30 @@ describe("settings", () => {
       );
   });
 
+  it("take the domain of passkeys where it is the issuer’s or above it, and exact origins (WebAuthn §5.1.3)", () => {
+    const issuer = { ISSUER: "https://id.example.com" };
+    const of = (given: Record<string, string>) =>
+      readConfig({ ...PRODUCTION, ...issuer, ...given }).issuers[0].relyingParty;
+    assert.deepEqual(of({ PASSKEY_RP_ID: "example.com" }), {
+      id: "example.com",
+      origins: ["https://id.example.com"],
+    });
+    assert.deepEqual(of({ PASSKEY_ORIGINS: "https://login.example.org" }), {
+      id: "id.example.com",
+      origins: ["https://id.example.com", "https://login.example.org"],
+    });
+    for (const wrong of ["example.org", "ample.com", "bank.id.example.com", "https://example.com"])
+      assert.match(
+        problemsOf({ ...PRODUCTION, ...issuer, PASSKEY_RP_ID: wrong }).join(),
+        /PASSKEY_RP_ID/,
+        wrong,
+      );
+    assert.match(
+      problemsOf({ ...PRODUCTION, PASSKEY_ORIGINS: "https://login.example.org/" }).join(),
+      /PASSKEY_ORIGINS.* must be origins like/,
+    );
+  });
+
   it("refuse placeholder keys (T-138)", () => {
     for (const key of ["changeme", Buffer.alloc(32).toString("base64"), "a".repeat(64)])
       assert.match(problemsOf({ ...PRODUCTION, ENCRYPTION_KEY: key }).join(), /ENCRYPTION_KEY/);
