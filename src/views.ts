@@ -267,6 +267,7 @@ export interface Views {
     cancelAction: string;
     errors: readonly FieldError[];
   };
+  offer: { client: ClientView; passkey: PasskeyView; errors: readonly FieldError[] };
   "account-passkeys": {
     passkeys: readonly PasskeyEntry[];
     newHref: string;
@@ -384,6 +385,7 @@ interface Partials {
   "partials/trust": { canTrust: boolean };
   "partials/other-factors": { hasOthers: boolean; here: string };
   "partials/new-passkey": object;
+  "partials/new-passkey": { id: string };
   "partials/about-passkeys": object;
   "partials/errors": { errors: readonly FieldError[] };
   "partials/password-field": {

@@ -441,6 +441,14 @@ export const fixtures: { readonly [Name in keyof Views]: Readonly<Record<string,
       errors: [{ field: "webauthn-start", message: "err.passkey.cancelled" }],
     },
   },
+  offer: {
+    plain: { client: acme, passkey, errors: [] },
+    error: {
+      client: odd,
+      passkey,
+      errors: [{ field: "offer-create", message: "err.passkey.not_made" }],
+    },
+  },
   "account-passkeys": {
     none: { ...passkeys, passkeys: [], hasPassword: false },
     several: passkeys,

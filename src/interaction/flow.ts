@@ -18,6 +18,10 @@ export interface Progress {
   readonly enrolmentSkipped?: true;
   /** Recovery codes that they have not said to have saved. */
   readonly newCodes?: readonly string[];
+  /** Whether a passkey could be made on this device, as its browser says. */
+  readonly canMakePasskey?: boolean;
+  /** How far the offer of one has come. */
+  readonly offer?: "shown" | "answered";
   /** Whether this browser keeps the session when it closes. */
   readonly remember?: boolean;
   /** The answer on the consent page. */
@@ -46,6 +50,8 @@ export interface Demand {
   readonly level: Level;
   /** Why the person is to set up a second step, if they are. */
   readonly enrolment: Enrolment | undefined;
+  /** Whether the person is to be offered a passkey. */
+  readonly offersPasskey: boolean;
   /** Whether consent is asked for: something is undecided, or the client or its kind demands it. */
   readonly consent: boolean;
 }
@@ -71,6 +77,7 @@ export type Step =
   | "mfa"
   | "enroll"
   | "enroll/codes"
+  | "offer"
   | "consent"
   | "done";
 
@@ -94,6 +101,7 @@ export function nextStep(progress: Progress, demand: Demand): Step {
   if (progress.newCodes !== undefined) return "enroll/codes";
   if (mustSignIn && reached(progress, demand) < demand.level)
     return hasPassword(progress, demand) ? "mfa" : "password";
+  if (demand.offersPasskey && progress.offer !== "answered") return "offer";
   if (demand.consent && progress.consent === undefined) return "consent";
   return "done";
 }

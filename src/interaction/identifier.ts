@@ -80,12 +80,13 @@ export function identifierRoutes(router: Router, tools: StepTools, needs: Identi
     if (password === "" && !isCombined) {
       return tools.proceed(ctx, { ...progress, identifier: username });
     }
+    const canMakePasskey = form.passkey_can === "1";
     const outcome = await provePassword(needs, ctx, visit, {
       identifier: username,
       password,
       remember: remember !== undefined,
     });
-    if ("progress" in outcome) return tools.proceed(ctx, outcome.progress);
+    if ("progress" in outcome) return tools.proceed(ctx, { ...outcome.progress, canMakePasskey });
     return show(ctx, username, outcome.errors, outcome);
   });
 }

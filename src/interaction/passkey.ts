@@ -20,6 +20,7 @@ import type { Visit } from "./visit.ts";
 export const passkeyFields = {
   passkey_response: z.string().max(20_000).default(""),
   passkey_via: z.enum(["", "autofill", "button"]).default(""),
+  passkey_can: z.enum(["", "1"]).default(""),
 };
 
 /** An answer that somebody sent, and what it was the answer to. */

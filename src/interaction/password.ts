@@ -63,7 +63,10 @@ export function passwordRoutes(router: Router, tools: StepTools, needs: Password
             remember,
           })
         : await provePasskeyOf(needs, ctx, visit, { ...answer, remember });
-    if ("progress" in outcome) return tools.proceed(ctx, outcome.progress);
+    if ("progress" in outcome) {
+      const canMakePasskey = form.passkey_can === "1";
+      return tools.proceed(ctx, { ...outcome.progress, canMakePasskey });
+    }
     return showPassword(needs, ctx, visit, outcome.errors, outcome);
   });
 }

@@ -13,6 +13,7 @@ import { nextStep, stepPath, type Progress, type Step } from "./flow.ts";
 import { identifierRoutes, type IdentifierNeeds } from "./identifier.ts";
 import { methodsRoutes } from "./methods.ts";
 import { mfaRoutes } from "./mfa.ts";
+import { offerRoutes, type OfferNeeds } from "./offer.ts";
 import { originOf } from "../http/origin.ts";
 import { passwordRoutes, type PasswordNeeds } from "./password.ts";
 import { parkSession } from "./parked-sessions.ts";
@@ -21,7 +22,14 @@ import { webauthnRoutes } from "./webauthn.ts";
 import { advance, loadVisit, saveProgress, type Visit, type VisitNeeds } from "./visit.ts";
 
 export interface InteractionNeeds
-  extends IdentifierNeeds, PasswordNeeds, ConsentNeeds, StaleNeeds, VisitNeeds, ArrivalNeeds {
+  extends
+    IdentifierNeeds,
+    PasswordNeeds,
+    ConsentNeeds,
+    OfferNeeds,
+    StaleNeeds,
+    VisitNeeds,
+    ArrivalNeeds {
   config: Pick<Config, "signInLayout" | "locales" | "productName">;
   knex: Knex;
   engine: { readonly provider: Provider };
@@ -105,6 +113,7 @@ export function interactionRoutes(needs: InteractionNeeds): Router {
   mfaRoutes(router, tools, needs);
   enrollRoutes(router, tools, needs);
   webauthnRoutes(router, tools, needs);
+  offerRoutes(router, tools, needs);
   consentRoutes(router, tools, needs);
 
   router.post("/cancel", (ctx: Context) => tools.cancel(ctx));

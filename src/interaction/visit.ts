@@ -17,6 +17,7 @@ import {
   type Level,
   type LevelNames,
 } from "../authn/levels.ts";
+import { PasskeyOffer } from "../models/passkey-offer.ts";
 import { Session } from "../models/session.ts";
 import type { RelyingParty } from "../issuers.ts";
 import type { User } from "../models/user.ts";
@@ -195,6 +196,8 @@ async function assess(
       level: levelFor(request, factors),
       enrolment:
         user !== undefined && isKnown ? enrolmentOf(request, progress, user, factors) : undefined,
+      offersPasskey:
+        user !== undefined && (await isPasskeyOffered(knex, request, progress, user.id)),
       // Each detail is a decision of its own, whoever asks and whatever was allowed before.
       consent:
         requestedDetails.length > 0 ||
@@ -246,6 +249,28 @@ function enrolmentOf(
   if (requiresTwo(client)) return { reason: "client", skipsLeft: 0 };
   if (!policy.required || (policy.byEmail && factors.includes("email"))) return undefined;
   return { reason: "policy", skipsLeft: Math.max(0, policy.skips - enrolmentSkips) };
+}
+
+/**
+ * Whether this is a good moment to offer a passkey (ux.md P19): at a plain sign-in by password on a device that can
+ * make one. Never where somebody only confirms who they are, in a window over an app, or in front of something to pay.
+ */
+async function isPasskeyOffered(
+  knex: Knex,
+  { interaction, relyingParty }: Pick<Visit, "interaction" | "relyingParty">,
+  { offer, canMakePasskey, shown = [] }: Progress,
+  userId: string,
+): Promise<boolean> {
+  if (offer !== undefined) return offer === "shown";
+  const { params, session } = interaction;
+  const isPlain = session?.accountId === undefined && detailsIn(params).length === 0;
+  const isByPassword =
+    shown[0]?.method === "pwd" && !shown.some(({ method }) => method === "webauthn");
+  if (relyingParty === undefined || canMakePasskey !== true || params["display"] === "popup")
+    return false;
+  if (!isPlain || !isByPassword) return false;
+  const asked = { userId, rpId: relyingParty.id, now: new Date() };
+  return PasskeyOffer.isDue(reader(knex), asked);
 }
 
 /** The engine's reasons to ask somebody who is signed in for more, and for nothing that they have shown. */

@@ -1,17 +1,13 @@
 import assert from "node:assert/strict";
-import { readFileSync } from "node:fs";
 import type { Server } from "node:http";
-import { createRequire } from "node:module";
-import type { AxeResults } from "axe-core";
 import Koa from "koa";
 import type { Browser, BrowserContext, BrowserContextOptions, Page } from "playwright-core";
 import { listenOn, portOf } from "../../src/http/listen.ts";
 import { issueSetupLink } from "../../src/setup/setup-link.ts";
+import { axe } from "../support/axe.ts";
 import { aBrowser } from "../support/browser.ts";
 import { authorizationUrl } from "../support/raw.ts";
 import { aClient, aServer, aUser, PASSWORD, type TestServer } from "../support/server.ts";
-
-const AXE = readFileSync(createRequire(import.meta.url).resolve("axe-core/axe.min.js"), "utf8");
 
 /** ux.md §0: the sign-in page with its style and script fits the first flight of a new connection. */
 const BUDGET = 14_000;
@@ -26,21 +22,6 @@ async function anApp(): Promise<{ redirectUri: string; listener: Server }> {
   });
   const listener = await listenOn(app.callback(), 0, "localhost");
   return { redirectUri: `http://localhost:${portOf(listener)}/callback`, listener };
-}
-
-/** What axe finds on a page in the light, and what the dark does to its contrasts. */
-async function axe(page: Page): Promise<string[]> {
-  await page.evaluate(AXE);
-  const run = async (colorScheme: "light" | "dark", options: string) => {
-    await page.emulateMedia({ colorScheme, reducedMotion: "reduce" });
-    const { violations, passes }: AxeResults = await page.evaluate(`axe.run(${options})`);
-    assert.ok(passes.length > 0);
-    return violations.flatMap(({ id, nodes }) =>
-      nodes.map((node) => `${colorScheme}, ${id}: ${node.html}`),
-    );
-  };
-  const dark = await run("dark", '{ runOnly: ["color-contrast"] }');
-  return [...dark, ...(await run("light", ""))];
 }
 
 const isFocused = async (page: Page, selector: string) =>

@@ -1,9 +1,13 @@
 import assert from "node:assert/strict";
 import type { Browser, BrowserContext, Page } from "playwright-core";
+import { AuditEvent } from "../../src/models/audit-event.ts";
+import { PasskeyOffer } from "../../src/models/passkey-offer.ts";
+import { User } from "../../src/models/user.ts";
 import { WebauthnCredential } from "../../src/models/webauthn-credential.ts";
 import { aBrowser } from "../support/browser.ts";
 import { aPasskey, aVirtualAuthenticator } from "../support/passkeys.ts";
-import { aServer, aUser, type TestServer } from "../support/server.ts";
+import { axe } from "../support/axe.ts";
+import { aServer, aUser, PASSWORD, type TestServer } from "../support/server.ts";
 
 describe("passkeys in a browser", () => {
   let server: TestServer;
@@ -34,6 +38,11 @@ describe("passkeys in a browser", () => {
     assert.deepEqual(complaints, []);
   });
 
+  /** Nothing for axe to find, and nothing beyond the edge of the smallest screen. */
+  async function inspect(name: string): Promise<void> {
+    await page.waitForSelector(`body[data-page=${name}]`);
+    assert.deepEqual(await axe(page), [], name);
+  }
   const pageName = () => page.locator("body").getAttribute("data-page");
   /** Browsers that show passkeys only when somebody asks for them. */
   const withoutAutofill = () =>
@@ -90,6 +99,155 @@ describe("passkeys in a browser", () => {
     for (let tries = 0; tries < 20 && (await authenticator.credentials()).length > 0; tries += 1)
       await page.waitForTimeout(100);
     assert.deepEqual(await authenticator.credentials(), []);
+  });
+
+  async function signInByPassword(email: string): Promise<void> {
+    await page.goto(`${server.issuer}/account`);
+    await page.fill("#username", email);
+    await page.click("#login-submit");
+    await page.fill("#password", PASSWORD);
+    await page.click("#login-submit");
+  }
+
+  it("are made on a page of one’s own, named, used, and taken away again", async () => {
+    const user = await aUser(server);
+    await PasskeyOffer.claim(server.database.knex, user.id, new Date());
+    const authenticator = await aVirtualAuthenticator(page);
+    await signInByPassword(user.email);
+    await page.click("text=Passkeys");
+    await inspect("account-passkeys");
+    await page.click("#passkey-add");
+    await inspect("account-passkey-new");
+    await page.click("#enroll-submit");
+    await page.waitForSelector("body[data-page=account-passkey]");
+    await inspect("account-passkey");
+    assert.equal((await authenticator.credentials()).length, 1);
+    await page.fill("#name", "Ada’s laptop");
+    await page.click("#passkey-save");
+    await page.waitForSelector("#passkeys");
+    assert.match((await page.textContent("#passkeys")) ?? "", /Ada’s laptop/);
+    await inspect("account-passkeys");
+
+    await page.goto(`${server.issuer}/account/passkeys/new`);
+    await page.click("#enroll-submit");
+    await page.waitForFunction(`document.querySelector("#passkey-status").textContent !== ""`);
+    assert.equal(
+      await page.textContent("#passkey-status"),
+      "You have a passkey on this device already.",
+    );
+
+    await page.goto(`${server.issuer}/account/passkeys`);
+    await page.click("#passkeys a");
+    await page.click("#passkey-remove");
+    await page.waitForSelector("#empty");
+    for (let tries = 0; tries < 20 && (await authenticator.credentials()).length > 0; tries += 1)
+      await page.waitForTimeout(100);
+    assert.deepEqual(await authenticator.credentials(), [], "and the password manager knows");
+  });
+
+  it("are the second step where their owner wants that, with a way out where it fails", async () => {
+    await withoutAutofill();
+    const user = await aUser(server);
+    const device = await aPasskey(server, user.id);
+    await User.query(server.database.knex).findById(user.id).patch({ passkeyIsSecondStep: true });
+    const authenticator = await aVirtualAuthenticator(page);
+    await authenticator.add(device);
+    await authenticator.verifies(false);
+    await signInByPassword(user.email);
+    // The choice of other ways sends whoever has one factor only here.
+    await page.goto(`${page.url().replace(/\/mfa.*/, "")}/mfa/webauthn`);
+    await inspect("mfa-webauthn");
+    await page.click("#webauthn-start");
+    await page.waitForSelector("#error-summary");
+    assert.match((await page.textContent("#error-summary")) ?? "", /was cancelled/);
+    assert.equal(await page.locator("#error-summary:focus").count(), 1);
+    await authenticator.verifies(true);
+    await page.click("#webauthn-start");
+    await page.waitForSelector("body[data-page=account]");
+  });
+
+  describe("offered after a password", () => {
+    const offers = (userId: string) => PasskeyOffer.query(server.database.knex).findById(userId);
+
+    it("are made by one click", async () => {
+      const user = await aUser(server);
+      const authenticator = await aVirtualAuthenticator(page);
+      await signInByPassword(user.email);
+      await page.waitForSelector("body[data-page=offer]");
+      await inspect("offer");
+      await page.click("#offer-create");
+      await page.waitForSelector("body[data-page=account]");
+      assert.equal((await authenticator.credentials()).length, 1);
+      assert.equal((await offers(user.id))?.times, 1);
+    });
+
+    it("are put off by “Not now”, and the next sign-in does not ask", async () => {
+      const user = await aUser(server);
+      await aVirtualAuthenticator(page);
+      await signInByPassword(user.email);
+      await page.click("#offer-later");
+      await page.waitForSelector("body[data-page=account]");
+      await context.clearCookies();
+      await signInByPassword(user.email);
+      await page.waitForSelector("body[data-page=account]");
+      assert.equal((await offers(user.id))?.times, 1);
+    });
+
+    it("are never offered again after “Don’t ask again”, whatever the year", async () => {
+      const user = await aUser(server);
+      await aVirtualAuthenticator(page);
+      await signInByPassword(user.email);
+      await page.click("#offer-never");
+      await page.waitForSelector("body[data-page=account]");
+      await offers(user.id).patch({ lastAt: new Date("2020-01-01") });
+      await context.clearCookies();
+      await signInByPassword(user.email);
+      await page.waitForSelector("body[data-page=account]");
+      assert.ok((await offers(user.id))?.declinedAt);
+    });
+
+    it("are made by the browser alone where it can, and nobody is asked", async () => {
+      const user = await aUser(server);
+      const authenticator = await aVirtualAuthenticator(page);
+      // Chromium without a screen says that it can and never answers; this stands in for one that does.
+      await page.addInitScript(`
+        PublicKeyCredential.getClientCapabilities = async () => ({ conditionalCreate: true });
+        const create = navigator.credentials.create.bind(navigator.credentials);
+        navigator.credentials.create = ({ mediation, ...options }) => {
+          if (mediation !== "conditional") return new Promise(() => {});
+          return create(options);
+        };
+      `);
+      await signInByPassword(user.email);
+      await page.waitForSelector("body[data-page=account]");
+      assert.equal((await authenticator.credentials()).length, 1);
+      const event = await AuditEvent.query(server.database.knex).findOne({
+        type: "passkey.created",
+        userId: user.id,
+      });
+      assert.equal(event?.details["via"], "upgrade");
+    });
+
+    it("keep nobody waiting where the browser never answers", async () => {
+      const user = await aUser(server);
+      await aVirtualAuthenticator(page);
+      await page.addInitScript(`
+        PublicKeyCredential.getClientCapabilities = async () => ({ conditionalCreate: true });
+        const create = navigator.credentials.create.bind(navigator.credentials);
+        navigator.credentials.create = (options) =>
+          options.mediation === "conditional" ? new Promise(() => {}) : create(options);
+      `);
+      await signInByPassword(user.email);
+      await page.click("#offer-create");
+      await page.waitForSelector("body[data-page=account]");
+    });
+
+    it("are not offered on a device that cannot make any", async () => {
+      const user = await aUser(server);
+      await signInByPassword(user.email);
+      await page.waitForSelector("body[data-page=account]");
+      assert.equal(await offers(user.id), undefined);
+    });
   });
 
   it("are no dead button where scripts do not run: the page works by name and password", async () => {
