@@ -384,7 +384,6 @@ interface Partials {
   "partials/codes": { codes: readonly string[]; shell: Shell };
   "partials/trust": { canTrust: boolean };
   "partials/other-factors": { hasOthers: boolean; here: string };
-  "partials/new-passkey": object;
   "partials/new-passkey": { id: string };
   "partials/about-passkeys": object;
   "partials/errors": { errors: readonly FieldError[] };

@@ -83,7 +83,7 @@ export async function removeFactors(db: TransactionOrKnex, userId: string): Prom
 }
 
 /** The highest level that somebody with these factors can reach beside a password. */
-function reachable(factors: readonly Factor[]): Level {
+export function reachable(factors: readonly Factor[]): Level {
   if (factors.includes("webauthn")) return 3;
   return factors.includes("totp") ? 2 : 1;
 }

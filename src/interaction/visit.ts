@@ -7,6 +7,7 @@ import {
   hasStrongFactor,
   isAlwaysAskedFor,
   levelDemanded,
+  reachable,
   type Factor,
 } from "../authn/factors.ts";
 import { isTrusted } from "../authn/trusted-browsers.ts";
@@ -31,7 +32,7 @@ import {
 } from "../consents/consents.ts";
 import { issuerFor } from "../http/host.ts";
 import { speakTo } from "../http/locale.ts";
-import { permissionsAskedFor, permissionsFor } from "../resources/access.ts";
+import { levelTaken, permissionsAskedFor, permissionsFor } from "../resources/access.ts";
 import type { Api, ResourceCache } from "../resources/cache.ts";
 import { findUserWithClaims, scopesAskedFor, wordsOf } from "../users/claims.ts";
 import { parkedSessions, type Parked } from "./parked-sessions.ts";
@@ -223,30 +224,33 @@ async function isTrustedHere(
   return isTrusted(reader(knex), shown);
 }
 
-/** What this request asks for, as far as the person can reach it: two factors at least where its client requires them. */
-function levelFor(
-  { interaction, client, levels }: Pick<Visit, "interaction" | "client" | "levels">,
-  factors: readonly Factor[],
-): Level {
-  const level = levelDemanded(levelsAskedFor(interaction.params), levels, factors);
-  return level === 1 && requiresTwo(client) && hasStrongFactor(factors) ? 2 : level;
+/** What the client would like as far as the person can reach it, and at least what the request takes. */
+function levelFor(visit: Pick<Visit, "levels"> & Taken, factors: readonly Factor[]): Level {
+  const level = levelDemanded(levelsAskedFor(visit.interaction.params), visit.levels, factors);
+  const required = levelRequired(visit);
+  return required > level && required <= reachable(factors) ? required : level;
 }
 
-function requiresTwo(client: Client): boolean {
-  return client["require_second_factor"] === true;
+type Taken = Pick<Visit, "interaction" | "client" | "apis">;
+
+/** What it takes whoever asks: two factors where the client requires them, and what a permission takes. */
+function levelRequired({ interaction, client, apis }: Taken): Level {
+  const taken = levelTaken(interaction.params, apis);
+  return taken === 1 && client["require_second_factor"] === true ? 2 : taken;
 }
 
 /** Why this person is to set something up: a rule, or the loss of what they had (T-79). */
 function enrolmentOf(
-  { client, policy }: Pick<Visit, "client" | "policy">,
+  visit: Pick<Visit, "policy"> & Taken,
   { shown = [] }: Progress,
   { enrolmentSkips }: User,
   factors: readonly Factor[],
 ): Enrolment | undefined {
   if (shown.some(({ method }) => method === "recovery_code"))
     return { reason: "recovered", skipsLeft: Infinity };
+  if (levelRequired(visit) > reachable(factors)) return { reason: "client", skipsLeft: 0 };
   if (hasStrongFactor(factors)) return undefined;
-  if (requiresTwo(client)) return { reason: "client", skipsLeft: 0 };
+  const { policy } = visit;
   if (!policy.required || (policy.byEmail && factors.includes("email"))) return undefined;
   return { reason: "policy", skipsLeft: Math.max(0, policy.skips - enrolmentSkips) };
 }
@@ -278,7 +282,7 @@ const REASONS_FOR_MORE = new Set([
   "acr_values",
   "essential_acr",
   "essential_acrs",
-  "second_factor",
+  "required_level",
 ]);
 
 function isForMore({ prompt }: Interaction): boolean {

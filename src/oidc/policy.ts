@@ -1,7 +1,10 @@
 import { decodeJwt } from "jose";
 import { errors, interactionPolicy, type Account, type KoaContextWithOIDC } from "oidc-provider";
-import { levelNamed, levelsAskedFor, type LevelNames } from "../authn/levels.ts";
+import { levelNamed, levelsAskedFor, type Level, type LevelNames } from "../authn/levels.ts";
 import { isAlwaysAsked } from "../consents/consents.ts";
+import type { Issuer } from "../issuers.ts";
+import { levelTaken } from "../resources/access.ts";
+import type { ResourceCache } from "../resources/cache.ts";
 
 const { Check, Prompt, base } = interactionPolicy;
 
@@ -13,11 +16,17 @@ const DEMANDS = {
   essential_acr: errors.UnmetAuthenticationRequirements,
 } as const;
 
+export interface PolicyNeeds {
+  readonly issuer: Pick<Issuer, "name" | "levels">;
+  readonly resources: ResourceCache;
+}
+
 /**
  * When the engine stops an authorization request to ask the person something. To the engine's own rules we add
  * three and narrow five; after the choice of an account the order (sign in, then consent) is the engine's.
  */
-export function policy(levels: LevelNames): ReturnType<typeof base> {
+export function policy(needs: PolicyNeeds): ReturnType<typeof base> {
+  const { levels } = needs.issuer;
   const prompts = base();
   prompts.add(new Prompt({ name: "select_account", requestable: true }), 0);
 
@@ -43,13 +52,12 @@ export function policy(levels: LevelNames): ReturnType<typeof base> {
 
   login?.checks.add(
     new Check(
-      "second_factor",
-      "the client requires two factors",
+      "required_level",
+      "the client, or a permission that it asks for, takes a better proven sign-in",
       "login_required",
-      ({ oidc }: KoaContextWithOIDC) =>
-        oidc.client?.["require_second_factor"] === true &&
+      async ({ oidc }: KoaContextWithOIDC) =>
         oidc.session?.accountId !== undefined &&
-        levelNamed(oidc.session.acr) < 2,
+        levelNamed(oidc.session.acr) < (await levelRequired(oidc, needs)),
     ),
   );
 
@@ -69,6 +77,20 @@ export function policy(levels: LevelNames): ReturnType<typeof base> {
     ),
   );
   return prompts;
+}
+
+/** What it takes whoever asks: two factors where the client requires them, and what a permission takes. */
+async function levelRequired(
+  { client, params = {} }: KoaContextWithOIDC["oidc"],
+  { resources, issuer }: PolicyNeeds,
+): Promise<Level> {
+  const indicators = [params["resource"] ?? []].flat().map(String);
+  const apis = await Promise.all(indicators.map((name) => resources.find(issuer.name, name)));
+  const taken = levelTaken(
+    params,
+    apis.filter((api) => api !== undefined),
+  );
+  return taken === 1 && client?.["require_second_factor"] === true ? 2 : taken;
 }
 
 /**

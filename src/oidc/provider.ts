@@ -90,7 +90,7 @@ export function createProvider(
     findAccount: findAccount(knex),
     loadExistingGrant: loadExistingGrant(knex),
     interactions: {
-      policy: policy(issuer.levels),
+      policy: policy(needs),
       url: (_ctx, interaction) => `${issuer.path}/interaction/${interaction.uid}`,
     },
 
