@@ -12,7 +12,7 @@ import {
   type Answer,
   type Fields,
 } from "../support/rp.ts";
-import { aClient, aServer, aUser, freePort, type TestServer } from "../support/server.ts";
+import { aClient, aServerWith, aUser, issuerAt, type TestServer } from "../support/server.ts";
 
 const claims = (wanted: object) => ({ claims: JSON.stringify(wanted) });
 
@@ -25,12 +25,8 @@ describe("authentication request", () => {
   let app: RelyingParty;
 
   before(async () => {
-    const port = await freePort();
-    server = await aServer({
-      PORT: String(port),
-      MORE_ISSUERS: `open=conformance@http://localhost:${port}/open`,
-    });
-    open = { issuer: `${server.issuer}/open`, port: server.port };
+    server = await aServerWith({ open: "conformance" });
+    open = issuerAt(server, "open");
     user = await aUser(server);
     other = await aUser(server);
     app = await register();
@@ -284,7 +280,7 @@ describe("authentication request", () => {
       const page = await walk(
         server,
         new WebBrowser(server),
-        app.authorization({ ui_locales: "nl de-AT en" }),
+        app.authorization({ ui_locales: "tlh de-AT en" }),
       );
       assert.match(page.text, /<html lang="de"/);
     });

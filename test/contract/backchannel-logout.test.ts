@@ -14,7 +14,7 @@ import {
 import { LogoutNotice } from "../../src/models/logout-notice.ts";
 import { OAuthClient } from "../../src/models/oauth-client.ts";
 import { disableUser } from "../../src/users/users.ts";
-import { json, RelyingParty, response, send, walk, WebBrowser } from "../support/rp.ts";
+import { json, RelyingParty, response, send, walk, WebBrowser, xsrfOf } from "../support/rp.ts";
 import { aClient, aServer, aUser, type TestServer } from "../support/server.ts";
 import { aKey, now } from "../support/signing.ts";
 
@@ -86,7 +86,7 @@ describe("back-channel logout", () => {
 
   async function signOut(browser: WebBrowser, how: "yes" | "" = "yes", query = "") {
     const page = await browser.open(`/session/end${query}`);
-    const [, xsrf = ""] = /name="xsrf" value="([^"]+)"/.exec(page.text) ?? [];
+    const xsrf = xsrfOf(page);
     return browser.submit("/session/end/confirm", how === "yes" ? { xsrf, logout: how } : { xsrf });
   }
 

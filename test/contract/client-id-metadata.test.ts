@@ -19,7 +19,7 @@ import {
   WebBrowser,
   type Answer,
 } from "../support/rp.ts";
-import { aServer, aUser, freePort, type TestServer } from "../support/server.ts";
+import { aServer, aServerWith, aUser, issuerAt, type TestServer } from "../support/server.ts";
 
 const REDIRECT = "http://localhost:33418/callback";
 
@@ -36,12 +36,10 @@ describe("client ID metadata documents", () => {
   let count = 0;
 
   before(async () => {
-    const port = await freePort();
-    server = await aServer({
-      PORT: String(port),
-      CLIENT_DOCUMENT_HOSTS: "localhost,*.app.example",
-      MORE_ISSUERS: `open=conformance@http://localhost:${port}/open`,
-    });
+    server = await aServerWith(
+      { open: "conformance" },
+      { CLIENT_DOCUMENT_HOSTS: "localhost,*.app.example" },
+    );
     user = await aUser(server);
     host = await aHttpsServer((request, answer) => {
       asked.push(request);
@@ -366,7 +364,7 @@ describe("client ID metadata documents", () => {
     });
     it("is known to the issuer of ISSUER only (Client ID Metadata Document §6)", async () => {
       const { clientId } = publish();
-      const there = { issuer: `${server.issuer}/open`, port: server.port };
+      const there = issuerAt(server, "open");
       const app = new RelyingParty(there, { clientId, clientSecret: "", redirectUri: REDIRECT });
       const answer = await new WebBrowser(there).open(app.authorization());
       assert.equal(errorOf(answer), "invalid_client");

@@ -3,7 +3,7 @@ import { DECOUPLED_GRANTS } from "../../src/issuers.ts";
 import { sha256 } from "../../src/lib/secret.ts";
 import { DecoupledAuthorization } from "../../src/models/decoupled-authorization.ts";
 import { errorOf, json, RelyingParty, send, walk, WebBrowser, type Answer } from "../support/rp.ts";
-import { aClient, aServer, aUser, freePort, type TestServer } from "../support/server.ts";
+import { aClient, aServerWith, aUser, issuerAt, type TestServer } from "../support/server.ts";
 
 /** Issuers of one process share users and tables, and nothing that is approved elsewhere. */
 describe("device flow and CIBA at several issuers", () => {
@@ -12,15 +12,8 @@ describe("device flow and CIBA at several issuers", () => {
   let user: { id: string; email: string };
 
   before(async () => {
-    const port = await freePort();
-    server = await aServer({
-      PORT: String(port),
-      MORE_ISSUERS: [
-        `open=conformance@http://localhost:${port}/open`,
-        `bank=fapi2@http://localhost:${port}/bank`,
-      ].join(","),
-    });
-    open = { issuer: `${server.issuer}/open`, port: server.port };
+    server = await aServerWith({ open: "conformance", bank: "fapi2" });
+    open = issuerAt(server, "open");
     user = await aUser(server);
   });
   after(() => server.stop());

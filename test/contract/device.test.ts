@@ -18,6 +18,7 @@ import {
   WebBrowser,
   type Answer,
   type Fields,
+  xsrfOf,
 } from "../support/rp.ts";
 import { aClient, aServer, aUser, PASSWORD, type TestServer } from "../support/server.ts";
 
@@ -68,8 +69,6 @@ describe("device authorization grant", () => {
 
   const poll = (code: string, device = tv, fields: Fields = {}) =>
     device.token({ grant_type: GRANT, device_code: code, ...fields });
-
-  const xsrfOf = ({ text }: Answer) => /name="xsrf" value="([^"]+)"/.exec(text)?.[1] ?? "";
 
   /** Types a code on the page and sees what comes. */
   async function type(browser: WebBrowser, userCode: string): Promise<Answer> {

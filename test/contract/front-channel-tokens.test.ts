@@ -3,7 +3,7 @@ import { createHash } from "node:crypto";
 import { createRemoteJWKSet, jwtVerify, type JWTPayload } from "jose";
 import { errorOf, json, RelyingParty, send, walk, WebBrowser } from "../support/rp.ts";
 import type { Answer, Fields } from "../support/rp.ts";
-import { aClient, aServer, aUser, freePort, type TestServer } from "../support/server.ts";
+import { aClient, aServerWith, aUser, issuerAt, type TestServer } from "../support/server.ts";
 
 const TYPES = ["id_token", "id_token token", "code id_token", "code token", "code id_token token"];
 const PARTS = { code: "code", id_token: "id_token", token: "access_token" } as const;
@@ -22,16 +22,9 @@ describe("tokens from the front channel", () => {
   let keys: ReturnType<typeof createRemoteJWKSet>;
 
   before(async () => {
-    const port = await freePort();
-    server = await aServer({
-      PORT: String(port),
-      MORE_ISSUERS: [
-        `open=conformance@http://localhost:${port}/open`,
-        `bank=fapi2@http://localhost:${port}/bank`,
-      ].join(","),
-    });
-    open = { issuer: `${server.issuer}/open`, port: server.port };
-    bank = { issuer: `${server.issuer}/bank`, port: server.port };
+    server = await aServerWith({ open: "conformance", bank: "fapi2" });
+    open = issuerAt(server, "open");
+    bank = issuerAt(server, "bank");
     keys = createRemoteJWKSet(new URL(`${open.issuer}/jwks`));
     user = await aUser(server);
     browser = new WebBrowser(open);

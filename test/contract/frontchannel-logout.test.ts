@@ -15,8 +15,16 @@ import {
   walk,
   WebBrowser,
   type Answer,
+  xsrfOf,
 } from "../support/rp.ts";
-import { aClient, aServer, aUser, freePort, PASSWORD, type TestServer } from "../support/server.ts";
+import {
+  aClient,
+  aServer,
+  aServerWith,
+  aUser,
+  PASSWORD,
+  type TestServer,
+} from "../support/server.ts";
 
 const ACME = "https://acme.example";
 const LOGOUT = { frontchannel_logout_uri: `${ACME}/logout` };
@@ -29,12 +37,7 @@ describe("front-channel logout", () => {
   let user: { id: string; email: string };
 
   before(async () => {
-    const port = await freePort();
-    server = await aServer({
-      PORT: String(port),
-      FRONTCHANNEL_LOGOUT: "on",
-      MORE_ISSUERS: `open=conformance@http://localhost:${port}/open`,
-    });
+    server = await aServerWith({ open: "conformance" }, { FRONTCHANNEL_LOGOUT: "on" });
     plain = await aServer();
     user = await aUser(server);
   });
@@ -68,7 +71,7 @@ describe("front-channel logout", () => {
     { query = "", only = false }: { query?: string; only?: boolean } = {},
   ): Promise<Answer> {
     const page = await browser.open(`/session/end${query}`);
-    const [, xsrf = ""] = /name="xsrf" value="([^"]+)"/.exec(page.text) ?? [];
+    const xsrf = xsrfOf(page);
     return browser.submit("/session/end/confirm", only ? { xsrf } : { xsrf, logout: "yes" });
   }
 

@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { compactDecrypt, createRemoteJWKSet, decodeProtectedHeader, jwtVerify } from "jose";
 import { errorOf, json, RelyingParty, response, send, walk, WebBrowser } from "../support/rp.ts";
 import type { Answer, Fields } from "../support/rp.ts";
-import { aClient, aServer, aUser, freePort, type TestServer } from "../support/server.ts";
+import { aClient, aServerWith, aUser, issuerAt, type TestServer } from "../support/server.ts";
 import { aKey, now, type ClientKey } from "../support/signing.ts";
 
 /** JWT Secured Authorization Response Mode for OAuth 2.0. */
@@ -17,12 +17,8 @@ describe("authorization responses as JWTs", () => {
   let keys: ReturnType<typeof createRemoteJWKSet>;
 
   before(async () => {
-    const port = await freePort();
-    server = await aServer({
-      PORT: String(port),
-      MORE_ISSUERS: `open=conformance@http://localhost:${port}/open`,
-    });
-    open = { issuer: `${server.issuer}/open`, port: server.port };
+    server = await aServerWith({ open: "conformance" });
+    open = issuerAt(server, "open");
     keys = createRemoteJWKSet(new URL(`${server.issuer}/jwks`));
     user = await aUser(server);
     browser = new WebBrowser(server);

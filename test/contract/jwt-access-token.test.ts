@@ -3,7 +3,7 @@ import { decodeJwt, decodeProtectedHeader, SignJWT } from "jose";
 import { OidcArtifact } from "../../src/models/oidc-artifact.ts";
 import { aDpopKey, aMachine, anApi, signedIn, verified } from "../support/api.ts";
 import { basic, errorOf, json, send, type RelyingParty } from "../support/rp.ts";
-import { aServer, freePort, type TestServer } from "../support/server.ts";
+import { aServerWith, issuerAt, type TestServer } from "../support/server.ts";
 
 /** The JWT profile for access tokens (RFC 9068). */
 describe("JWT access tokens", () => {
@@ -11,12 +11,8 @@ describe("JWT access tokens", () => {
   let open: { issuer: string; port: number };
   let notes: string;
   before(async () => {
-    const port = await freePort();
-    server = await aServer({
-      PORT: String(port),
-      MORE_ISSUERS: `open=conformance@http://localhost:${port}/open`,
-    });
-    open = { issuer: `${server.issuer}/open`, port: server.port };
+    server = await aServerWith({ open: "conformance" });
+    open = issuerAt(server, "open");
     notes = await anApi(server);
   });
   after(() => server.stop());

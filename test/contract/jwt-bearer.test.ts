@@ -8,7 +8,7 @@ import { AuditEvent } from "../../src/models/audit-event.ts";
 import { addWorkload, deleteWorkload, listWorkloads } from "../../src/workloads/workloads.ts";
 import { aDpopKey, anApi, verified } from "../support/api.ts";
 import { errorOf, json, RelyingParty, type Fields } from "../support/rp.ts";
-import { aClient, aServer, freePort, type TestServer } from "../support/server.ts";
+import { aClient, aServerWith, type TestServer } from "../support/server.ts";
 
 const GRANT = "urn:ietf:params:oauth:grant-type:jwt-bearer";
 const CI = "https://ci.example";
@@ -39,11 +39,7 @@ describe("the JWT bearer grant", () => {
     });
     await once(listener.listen(0, "127.0.0.1"), "listening");
     address = `http://127.0.0.1:${(listener.address() as AddressInfo).port}/jwks`;
-    const port = await freePort();
-    server = await aServer({
-      PORT: String(port),
-      MORE_ISSUERS: `open=conformance@http://localhost:${port}/open,bank=fapi2@http://localhost:${port}/bank`,
-    });
+    server = await aServerWith({ open: "conformance", bank: "fapi2" });
   });
   after(async () => {
     listener.close();

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { errorOf, json, RelyingParty, response, send, walk, WebBrowser } from "../support/rp.ts";
 import type { Answer, Fields } from "../support/rp.ts";
-import { aClient, aServer, aUser, freePort, type TestServer } from "../support/server.ts";
+import { aClient, aServerWith, aUser, issuerAt, type TestServer } from "../support/server.ts";
 import { aKey, assertion, now, proof, sign, type ClientKey } from "../support/signing.ts";
 
 /** RFC 9126. */
@@ -15,12 +15,8 @@ describe("pushed authorization requests", () => {
   let other: RelyingParty;
 
   before(async () => {
-    const port = await freePort();
-    server = await aServer({
-      PORT: String(port),
-      MORE_ISSUERS: `bank=fapi2@http://localhost:${port}/bank`,
-    });
-    bank = { issuer: `${server.issuer}/bank`, port: server.port };
+    server = await aServerWith({ bank: "fapi2" });
+    bank = issuerAt(server, "bank");
     user = await aUser(server);
     browser = new WebBrowser(server);
     key = await aKey();

@@ -8,7 +8,7 @@ import { InitialAccessToken } from "../../src/models/registration-token.ts";
 import { errorOf, json, RelyingParty, response, send, walk, WebBrowser } from "../support/rp.ts";
 import type { Answer } from "../support/rp.ts";
 import { addTypes } from "../support/api.ts";
-import { aServer, aUser, freePort, type TestServer } from "../support/server.ts";
+import { aServer, aServerWith, aUser, issuerAt, type TestServer } from "../support/server.ts";
 import { aKey, assertion, type ClientKey } from "../support/signing.ts";
 
 const METADATA = {
@@ -32,13 +32,8 @@ describe("clients that register themselves", () => {
   let user: { id: string; email: string };
   let key: ClientKey;
   before(async () => {
-    const port = await freePort();
-    server = await aServer({
-      PORT: String(port),
-      REGISTRATION: "token",
-      MORE_ISSUERS: `open=conformance@http://localhost:${port}/open,bank=fapi2@http://localhost:${port}/bank`,
-    });
-    open = { issuer: `${server.issuer}/open`, port: server.port };
+    server = await aServerWith({ open: "conformance", bank: "fapi2" }, { REGISTRATION: "token" });
+    open = issuerAt(server, "open");
     user = await aUser(server);
     key = await aKey("PS256");
   });

@@ -3,7 +3,7 @@ import { createHash } from "node:crypto";
 import { CompactEncrypt, decodeJwt, SignJWT, UnsecuredJWT } from "jose";
 import { errorOf, json, RelyingParty, response, send, walk, WebBrowser } from "../support/rp.ts";
 import type { Answer, Fields } from "../support/rp.ts";
-import { aClient, aServer, aUser, freePort, type TestServer } from "../support/server.ts";
+import { aClient, aServerWith, aUser, issuerAt, type TestServer } from "../support/server.ts";
 import { aKey, assertion, now, sign, type ClientKey } from "../support/signing.ts";
 
 type Changes = Readonly<Record<string, unknown>>;
@@ -17,18 +17,10 @@ describe("request objects", () => {
   let stranger: ClientKey;
   let app: RelyingParty;
   let other: RelyingParty;
-  const at = (name: string) => ({ issuer: `${server.issuer}/${name}`, port: server.port });
+  const at = (name: string) => issuerAt(server, name);
 
   before(async () => {
-    const port = await freePort();
-    server = await aServer({
-      PORT: String(port),
-      MORE_ISSUERS: [
-        `open=conformance@http://localhost:${port}/open`,
-        `bank=fapi2@http://localhost:${port}/bank`,
-        `old=fapi1@http://localhost:${port}/old`,
-      ].join(","),
-    });
+    server = await aServerWith({ open: "conformance", bank: "fapi2", old: "fapi1" });
     user = await aUser(server);
     browser = new WebBrowser(server);
     [key, stranger] = [await aKey(), await aKey()];

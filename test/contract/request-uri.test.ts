@@ -17,7 +17,7 @@ import {
   WebBrowser,
   type Answer,
 } from "../support/rp.ts";
-import { aClient, aServer, aUser, freePort, type TestServer } from "../support/server.ts";
+import { aClient, aServerWith, aUser, issuerAt, type TestServer } from "../support/server.ts";
 
 const hashOf = (content: string) => createHash("sha256").update(content).digest("base64url");
 
@@ -35,12 +35,8 @@ describe("request_uri by reference", () => {
   const content = new Map<string, string | ((answer: ServerResponse) => void)>();
 
   before(async () => {
-    const port = await freePort();
-    server = await aServer({
-      PORT: String(port),
-      MORE_ISSUERS: `open=conformance@http://localhost:${port}/open,bank=fapi2@http://localhost:${port}/bank`,
-    });
-    open = { issuer: `${server.issuer}/open`, port: server.port };
+    server = await aServerWith({ open: "conformance", bank: "fapi2" });
+    open = issuerAt(server, "open");
     user = await aUser(server);
     const keys = await generateKeyPair("ES256");
     ({ privateKey } = keys);

@@ -6,7 +6,7 @@ import { OAuthClient } from "../../src/models/oauth-client.ts";
 import { createResource, deleteResource, updateResource } from "../../src/resources/resources.ts";
 import { aMachine, anApi, asksFor, signedIn } from "../support/api.ts";
 import { errorOf, json, RelyingParty, response, walk, WebBrowser } from "../support/rp.ts";
-import { aClient, aServer, aUser, freePort, type TestServer } from "../support/server.ts";
+import { aClient, aServer, aServerWith, aUser, type TestServer } from "../support/server.ts";
 
 /** Resource indicators (RFC 8707): which API a token is for, and who may ask for it. */
 describe("resource indicators", () => {
@@ -14,11 +14,7 @@ describe("resource indicators", () => {
   let notes: string;
   let mail: string;
   before(async () => {
-    const port = await freePort();
-    server = await aServer({
-      PORT: String(port),
-      MORE_ISSUERS: `open=conformance@http://localhost:${port}/open`,
-    });
+    server = await aServerWith({ open: "conformance" });
     notes = await anApi(server, { token_format: "opaque" });
     mail = await anApi(server, {
       name: "Mail",

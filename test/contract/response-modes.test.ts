@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { createHash } from "node:crypto";
 import { errorOf, json, RelyingParty, send, walk, WebBrowser } from "../support/rp.ts";
 import type { Answer, Fields } from "../support/rp.ts";
-import { aClient, aServer, aUser, freePort, type TestServer } from "../support/server.ts";
+import { aClient, aServerWith, aUser, issuerAt, type TestServer } from "../support/server.ts";
 
 /** OAuth 2.0 Multiple Response Type Encoding Practices and OAuth 2.0 Form Post Response Mode. */
 describe("response modes", () => {
@@ -16,12 +16,8 @@ describe("response modes", () => {
   const REDIRECT = "https://rp.example/callback?tenant=1&lang=de";
 
   before(async () => {
-    const port = await freePort();
-    server = await aServer({
-      PORT: String(port),
-      MORE_ISSUERS: `open=conformance@http://localhost:${port}/open`,
-    });
-    open = { issuer: `${server.issuer}/open`, port: server.port };
+    server = await aServerWith({ open: "conformance" });
+    open = issuerAt(server, "open");
     user = await aUser(server);
     browser = new WebBrowser(server);
     openBrowser = new WebBrowser(open);

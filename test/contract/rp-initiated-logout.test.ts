@@ -1,8 +1,17 @@
 import assert from "node:assert/strict";
 import { decodeJwt, decodeProtectedHeader, SignJWT, UnsecuredJWT } from "jose";
-import { errorOf, json, RelyingParty, response, send, walk, WebBrowser } from "../support/rp.ts";
+import {
+  errorOf,
+  json,
+  RelyingParty,
+  response,
+  send,
+  walk,
+  WebBrowser,
+  xsrfOf,
+} from "../support/rp.ts";
 import type { Answer, Fields } from "../support/rp.ts";
-import { aClient, aServer, aUser, freePort, type TestServer } from "../support/server.ts";
+import { aClient, aServerWith, aUser, issuerAt, type TestServer } from "../support/server.ts";
 import { aKey, now, sign } from "../support/signing.ts";
 
 const END = "https://rp.example/";
@@ -18,12 +27,8 @@ describe("RP-initiated logout", () => {
   let kept: SignedIn;
 
   before(async () => {
-    const port = await freePort();
-    server = await aServer({
-      PORT: String(port),
-      MORE_ISSUERS: `open=conformance@http://localhost:${port}/open`,
-    });
-    open = { issuer: `${server.issuer}/open`, port: server.port };
+    server = await aServerWith({ open: "conformance" });
+    open = issuerAt(server, "open");
     user = await aUser(server);
     app = await register({ post_logout_redirect_uris: [END, `${END}bye?from=op`] });
     other = await register({ post_logout_redirect_uris: ["https://other.example/"] });
@@ -61,7 +66,7 @@ describe("RP-initiated logout", () => {
     browser.open(`/session/end?${new URLSearchParams(query)}`);
 
   async function answerPage(browser: WebBrowser, page: Answer, fields: Fields): Promise<Answer> {
-    const [, xsrf = ""] = /name="xsrf" value="([^"]+)"/.exec(page.text) ?? [];
+    const xsrf = xsrfOf(page);
     return browser.submit("/session/end/confirm", { xsrf, ...fields });
   }
   const agree = async (browser: WebBrowser, page: Answer) =>

@@ -15,8 +15,17 @@ import {
   send,
   walk,
   WebBrowser,
+  xsrfOf,
 } from "../support/rp.ts";
-import { aClient, aServer, aUser, freePort, PASSWORD, type TestServer } from "../support/server.ts";
+import {
+  aClient,
+  aServer,
+  aServerWith,
+  aUser,
+  issuerAt,
+  PASSWORD,
+  type TestServer,
+} from "../support/server.ts";
 
 const STATE = "lintel_state";
 
@@ -38,14 +47,9 @@ describe("session management", () => {
   let app: RelyingParty;
 
   before(async () => {
-    const port = await freePort();
-    server = await aServer({
-      PORT: String(port),
-      SESSION_MANAGEMENT: "on",
-      MORE_ISSUERS: `open=conformance@http://localhost:${port}/open`,
-    });
+    server = await aServerWith({ open: "conformance" }, { SESSION_MANAGEMENT: "on" });
     plain = await aServer();
-    open = { issuer: `${server.issuer}/open`, port: server.port };
+    open = issuerAt(server, "open");
     user = await aUser(server);
     other = await aUser(server);
     app = new RelyingParty(server, await aClient(server, { first_party: true }));
@@ -62,7 +66,7 @@ describe("session management", () => {
 
   async function signOut(browser: WebBrowser, { only = false } = {}) {
     const page = await browser.open(`/session/end?client_id=${app.credentials.clientId}`);
-    const [, xsrf = ""] = /name="xsrf" value="([^"]+)"/.exec(page.text) ?? [];
+    const xsrf = xsrfOf(page);
     return browser.submit("/session/end/confirm", only ? { xsrf } : { xsrf, logout: "yes" });
   }
 

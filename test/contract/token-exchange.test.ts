@@ -7,7 +7,7 @@ import { OAuthGrant } from "../../src/models/oauth-grant.ts";
 import { disableUser } from "../../src/users/users.ts";
 import { aDpopKey, aMachine, anApi, signedIn, verified } from "../support/api.ts";
 import { basic, errorOf, json, RelyingParty, type Fields } from "../support/rp.ts";
-import { aClient, aServer, freePort, type TestServer } from "../support/server.ts";
+import { aClient, aServerWith, issuerAt, type TestServer } from "../support/server.ts";
 
 const GRANT = "urn:ietf:params:oauth:grant-type:token-exchange";
 const ACCESS_TOKEN = "urn:ietf:params:oauth:token-type:access_token";
@@ -25,11 +25,7 @@ describe("token exchange", () => {
   let notes: string;
   let opaque: string;
   before(async () => {
-    const port = await freePort();
-    server = await aServer({
-      PORT: String(port),
-      MORE_ISSUERS: `open=conformance@http://localhost:${port}/open,bank=fapi2@http://localhost:${port}/bank`,
-    });
+    server = await aServerWith({ open: "conformance", bank: "fapi2" });
     gateway = await aMachine(server, machine);
     const mine = {
       own_client: gateway.credentials.clientId,
@@ -516,7 +512,7 @@ describe("token exchange", () => {
   });
 
   it("does not cross issuers: another's token is not valid here", async () => {
-    const open = { issuer: `${server.issuer}/open`, port: server.port };
+    const open = issuerAt(server, "open");
     const identifier = `${server.issuer}/theirs`;
     await server.database.knex.transaction((trx) =>
       createResource(

@@ -11,7 +11,7 @@ import {
   type Fields,
   type Target,
 } from "./rp.ts";
-import { aClient, aServer, aUser, freePort, type TestServer } from "./server.ts";
+import { aClient, aServerWith, aUser, issuerAt, type TestServer } from "./server.ts";
 
 /** What each preset's issuer is called, and where it is on the server. */
 const PATHS = { production: "", conformance: "open", fapi2: "bank", fapi1: "old" } as const;
@@ -43,19 +43,14 @@ export interface House {
 
 /** Starts the server of a test file; `settings` are environment variables on top of the usual ones. */
 export async function aHouse(settings: Record<string, string> = {}): Promise<House> {
-  const port = await freePort();
-  const origin = `http://localhost:${port}`;
-  const more = Object.entries(PATHS).filter(([, path]) => path !== "");
-  const server = await aServer({
-    PORT: String(port),
-    MORE_ISSUERS: more.map(([preset, path]) => `${path}=${preset}@${origin}/${path}`).join(","),
-    ...settings,
-  });
+  const { production: _, ...more } = PATHS;
+  const issuersByName = Object.fromEntries(
+    Object.entries(more).map(([preset, path]) => [path, preset as PresetName]),
+  );
+  const server = await aServerWith(issuersByName, settings);
   const user = await aUser(server);
-  const target = (preset: PresetName): Target => ({
-    issuer: PATHS[preset] === "" ? server.issuer : `${server.issuer}/${PATHS[preset]}`,
-    port: server.port,
-  });
+  const target = (preset: PresetName): Target =>
+    PATHS[preset] === "" ? server : issuerAt(server, PATHS[preset]);
   const issuers = {
     production: target("production"),
     conformance: target("conformance"),

@@ -317,6 +317,11 @@ export function response(answer: Answer): Record<string, string> {
   return Object.fromEntries(new URL(answer.location).searchParams);
 }
 
+/** What a form of the engine's own carries against forgery. */
+export function xsrfOf({ text: html }: Pick<Answer, "text">): string {
+  return /name="xsrf" value="([^"]+)"/.exec(html)?.[1] ?? "";
+}
+
 /** The body of an answer that is JSON. */
 export function json(answer: Answer): Record<string, unknown> {
   return JSON.parse(answer.text) as Record<string, unknown>;

@@ -10,6 +10,7 @@ import { createHashQueue } from "../../src/authn/hash-queue.ts";
 import { createClient } from "../../src/clients/clients.ts";
 import { readConfig, type Config } from "../../src/config.ts";
 import { AppError } from "../../src/errors.ts";
+import type { PresetName } from "../../src/issuers.ts";
 import { start, type Running } from "../../src/main.ts";
 import { createLogger, type Logger } from "../../src/lib/log.ts";
 import { createUser } from "../../src/users/users.ts";
@@ -86,6 +87,26 @@ export async function aServer(settings: Record<string, string> = {}): Promise<Te
       rmSync(dataDir, { recursive: true, force: true });
     },
   };
+}
+
+/** Starts a server with further issuers, each at its name below the first: `{ open: "conformance" }` is at `/open`. */
+export async function aServerWith(
+  issuers: Readonly<Record<string, PresetName>>,
+  settings: Record<string, string> = {},
+): Promise<TestServer> {
+  const port = await freePort();
+  const more = Object.entries(issuers).map(
+    ([name, preset]) => `${name}=${preset}@http://localhost:${port}/${name}`,
+  );
+  return aServer({ PORT: String(port), MORE_ISSUERS: more.join(","), ...settings });
+}
+
+/** Where one of these is. */
+export function issuerAt(
+  { issuer, port }: Pick<TestServer, "issuer" | "port">,
+  name: string,
+): { issuer: string; port: number } {
+  return { issuer: `${issuer}/${name}`, port };
 }
 
 /** Starts a server where nobody listens; somebody else may take a port between the look and the use of it. */
