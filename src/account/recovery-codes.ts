@@ -33,8 +33,8 @@ export function accountCodeRoutes(router: Router, needs: AccountFactorNeeds): vo
     await page(ctx, "account-codes-new", { codes, backHref: here });
   });
 
-  // The page that shows them once sends them back for this: nothing readable of them is kept here.
-  router.post("/recovery-codes/download", guard.confirmed, async (ctx: Context) => {
+  // The page that shows them once sends them back for this: nothing readable of them is kept here, so nothing is told.
+  router.post("/recovery-codes/download", guard.signedIn, async (ctx: Context) => {
     const { code: codes } = await readForm(ctx, fileForm);
     if (codes.some((code) => readRecoveryCode(code) === undefined))
       throw errors.badRequest("These are no recovery codes.");
