@@ -70,7 +70,7 @@ interface EmailCodeView {
   readonly identifier: string;
   readonly changeHref: string;
   readonly methodsHref: string;
-  readonly resendAction: string;
+  readonly codeAction: string;
   readonly cancelAction: string;
   readonly errors: readonly FieldError[];
 }

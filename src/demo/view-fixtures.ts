@@ -113,7 +113,7 @@ const emailCode: Views["email-code"] = {
   identifier: "ada@example.com",
   changeHref: `${interaction}?change=1`,
   methodsHref: `${interaction}/methods`,
-  resendAction: `${interaction}/code/resend`,
+  codeAction: `${interaction}/code`,
   cancelAction: `${interaction}/cancel`,
   errors: [],
 };

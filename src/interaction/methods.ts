@@ -110,7 +110,7 @@ function about(visit: Visit) {
     identifier: identifierOf(visit),
     changeHref: `${here}?change=1`,
     methodsHref: `${here}/methods`,
-    resendAction: `${here}/code/resend`,
+    codeAction: `${here}/code`,
     cancelAction: `${here}/cancel`,
   };
 }
