@@ -20,6 +20,7 @@ import {
 import { printFields, printJson, printTable, readStdin, type Io } from "./io.ts";
 import { PAGING, printNext, readPaging } from "./paging.ts";
 import { USER_IMPORT } from "./user-import.ts";
+import { USER_SESSIONS } from "./user-sessions.ts";
 import { verb, type Verb } from "./verb.ts";
 import { withOperator } from "./with-operator.ts";
 
@@ -107,6 +108,8 @@ export const USER_VERBS: readonly Verb[] = [
       printUser(io, user, json);
     },
   }),
+
+  USER_SESSIONS,
 
   verb({
     name: "user disable",

@@ -10,6 +10,7 @@ import { LogoutNotice } from "../../src/models/logout-notice.ts";
 import { OutboxMessage } from "../../src/models/outbox-message.ts";
 import { Session } from "../../src/models/session.ts";
 import { UserDevice } from "../../src/models/user-device.ts";
+import { runCli } from "../support/cli.ts";
 import { writeDatabase } from "../support/mmdb.ts";
 import {
   aProductionServer,
@@ -304,6 +305,27 @@ describe("account: where somebody is signed in", () => {
         .first();
       assert.equal(event?.details?.["riskScore"], 80);
       assert.equal(event?.details?.["isNewDevice"], true);
+    });
+
+    it("and operators see it on the command line", async function () {
+      this.timeout(60_000);
+      const user = await aUser(server);
+      await signIn(user.email);
+      await signIn(user.email, browserOf(SAFARI, TOKYO));
+      const run = (words: string[]) =>
+        runCli(words, { DATABASE_URL: server.database.url, ISSUER: server.issuer });
+      const [latest, first] = JSON.parse(
+        (await run(["user", "sessions", user.email, "--json"])).out,
+      ) as Record<string, unknown>[];
+      assert.equal(latest?.["risk_score"], 80);
+      assert.deepEqual(latest?.["risk_reasons"], [
+        "new_device",
+        "new_country",
+        "impossible_travel",
+      ]);
+      assert.equal(first?.["risk_score"], 0);
+      const { out } = await run(["user", "sessions", user.email]);
+      assert.match(out, /Safari, iOS +198\.51\.100\.0\/24 +JP +80 +new_device new_country/);
     });
 
     it("and at a sign-in to one’s own pages", async () => {
