@@ -10,6 +10,27 @@ export type MessageValues = Readonly<Record<string, string | number>>;
 /** Says a message in one language, with its gaps filled (ICU MessageFormat). The result is text, not HTML. */
 export type Translate = (id: MessageId, values?: MessageValues) => string;
 
+/** A message of one language, and the gaps whose values choose among its words. */
+interface Message {
+  readonly format: IntlMessageFormat;
+  readonly choosers: ReadonlySet<string>;
+}
+
+type Elements = ReturnType<IntlMessageFormat["getAst"]>;
+/** The kind of `{gap, select, …}` (`TYPE.select` of the parser). */
+const SELECT = 5;
+
+/** Moments are told in the one time that is the same for everybody, and say so. */
+const FORMATS = {
+  date: {
+    medium: { day: "numeric", month: "short", year: "numeric", timeZone: "UTC" },
+    long: { day: "numeric", month: "long", year: "numeric", timeZone: "UTC" },
+  },
+  time: {
+    short: { hour: "numeric", minute: "numeric", timeZone: "UTC", timeZoneName: "short" },
+  },
+} as const;
+
 /** The messages of every language, read once and compiled when first said. */
 export class Catalogues {
   readonly #directory: URL;
@@ -33,17 +54,20 @@ export class Catalogues {
     const english: Readonly<Record<string, string>> = en;
     const pseudo = PSEUDO_LANGUAGES.find((tag) => tag === locale);
     const messages = pseudo === undefined ? this.#read(locale) : {};
-    const compiled = new Map<MessageId, IntlMessageFormat>();
-    const isolated = isolate(directionOf(locale));
-    return (id, values) => {
-      let format = compiled.get(id);
-      if (format === undefined) {
+    const compiled = new Map<MessageId, Message>();
+    const direction = directionOf(locale);
+    return (id, values = {}) => {
+      let message = compiled.get(id);
+      if (message === undefined) {
         const text = messages[id] ?? english[id] ?? id;
-        format =
-          pseudo === undefined ? new IntlMessageFormat(text, locale) : pseudoMessage(text, pseudo);
-        compiled.set(id, format);
+        const format =
+          pseudo === undefined
+            ? new IntlMessageFormat(text, locale, FORMATS)
+            : pseudoMessage(text, pseudo, FORMATS);
+        message = { format, choosers: choosersOf(format.getAst()) };
+        compiled.set(id, message);
       }
-      return String(format.format(values === undefined ? undefined : isolated(values)));
+      return String(message.format.format(isolate(values, message.choosers, direction)));
     };
   }
 
@@ -60,18 +84,34 @@ const TURNS = /[\u0590-\u08ff\u200e\u200f\u202a-\u202e\u2066-\u2069\ufb1d-\ufdff
 
 /**
  * Keeps what fills a gap from turning the words around it: a name that runs the other way, or tries to, stays
- * within U+2068 and U+2069 (Unicode Bidirectional Algorithm §2.4).
+ * within U+2068 and U+2069 (Unicode Bidirectional Algorithm §2.4). What chooses among words is no text.
  */
-function isolate(direction: "ltr" | "rtl"): (values: MessageValues) => MessageValues {
+function isolate(
+  values: MessageValues,
+  choosers: ReadonlySet<string>,
+  direction: "ltr" | "rtl",
+): MessageValues {
   const one = (value: string) =>
     direction === "rtl" || TURNS.test(value)
       ? `\u2068${value.replaceAll(/[\u202a-\u202e\u2066-\u2069]/g, "")}\u2069`
       : value;
-  return (values) =>
-    Object.fromEntries(
-      Object.entries(values).map(([gap, value]) => [
-        gap,
-        typeof value === "string" ? one(value) : value,
-      ]),
-    );
+  return Object.fromEntries(
+    Object.entries(values).map(([gap, value]) => [
+      gap,
+      typeof value === "string" && !choosers.has(gap) ? one(value) : value,
+    ]),
+  );
+}
+
+/** The gaps of a message whose values choose among its words, `{gap, select, …}`. */
+function choosersOf(elements: Elements): ReadonlySet<string> {
+  const choosers = new Set<string>();
+  for (const element of elements) {
+    if (!("options" in element)) continue;
+    const kind: number = element.type;
+    if (kind === SELECT) choosers.add(element.value);
+    for (const { value } of Object.values(element.options))
+      for (const inner of choosersOf(value)) choosers.add(inner);
+  }
+  return choosers;
 }

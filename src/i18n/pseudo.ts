@@ -38,9 +38,13 @@ const CHANGES: Readonly<Record<PseudoLanguage, (words: string) => string>> = {
 };
 
 /** An English message in a pseudo-language: its words are changed, its gaps and plurals are what they were. */
-export function pseudoMessage(text: string, language: PseudoLanguage): IntlMessageFormat {
+export function pseudoMessage(
+  text: string,
+  language: PseudoLanguage,
+  formats: ConstructorParameters<typeof IntlMessageFormat>[2],
+): IntlMessageFormat {
   const english = new IntlMessageFormat(text, "en").getAst();
-  return new IntlMessageFormat(changed(english, CHANGES[language]), "en");
+  return new IntlMessageFormat(changed(english, CHANGES[language]), "en", formats);
 }
 
 function changed(elements: Elements, change: (words: string) => string): Elements {

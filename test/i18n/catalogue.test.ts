@@ -29,22 +29,38 @@ type Element = ReturnType<IntlMessageFormat["getAst"]>[number];
 /** The kind of an element that is only words (`TYPE.literal` of the parser). */
 const LITERAL = 0;
 
-/** The gaps of a message, as `name:kind`, and the cases of its plurals as `name=case`. */
-function gapsOf(text: string, locale: string): { gaps: string[]; cases: Map<string, string[]> } {
+/** The kinds of elements that choose among words (`TYPE.select` and `TYPE.plural`). */
+const SELECT = 5;
+const PLURAL = 6;
+
+/** The gaps of a message, as `name:kind`, and what those that choose among words know. */
+function gapsOf(text: string, locale: string) {
   const gaps = new Set<string>();
-  const cases = new Map<string, string[]>();
+  const choices: { gap: string; kind: number; cases: string[] }[] = [];
   const walk = (elements: readonly Element[]) => {
     for (const element of elements) {
       const kind: number = element.type;
       if (!("value" in element) || kind === LITERAL) continue;
       gaps.add(`${element.value}:${kind}`);
       if (!("options" in element)) continue;
-      cases.set(element.value, Object.keys(element.options));
+      choices.push({ gap: element.value, kind, cases: Object.keys(element.options).sort() });
       for (const option of Object.values(element.options)) walk(option.value);
     }
   };
   walk(new IntlMessageFormat(text, locale).getAst());
-  return { gaps: [...gaps].sort(), cases };
+  return { gaps: [...gaps].sort(), choices };
+}
+
+/** Something for every gap of a message: a case that it knows, a number where it counts or tells a time, or a word. */
+function valuesFor(text: string): Record<string, string | number> {
+  const { gaps, choices } = gapsOf(text, "en");
+  return Object.fromEntries(
+    gaps.map((entry) => {
+      const [gap = "", kind = ""] = entry.split(":");
+      const choice = choices.find((each) => each.gap === gap && each.kind === SELECT);
+      return [gap, choice?.cases[0] ?? (["0", "1"].includes(kind) ? "x" : 2)];
+    }),
+  );
 }
 
 /** What is the same word in English and another language. */
@@ -126,9 +142,16 @@ describe("catalogues", () => {
     it(`count in the way of the language: ${locale}`, () => {
       const needed = new Intl.PluralRules(locale).resolvedOptions().pluralCategories;
       for (const [id, text] of Object.entries(messages[locale] ?? {}))
-        for (const [gap, cases] of gapsOf(text, locale).cases)
-          for (const category of needed)
+        for (const { gap, kind, cases } of gapsOf(text, locale).choices)
+          for (const category of kind === PLURAL ? needed : [])
             assert.ok(cases.includes(category), `${id}: ${gap}, ${category}`);
+    });
+
+    it(`choose among the same cases as English: ${locale}`, () => {
+      const selectsOf = (text: string, of: string) =>
+        gapsOf(text, of).choices.filter(({ kind }) => kind === SELECT);
+      for (const [id, text] of Object.entries(messages[locale] ?? {}))
+        assert.deepEqual(selectsOf(text, locale), selectsOf(english[id] ?? "", "en"), id);
     });
   }
 
@@ -225,6 +248,30 @@ describe("translator", () => {
     assert.deepEqual(times("ja", 1, 2), ["1分前", "2分前"]);
   });
 
+  it("chooses words by what is no word, from right to left too", () => {
+    const say = catalogues.translator("ar");
+    const browser = say("browser.name", { known: "both", browser: "Firefox", os: "Linux" });
+    assert.equal(browser, "\u2068Firefox\u2069 على \u2068Linux\u2069");
+  });
+
+  it("says every message in every language, whatever its gaps", () => {
+    for (const locale of LANGUAGES)
+      for (const [id, text] of Object.entries(english))
+        assert.doesNotMatch(
+          catalogues.translator(locale)(id as MessageId, valuesFor(text)),
+          /[{}]|undefined|Invalid/,
+          `${locale} ${id}`,
+        );
+  });
+
+  it("tells moments in UTC, as the language writes them, wherever the server is", () => {
+    const at = Date.UTC(2026, 1, 3, 23, 5, 6);
+    const say = (locale: string) => catalogues.translator(locale)("sessions.active", { at });
+    assert.equal(say("en").replaceAll("\u202f", " "), "Last active Feb 3, 2026, 11:05 PM UTC");
+    assert.equal(say("de"), "Zuletzt aktiv 3. Feb. 2026, 23:05 UTC");
+    assert.equal(say("ja"), "最終利用: 2026年2月3日 23:05 UTC");
+  });
+
   it("makes a pseudo-language of English that is a third longer, plurals and all", () => {
     const say = catalogues.translator("en-XA");
     assert.equal(say("page.home", { product: "Lintel" }), "Góó tóó Lintel");
@@ -238,34 +285,10 @@ describe("translator", () => {
   });
 
   it("changes every word of a pseudo-language and no gap", () => {
-    const values = {
-      product: "Lintel",
-      client: "Acme",
-      host: "app.example",
-      api: "Notes",
-      email: "a@b.example",
-      minutes: 2,
-      seconds: 90,
-      min: 15,
-      max: 256,
-      count: 3,
-      time: "now",
-      message: "Till 4",
-      left: 3,
-      identifier: "ada",
-      address: "a@b.example",
-      account: "ada",
-      added: 0,
-      used: 0,
-      until: 0,
-      at: 0,
-      name: "Phone",
-      url: "https://id.example/",
-    };
     for (const locale of ["en-XA", "ar-XB"]) {
       const say = catalogues.translator(locale);
       for (const id of Object.keys(english) as MessageId[]) {
-        const said = say(id, values);
+        const said = say(id, valuesFor(english[id] ?? ""));
         assert.notEqual(said, english[id], `${locale} ${id}`);
         assert.doesNotMatch(said, /[{}]/, `${locale} ${id}`);
       }
