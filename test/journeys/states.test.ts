@@ -47,7 +47,7 @@ const IN_PAGE = `
 `;
 
 describe("every state of every page", function () {
-  this.timeout(240_000);
+  this.timeout(600_000);
   let server: TestServer;
   let browser: Browser;
 
