@@ -262,8 +262,10 @@ export interface Views {
   "mfa-webauthn": {
     client: ClientView;
     passkey?: PasskeyView;
-    /** Where there may be something else to show. */
-    othersHref: string;
+    /** Whether there is something else to choose. */
+    hasOthers: boolean;
+    /** The address of the interaction. */
+    here: string;
     cancelAction: string;
     errors: readonly FieldError[];
   };

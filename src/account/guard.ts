@@ -30,7 +30,7 @@ export interface AccountGuard {
 export interface GuardNeeds {
   readonly knex: Knex;
   readonly engine: { readonly provider: Provider };
-  readonly issuer: Pick<Issuer, "path" | "relyingParty">;
+  readonly issuer: Pick<Issuer, "path" | "relyingParty" | "secondFactor">;
   readonly ownSignIns: {
     begin(ctx: Context, back: { to: string; occasion: Occasion }): Promise<string>;
   };
@@ -88,7 +88,8 @@ async function isConfirmed(
   if (isFresh(session.confirmedAt)) return true;
   if (!isFresh(session.loggedInAt)) return false;
   if (session.amr?.includes("mfa") === true) return true;
-  return !isAlwaysAskedFor(await factorsOf(knex, user.id, issuer.relyingParty?.id), user);
+  const factors = await factorsOf(knex, user.id, issuer.relyingParty?.id);
+  return !isAlwaysAskedFor(factors, user, issuer.secondFactor);
 }
 
 /** Where the person comes back to. What was posted is not kept: they see the page again, `/account/passkeys` of `/account/passkeys/x`. */

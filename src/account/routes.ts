@@ -3,6 +3,7 @@ import type { Context } from "koa";
 import type { Knex } from "knex";
 import { runInUnitOfWork } from "../database/transaction.ts";
 import type { Page } from "../http/page.ts";
+import type { Issuer } from "../issuers.ts";
 import { nameOf } from "../users/claims.ts";
 import { visitor, type AccountGuard } from "./guard.ts";
 import { sessionsRoutes } from "./sessions.ts";
@@ -15,7 +16,7 @@ export interface AccountNeeds extends AccountFactorNeeds, AccountPasskeysNeeds {
   readonly knex: Knex;
   readonly page: Page;
   readonly guard: AccountGuard;
-  readonly issuer: AccountFactorNeeds["issuer"] & AccountPasskeysNeeds["issuer"];
+  readonly issuer: Issuer;
 }
 
 /** The person's own pages. */

@@ -42,15 +42,16 @@ export function hasStrongFactor(factors: readonly Factor[]): boolean {
 
 /**
  * Whether somebody is asked for a second step wherever they sign in (T-70). A passkey alone takes the place of the
- * password, and is asked for after it only where its owner wants that: a browser may have made it by itself, and
- * nobody is locked out of other devices by what they never set up.
+ * password, and is asked for after it only where its owner or a policy wants that: a browser may have made it by
+ * itself, and nobody is locked out of other devices by what they never set up.
  */
 export function isAlwaysAskedFor(
   factors: readonly Factor[],
   { passkeyIsSecondStep }: Pick<User, "passkeyIsSecondStep">,
+  policy: { readonly required: boolean },
 ): boolean {
   if (factors.includes("totp") || factors.includes("email")) return true;
-  return factors.includes("webauthn") && passkeyIsSecondStep;
+  return factors.includes("webauthn") && (passkeyIsSecondStep || policy.required);
 }
 
 /** Makes the person's mailbox their second step: the weakest, for where a policy allows it. */

@@ -42,10 +42,10 @@ export interface Demand {
   readonly held: Held | undefined;
   /** What the person can show as a second step. */
   readonly factors: readonly Factor[];
-  /** Whether the person said on this browser not to be asked for a second step; it reaches no level. */
-  readonly trusted: boolean;
   /** Whether they are asked for it whatever the client wants. */
   readonly isSecondStepOwed: boolean;
+  /** Whether the person said on this browser not to be asked for a second step; it reaches no level. */
+  readonly trusted: boolean;
   /** The level that this sign-in must reach, as far as the person can. */
   readonly level: Level;
   /** Why the person is to set up a second step, if they are. */

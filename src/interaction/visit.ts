@@ -107,10 +107,10 @@ export async function loadVisit(
   const levels = issuer?.levels ?? LEVEL_NUMBERS;
   const policy = issuer?.secondFactor ?? { required: false, skips: 0, byEmail: false };
   const parked = await parkedSessions(knex, provider, ctx);
-  const relyingParty = issuer?.relyingParty;
   const browser = browserOf(ctx);
-  const known = { client, levels, policy, browser, relyingParty, parked, apis };
-  const request = { interaction, here, ...known };
+  const relyingParty = issuer?.relyingParty;
+  const about = { levels, policy, relyingParty };
+  const request = { interaction, here, client, ...about, browser, parked, apis };
   const visit = await assess(knex, request, readProgress(interaction));
   if (visit.user !== undefined) speakTo(ctx, visit.user);
   return visit;
@@ -130,8 +130,8 @@ async function assess(
     | "client"
     | "levels"
     | "policy"
-    | "browser"
     | "relyingParty"
+    | "browser"
     | "parked"
     | "apis"
   >,
@@ -186,9 +186,7 @@ async function assess(
       sessionUserId: user === undefined ? undefined : sessionUserId,
       held,
       factors,
-      isSecondStepOwed:
-        user !== undefined &&
-        (isAlwaysAskedFor(factors, user) || (policy.required && hasStrongFactor(factors))),
+      isSecondStepOwed: user !== undefined && isAlwaysAskedFor(factors, user, policy),
       trusted:
         factors.length > 0 &&
         progress.userId !== undefined &&

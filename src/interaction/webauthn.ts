@@ -3,9 +3,11 @@ import type { Context, Middleware } from "koa";
 import type { Knex } from "knex";
 import { z } from "zod";
 import { clientView } from "../consents/client-view.ts";
+import { errors } from "../errors.ts";
 import { readForm } from "../http/body.ts";
 import type { Page } from "../http/page.ts";
 import type { FieldError } from "../views.ts";
+import { offeredFactors } from "./flow.ts";
 import { passkeyQuestion, provePasskey } from "./passkey.ts";
 import type { StepTools } from "./routes.ts";
 
@@ -34,25 +36,27 @@ export function webauthnRoutes(router: Router, tools: StepTools, needs: Webauthn
     const view = {
       client: clientView(visit.client, visit.interaction.params["redirect_uri"]),
       ...(await passkeyQuestion(knex, visit, asked, signal)),
-      othersHref: `${visit.here}/mfa?choose=1`,
+      hasOthers: offeredFactors(visit.progress, visit.demand).length > 1,
+      here: visit.here,
       cancelAction: `${visit.here}/cancel`,
       errors: problems,
     };
     await page(ctx, "mfa-webauthn", view, status);
   };
 
-  /** Nobody is asked for what they do not have, and nobody has it who is not known (T-76). */
-  const has: Middleware = (ctx, next) => {
-    const { here, demand } = tools.visit(ctx);
-    if (demand.factors.includes("webauthn")) return next();
+  /** What is not offered is refused, whoever posts it (T-76). */
+  const offered: Middleware = (ctx, next) => {
+    const { here, progress, demand } = tools.visit(ctx);
+    if (offeredFactors(progress, demand).includes("webauthn")) return next();
+    if (ctx.method !== "GET") throw errors.factorNotOffered();
     ctx.status = 303;
     ctx.redirect(`${here}/mfa`);
     return undefined;
   };
 
-  router.get("/mfa/webauthn", tools.at("mfa"), has, (ctx: Context) => show(ctx, []));
+  router.get("/mfa/webauthn", tools.at("mfa"), offered, (ctx: Context) => show(ctx, []));
 
-  router.post("/mfa/webauthn", tools.at("mfa"), has, async (ctx: Context) => {
+  router.post("/mfa/webauthn", tools.at("mfa"), offered, async (ctx: Context) => {
     const form = await readForm(ctx, webauthnForm);
     const { passkey_response: answer, passkey_via: via, passkey_error: problem } = form;
     if (answer === "") {
