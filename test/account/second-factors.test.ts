@@ -171,10 +171,7 @@ describe("account: the second step", function () {
     await thief.open(`${server.issuer}/account`);
     await thief.submit({ username: user.email });
     await thief.submit({ password: PASSWORD });
-    await thief.submit(
-      { recovery_code: old },
-      `${thief.url.replace(/mfa\/totp$/, "mfa/recovery")}`,
-    );
+    await thief.submit({ recovery_code: old }, thief.url.replace(/mfa\/totp$/, "mfa/recovery"));
     assert.equal(thief.status, 401);
   });
 

@@ -64,7 +64,7 @@ function valuesFor(text: string): Record<string, string | number> {
 }
 
 /** What is the same word in English and another language. */
-const SAME = new Set(["de Mail", "es No", "es Error:"]);
+const SAME = new Set(["de Mail", "de Passkeys", "de Name", "es No", "es Error:"]);
 
 /** What printers would mark, by language. */
 const TYPESETTING: Readonly<Record<string, readonly [rule: string, mistake: RegExp][]>> = {
