@@ -35,6 +35,7 @@ import { createTasks } from "./jobs/tasks.ts";
 import { startWorker } from "./jobs/worker.ts";
 import { recordKeyChanges } from "./keys/record-changes.ts";
 import { keepKeysFresh } from "./keys/rotation.ts";
+import { linkRoutes } from "./links/routes.ts";
 import { parseSender } from "./mail/compose.ts";
 import { createMailer } from "./mail/mailer.ts";
 import { createMailRenderer } from "./mail/render.ts";
@@ -52,7 +53,9 @@ import { cookieKeys, createProvider } from "./oidc/provider.ts";
 import { OwnSignIns } from "./oidc/own-sign-ins.ts";
 import { RefreshTokenFormat } from "./oidc/refresh-token-format.ts";
 import { ResourceCache } from "./resources/cache.ts";
+import { writeLetter } from "./recovery/write-letter.ts";
 import { setupRoutes } from "./setup/routes.ts";
+import { TermsCache } from "./terms/cache.ts";
 import { WorkloadKeys } from "./workloads/assertion.ts";
 
 export interface App {
@@ -75,6 +78,8 @@ export async function createApp(deps: Deps): Promise<App> {
 
   const clientCache = new ClientCache(knex, seal);
   const resources = new ResourceCache(knex);
+  const terms = new TermsCache(knex);
+  await terms.current();
   const workloadKeys = new WorkloadKeys(deps.fetch);
   const refreshTokenFormat = new RefreshTokenFormat(seal.derive("refresh-token"));
   const pages = enginePages({ knex, seal, page, mode: config.mode });
@@ -114,6 +119,7 @@ export async function createApp(deps: Deps): Promise<App> {
   const refreshEngines = (): void => engines.forEach((engine) => engine.refreshSoon(log));
   deps.onChange("lintel_clients", () => clientCache.clear());
   deps.onChange("lintel_resources", () => resources.clear());
+  deps.onChange("lintel_terms", () => terms.clear());
   deps.onChange("lintel_keys", refreshEngines);
   deps.onChange("lintel_authorization_types", refreshEngines);
 
@@ -153,10 +159,12 @@ export async function createApp(deps: Deps): Promise<App> {
         page,
         engine,
         resources,
+        terms,
         ownSignIns,
         findPlace,
       }),
-      accountRoutes({ knex, seal, passwords, mailer, page, guard, issuer, productName }),
+      linkRoutes({ config, knex, seal, passwords, mailer, page, ownSignIns }),
+      accountRoutes({ config, knex, seal, passwords, mailer, page, guard, issuer, productName }),
       notMeRoutes({ knex, seal, page }),
       wellKnownRoutes({ issuer, issuers: config.issuers }),
       approveRoutes({ knex, page, engine, issuer, ownSignIns, guard, requests }),
@@ -195,6 +203,7 @@ export async function createApp(deps: Deps): Promise<App> {
       knex,
       mail: { ...mail, transport, log },
       deliverLogout: (notice) => deliverLogoutNotice({ knex, providerOf, log }, notice),
+      writeLetter: (id) => writeLetter({ knex, seal, mailer }, id),
       deliverPing: (ping) => deliverPing({ knex, seal, providerOf, log }, ping),
       rotateKeys: (now) =>
         knex.transaction(async (trx) => recordKeyChanges(trx, await keepKeysFresh(trx, seal, now))),

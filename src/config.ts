@@ -9,6 +9,7 @@ import {
   PRESET_NAMES,
   REGISTRATION,
   SESSION_PRESETS,
+  SIGN_UP,
   type Issuer,
   type PresetName,
 } from "./issuers.ts";
@@ -143,6 +144,17 @@ export const SETTINGS = {
     .enum(["off", "on"])
     .default("on")
     .describe("Whether people can sign in with a code by e-mail instead of a password"),
+  SIGN_UP: z
+    .enum(SIGN_UP)
+    .default("closed")
+    .describe("Who may make an account: `closed` (nobody), `invitation`, `open`"),
+  SIGN_UP_DOMAINS: hostNames.describe(
+    "Domains of the addresses that may make an account by themselves, separated by commas; any unless set",
+  ),
+  REQUIRE_VERIFIED_EMAIL: z
+    .enum(["off", "on"])
+    .default("off")
+    .describe("Whether nobody signs in who has not verified their e-mail address"),
   REGISTRATION: z
     .enum(REGISTRATION)
     .default("off")
@@ -422,6 +434,9 @@ export function readConfig(environment: Environment): Config {
       sessionPreset: settings.SESSION_LIMITS,
       sessionIdle: settings.SESSION_IDLE,
       sessionAbsolute: settings.SESSION_ABSOLUTE,
+      signUp: settings.SIGN_UP,
+      signUpDomains: settings.SIGN_UP_DOMAINS,
+      requiresVerifiedEmail: settings.REQUIRE_VERIFIED_EMAIL === "on",
       // An address is one client, and a client belongs to one issuer.
       documentHosts: name === "" ? settings.CLIENT_DOCUMENT_HOSTS : [],
       frontchannelLogout: settings.FRONTCHANNEL_LOGOUT === "on",

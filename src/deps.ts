@@ -24,6 +24,7 @@ const CHANNELS = [
   "lintel_clients",
   "lintel_resources",
   "lintel_keys",
+  "lintel_terms",
   "lintel_authorization_types",
 ] as const;
 

@@ -62,6 +62,10 @@ export const ACCOUNTS_PATH = "/conformance/accounts";
 export const REGISTRATION = ["off", "token", "open"] as const;
 type Registration = (typeof REGISTRATION)[number];
 
+/** Who may make an account: nobody, who is invited, or anybody. */
+export const SIGN_UP = ["closed", "invitation", "open"] as const;
+export type SignUp = (typeof SIGN_UP)[number];
+
 /** Everything a preset decides. Settings may switch on what it leaves off. */
 export interface Preset {
   readonly responseTypes: readonly ResponseType[];
@@ -228,6 +232,12 @@ export interface Issuer {
   readonly emailSignIn: boolean;
   /** How long sign-ins last. */
   readonly sessionLimits: SessionLimits;
+  /** Who may make an account, where a client does not say otherwise. */
+  readonly signUp: SignUp;
+  /** Domains of the addresses that may; any where it is empty. */
+  readonly signUpDomains: readonly string[];
+  /** Whether nobody signs in whose address is not verified. */
+  readonly requiresVerifiedEmail: boolean;
   /** What passkeys are made for here; undefined where the host is a bare address, for which browsers make none. */
   readonly relyingParty: RelyingParty | undefined;
 }
@@ -307,6 +317,9 @@ interface Choices {
   readonly passkeyOrigins?: readonly string[];
   readonly secondFactor?: SecondFactorPolicy;
   readonly emailSignIn?: boolean;
+  readonly signUp?: SignUp;
+  readonly signUpDomains?: readonly string[];
+  readonly requiresVerifiedEmail?: boolean;
 }
 
 /** An issuer from what the settings say. */
@@ -347,6 +360,9 @@ export function issuerOf(
     relyingParty: relyingPartyOf(new URL(url), choices),
     secondFactor: choices.secondFactor ?? { required: false, skips: 0, byEmail: false },
     emailSignIn: choices.emailSignIn ?? true,
+    signUp: choices.signUp ?? "closed",
+    signUpDomains: choices.signUpDomains ?? [],
+    requiresVerifiedEmail: choices.requiresVerifiedEmail === true,
   };
 }
 

@@ -103,6 +103,26 @@ interface NewAppView {
   readonly key: string;
   readonly uri: string;
 }
+/** A document that people agree to, in their language. */
+interface TermsView {
+  readonly versionId: string;
+  readonly document: string;
+  readonly isMandatory: boolean;
+  /** The language that it is in. */
+  readonly locale: string;
+  readonly title: string;
+  readonly summary: string | undefined;
+  readonly body: string;
+}
+
+/** What a person can be asked for (OIDC Core §5.1). */
+type ProfileClaim =
+  | "name"
+  | "given_name"
+  | "family_name"
+  | "nickname"
+  | "birthdate"
+  | "phone_number";
 
 /** A mail as the development mailbox lists it. */
 export interface MailboxEntry {
@@ -143,6 +163,9 @@ export interface Views {
     /** Whether the password is asked for on the same page. */
     combined: boolean;
     username: string;
+    /** Where an account can be made, where people may. */
+    registerHref?: string;
+    forgotHref: string;
     cancelAction: string;
     passkey?: PasskeyView;
     errors: readonly FieldError[];
@@ -161,6 +184,7 @@ export interface Views {
     /** Whether somebody who is signed in is asked again. */
     reauthenticate: boolean;
     changeHref: string;
+    forgotHref: string;
     cancelAction: string;
     passkey?: PasskeyView;
     errors: readonly FieldError[];
@@ -186,6 +210,95 @@ export interface Views {
   };
   "enroll-totp": EnrolView & NewAppView & { hasChoice: boolean };
   "enroll-codes": EnrolView & { codes: readonly string[] };
+  register: {
+    client: ClientView;
+    /** Which part is asked for: the address, then how the person signs in, then names and terms; or nothing. */
+    stage: "email" | "password" | "details" | "closed";
+    email: string;
+    minLength: number;
+    givenName: string;
+    familyName: string;
+    terms: readonly TermsView[];
+    signInHref: string;
+    cancelAction: string;
+    errors: readonly FieldError[];
+  };
+  verify: {
+    client: ClientView;
+    email: string;
+    /** Whether a mail is on its way. */
+    isSent: boolean;
+    action: string;
+    sendAction: string;
+    /** Where another address can be named. */
+    changeHref?: string;
+    cancelAction: string;
+    errors: readonly FieldError[];
+  };
+  forgot: {
+    client: ClientView;
+    username: string;
+    action: string;
+    backHref: string;
+    errors: readonly FieldError[];
+  };
+  "forgot-sent": {
+    client: ClientView;
+    identifier: string;
+    action: string;
+    sendAction: string;
+    changeHref: string;
+    backHref: string;
+    errors: readonly FieldError[];
+  };
+  "new-password": { username: string; minLength: number; errors: readonly FieldError[] };
+  terms: { client: ClientView; terms: readonly TermsView[]; errors: readonly FieldError[] };
+  profile: {
+    client: ClientView;
+    fields: readonly {
+      readonly claim: ProfileClaim;
+      readonly isRequired: boolean;
+      readonly value: string;
+    }[];
+    cancelAction: string;
+    errors: readonly FieldError[];
+  };
+  /** What a link from a mail is for, before anything happens. */
+  letter: {
+    kind: "verify" | "undo" | "invite";
+    /** The address that it is about. */
+    email: string;
+    /** The app that it leads to. */
+    clientName?: string;
+  };
+  /** What came of it, or why nothing did. */
+  "letter-done": {
+    outcome: "verified" | "reset" | "used" | "over" | "elsewhere" | "taken" | "disabled";
+    /** The sign-in that goes on in this browser. */
+    continueHref?: string;
+  };
+  "account-emails": {
+    emails: readonly {
+      readonly id: string;
+      readonly email: string;
+      readonly isPrimary: boolean;
+      readonly isVerified: boolean;
+      /** Whether its code can be typed. */
+      readonly isSent: boolean;
+    }[];
+    typed: string;
+    /** What was done just now. */
+    done?: "added" | "verified" | "promoted" | "removed";
+    errors: readonly FieldError[];
+  };
+  "account-password": {
+    username: string;
+    /** Whether there is one that could be asked for. */
+    hasPassword: boolean;
+    minLength: number;
+    isDone: boolean;
+    errors: readonly FieldError[];
+  };
   consent: {
     client: ClientView;
     userName: string;
@@ -389,6 +502,14 @@ interface Partials {
   "partials/new-passkey": { id: string };
   "partials/about-passkeys": object;
   "partials/errors": { errors: readonly FieldError[] };
+  "partials/code-form": {
+    action: string;
+    sendAction: string;
+    /** Whether there is a code to type. */
+    isSent: boolean;
+    errors: readonly FieldError[];
+  };
+  "partials/terms": { terms: readonly TermsView[]; errors: readonly FieldError[] };
   "partials/password-field": {
     id: string;
     label: MessageId;

@@ -644,6 +644,7 @@ CREATE TABLE terms_versions
   CONSTRAINT terms_versions_document_version_key UNIQUE (document, version)
   CONSTRAINT terms_versions_pkey PRIMARY KEY (id)
   CONSTRAINT terms_versions_version_check CHECK ((version > 0))
+  CREATE TRIGGER terms_changed AFTER INSERT OR DELETE OR UPDATE ON terms_versions FOR EACH STATEMENT EXECUTE FUNCTION lintel_notify('lintel_terms')
 
 CREATE TABLE trusted_browsers
   id uuid NOT NULL
@@ -755,6 +756,7 @@ CREATE TABLE users WITH (fillfactor=85)
   webauthn_user_handle bytea NOT NULL DEFAULT sha512(convert_to((((((gen_random_uuid())::text || (gen_random_uuid())::text) || (gen_random_uuid())::text) || (gen_random_uuid())::text) || (gen_random_uuid())::text), 'UTF8'::name))
   enrolment_skips smallint NOT NULL DEFAULT 0
   passkey_is_second_step boolean NOT NULL DEFAULT false
+  credentials_changed_at timestamp with time zone
   CONSTRAINT users_check CHECK (((username IS NULL) = (username_norm IS NULL)))
   CONSTRAINT users_created_via_check CHECK ((created_via = ANY (ARRAY['setup'::text, 'admin'::text, 'registration'::text, 'invitation'::text])))
   CONSTRAINT users_enrolment_skips_check CHECK ((enrolment_skips >= 0))

@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import { TermsAcceptance } from "../src/models/terms.ts";
 import {
+  currentTerms,
   decideTerms,
   inLanguage,
   listTerms,
@@ -41,7 +42,7 @@ describe("terms", () => {
       new Date(),
     );
   const due = async () =>
-    (await undecidedTerms(database.knex, userId)).map(
+    (await undecidedTerms(database.knex, userId, await currentTerms(database.knex))).map(
       ({ document, version }) => `${document} ${version}`,
     );
   const decide = (versionId: string, accepted: boolean) =>
@@ -88,7 +89,11 @@ describe("terms", () => {
 
   it("are shown in the reader's language, or else in English", async () => {
     await publish("terms");
-    const [version] = await undecidedTerms(database.knex, userId);
+    const [version] = await undecidedTerms(
+      database.knex,
+      userId,
+      await currentTerms(database.knex),
+    );
     assert.ok(version);
     assert.equal(inLanguage(version, "de-AT").title, "terms auf Deutsch");
     assert.deepEqual(inLanguage(version, "fr").locale, "en");

@@ -5,14 +5,18 @@ import { runInUnitOfWork } from "../database/transaction.ts";
 import type { Page } from "../http/page.ts";
 import type { Issuer } from "../issuers.ts";
 import { nameOf } from "../users/claims.ts";
+import { emailRoutes, type EmailNeeds } from "./emails.ts";
 import { visitor, type AccountGuard } from "./guard.ts";
+import { passwordRoutes, type PasswordNeeds } from "./password.ts";
 import { sessionsRoutes } from "./sessions.ts";
 import { passkeysRoutes, type AccountPasskeysNeeds } from "./passkeys.ts";
 import { accountCodeRoutes } from "./recovery-codes.ts";
 import { accountFactorRoutes, type AccountFactorNeeds } from "./second-factors.ts";
 import { accountBrowserRoutes } from "./trusted-browsers.ts";
 
-export interface AccountNeeds extends AccountFactorNeeds, AccountPasskeysNeeds {
+export interface AccountNeeds
+  extends AccountFactorNeeds, AccountPasskeysNeeds, EmailNeeds, PasswordNeeds {
+  readonly config: EmailNeeds["config"] & PasswordNeeds["config"];
   readonly knex: Knex;
   readonly page: Page;
   readonly guard: AccountGuard;
@@ -39,5 +43,7 @@ export function accountRoutes(needs: AccountNeeds): Router {
   accountFactorRoutes(router, needs);
   accountCodeRoutes(router, needs);
   accountBrowserRoutes(router, needs);
+  emailRoutes(router, needs);
+  passwordRoutes(router, needs);
   return router;
 }

@@ -1,5 +1,6 @@
 import { createHmac, randomInt } from "node:crypto";
 import type { TransactionOrKnex } from "objection";
+import { errors } from "../errors.ts";
 import type { Seal } from "../keys/seal.ts";
 import { equalBytes, newSecret, sha256 } from "../lib/secret.ts";
 import { uuidv7 } from "../lib/uuid.ts";
@@ -65,26 +66,26 @@ export interface NewLetter {
  * letter then says, only the job looks up, so that the answer, what is stored here and the time it takes are the same
  * for every address (T-62). Earlier letters of the same kind to whoever asked stop working.
  *
- * @returns the letter's id, or the seconds to wait where one was asked for a moment ago.
+ * @returns the letter's id; with the seconds to wait, it is the one that was asked for a moment ago.
  */
 export async function askForLetter(
   db: TransactionOrKnex,
   seal: Seal,
   letter: NewLetter,
   now: Date,
-): Promise<{ readonly id: string } | { readonly wait: number }> {
+): Promise<{ readonly id: string; readonly wait?: number }> {
   const { purpose, askedBy } = letter;
   const last = await OneTimeToken.query(db)
-    .where({ purpose, targetHash: targetOf(seal, letter) })
+    .where({ purpose, targetHash: targetOf(seal, letter), revokedAt: null, usedAt: null })
     .where(
       askedBy === undefined ? { userId: letter.userId ?? null } : { bindingHash: sha256(askedBy) },
     )
     .where("createdAt", ">", new Date(now.getTime() - PAUSE))
     .orderBy("createdAt", "desc")
     .first();
-  if (last !== undefined) return { wait: secondsLeft(last.createdAt, now) };
+  if (last !== undefined) return { id: last.id, wait: secondsLeft(last.createdAt, now) };
   const id = await insertLetter(db, seal, letter, now);
-  if (id === undefined) return { wait: PAUSE / 1000 };
+  if (id === undefined) throw errors.tooManyRequests(PAUSE / 1000);
   await OneTimeToken.statement(
     db,
     "SELECT graphile_worker.add_job('write_letter', json_build_object('id', CAST(:id AS uuid)), max_attempts => 8)",
@@ -161,7 +162,11 @@ async function insertLetter(
 export async function makeSecrets(
   db: TransactionOrKnex,
   seal: Seal,
-  { id, userId }: { readonly id: string; readonly userId?: string },
+  {
+    id,
+    userId,
+    emailId,
+  }: { readonly id: string; readonly userId?: string; readonly emailId?: string },
   now: Date,
 ): Promise<LetterSecrets | undefined> {
   const secret = newSecret();
@@ -177,6 +182,7 @@ export async function makeSecrets(
       tokenHash: sha256(secret),
       codeHash: codeHash(seal, id, code),
       ...(userId === undefined ? {} : { userId }),
+      ...(emailId === undefined ? {} : { emailId }),
     })
     .where({ id, tokenHash: null, usedAt: null, revokedAt: null })
     .where("expiresAt", ">", now);

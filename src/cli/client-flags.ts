@@ -257,6 +257,24 @@ const FLAGS = {
     value: "SECONDS",
     help: "how long the previous refresh token still works; 10 unless said",
   },
+  "sign-up": {
+    field: "sign_up",
+    type: "string",
+    value: "WHO",
+    help: "who may make an account on the way to it: closed, invitation or open; as SIGN_UP unless said",
+  },
+  "require-verified-email": {
+    field: "require_verified_email",
+    type: "boolean",
+    help: "nobody signs in to it whose e-mail address is not verified",
+  },
+  "required-claim": {
+    field: "required_claims",
+    type: "string",
+    multiple: true,
+    value: "CLAIM",
+    help: "what people are asked for before they sign in to it, such as given_name",
+  },
   "token-exchange-impersonation": {
     field: "token_exchange_impersonation",
     type: "boolean",

@@ -3,6 +3,7 @@ import { CLIENT_VERBS } from "./client-verbs.ts";
 import { CONFORMANCE_VERBS } from "./conformance-verbs.ts";
 import { KEY_VERBS } from "./key-verbs.ts";
 import { LOGOUT_VERBS } from "./logout-verbs.ts";
+import { PEOPLE_VERBS } from "./people-verbs.ts";
 import { REGISTRATION_VERBS } from "./registration-verbs.ts";
 import { RESOURCE_VERBS } from "./resource-verbs.ts";
 import { serverVerbs, type Server } from "./server-verbs.ts";
@@ -15,6 +16,7 @@ export function allVerbs(server: Server): readonly Verb[] {
   return [
     ...serverVerbs(server),
     ...USER_VERBS,
+    ...PEOPLE_VERBS,
     ...CLIENT_VERBS,
     ...REGISTRATION_VERBS,
     ...LOGOUT_VERBS,

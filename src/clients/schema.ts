@@ -5,6 +5,7 @@ import {
   DECOUPLED_GRANTS,
   EXTENSION_GRANTS,
   RESPONSE_TYPES,
+  SIGN_UP,
   SIGNING_ALGORITHMS,
   type Preset,
   type ResponseType,
@@ -50,6 +51,16 @@ const KEY_MANAGEMENT = [
   "dir",
 ] as const;
 const CONTENT_ENCRYPTION = ["A128CBC-HS256", "A256CBC-HS512", "A128GCM", "A256GCM"] as const;
+
+/** What a client may demand to be told of a person, who is asked for it (OIDC Core §5.1). */
+const ASKED_CLAIMS = [
+  "name",
+  "given_name",
+  "family_name",
+  "nickname",
+  "birthdate",
+  "phone_number",
+] as const;
 
 const signedWith = z.enum(SIGNING_ALGORITHMS).optional();
 const encryptedFor = z.enum(KEY_MANAGEMENT).optional();
@@ -195,6 +206,12 @@ export const clientMetadata = z.strictObject({
   first_party: z.boolean().default(false),
   /** Its people show two factors (level 2), and set up a second one where they have none. */
   require_second_factor: z.boolean().default(false),
+  /** Who may make an account on the way to it; as the issuer says unless given. */
+  sign_up: z.enum(SIGN_UP).optional(),
+  /** Whether nobody signs in to it whose e-mail address is not verified. */
+  require_verified_email: z.boolean().optional(),
+  /** What nobody signs in to it without having said. */
+  required_claims: distinct(z.enum(ASKED_CLAIMS), ASKED_CLAIMS.length).optional(),
   /** Whether it may exchange a person's token for one that does not say who acts (RFC 8693 §1.1). */
   token_exchange_impersonation: z.boolean().default(false),
   /** Seconds in which the previous refresh token is answered with the current one; 0 is strict. */
@@ -224,6 +241,9 @@ export const OPERATOR_ONLY: ReadonlySet<string> = new Set([
   "refresh_token_lifetime",
   "first_party",
   "require_second_factor",
+  "sign_up",
+  "require_verified_email",
+  "required_claims",
   "token_exchange_impersonation",
   "refresh_reuse_interval",
   "cors_origins",

@@ -73,6 +73,7 @@ const login: Views["login"] = {
   client: acme,
   combined: false,
   username: "",
+  forgotHref: `${interaction}/forgot`,
   cancelAction: `${interaction}/cancel`,
   errors: [],
 };
@@ -82,6 +83,7 @@ const password: Views["password"] = {
   identifier: "ada@example.com",
   reauthenticate: false,
   changeHref: `${interaction}?change=1`,
+  forgotHref: `${interaction}/forgot`,
   cancelAction: `${interaction}/cancel`,
   errors: [],
 };
@@ -175,6 +177,82 @@ const mail: Views["mailbox-message"] = {
   html: "<!doctype html><p>An operator sent this mail.</p>",
 };
 
+const register: Views["register"] = {
+  client: acme,
+  stage: "email",
+  email: "",
+  minLength: 15,
+  givenName: "",
+  familyName: "",
+  terms: [],
+  signInHref: `${interaction}?change=1`,
+  cancelAction: `${interaction}/cancel`,
+  errors: [],
+};
+
+const documents: Views["terms"]["terms"] = [
+  {
+    versionId: "01960000-0000-7000-8000-000000000001",
+    document: "terms",
+    isMandatory: true,
+    locale: "en",
+    title: "Terms of use",
+    summary: "We may delete accounts that nobody uses for two years.",
+    body: `Be kind.\n\n${"And so on, for long. ".repeat(80)}`,
+  },
+  {
+    versionId: "01960000-0000-7000-8000-000000000002",
+    document: "newsletter",
+    isMandatory: false,
+    locale: "de",
+    title: "Rundbrief",
+    summary: undefined,
+    body: "Einmal im Monat.",
+  },
+];
+
+const verify: Views["verify"] = {
+  client: acme,
+  email: "ada@example.com",
+  isSent: true,
+  action: `${interaction}/verify`,
+  sendAction: `${interaction}/verify/send`,
+  changeHref: `${interaction}/register`,
+  cancelAction: `${interaction}/cancel`,
+  errors: [],
+};
+
+const forgot: Views["forgot"] = {
+  client: acme,
+  username: "ada@example.com",
+  action: `${interaction}/forgot`,
+  backHref: interaction,
+  errors: [],
+};
+
+const forgotSent: Views["forgot-sent"] = {
+  client: acme,
+  identifier: "ada@example.com",
+  action: `${interaction}/forgot/code`,
+  sendAction: `${interaction}/forgot/send`,
+  changeHref: `${interaction}/forgot`,
+  backHref: interaction,
+  errors: [],
+};
+
+const profile: Views["profile"] = {
+  client: acme,
+  fields: [
+    { claim: "given_name", isRequired: true, value: "" },
+    { claim: "birthdate", isRequired: false, value: "1815-12-10" },
+    { claim: "phone_number", isRequired: false, value: "" },
+  ],
+  cancelAction: `${interaction}/cancel`,
+  errors: [],
+};
+
+const wrongMailed: FieldError = { field: "otp", message: "err.email_code.wrong" };
+
 const error: Views["error"] = {
   status: 400,
   code: "invalid_redirect_uri",
@@ -185,7 +263,7 @@ const error: Views["error"] = {
 export const fixtures: { readonly [Name in keyof Views]: Readonly<Record<string, Views[Name]>> } = {
   login: {
     empty: login,
-    combined: { ...login, combined: true },
+    combined: { ...login, combined: true, registerHref: `${interaction}/register` },
     error: {
       ...login,
       errors: [{ field: "username", message: "err.identifier.empty" }],
@@ -299,6 +377,143 @@ export const fixtures: { readonly [Name in keyof Views]: Readonly<Record<string,
   "enroll-codes": {
     plain: { ...enrol, codes },
     unsaved: { ...enrol, codes, errors: [{ field: "saved", message: "err.codes.unsaved" }] },
+  },
+  register: {
+    email: register,
+    "email-error": {
+      ...register,
+      email: "ada",
+      errors: [{ field: "email", message: "err.email.invalid" }],
+    },
+    password: { ...register, stage: "password", email: "ada@example.com" },
+    "password-error": {
+      ...register,
+      stage: "password",
+      email: LONG,
+      errors: [{ field: "password", message: "err.password.short", values: { min: 15, max: 256 } }],
+    },
+    details: { ...register, stage: "details", email: "ada@example.com", terms: documents },
+    "details-error": {
+      ...register,
+      client: odd,
+      stage: "details",
+      email: LONG,
+      givenName: "<i>x",
+      terms: documents,
+      errors: [
+        { field: "given_name", message: "err.profile.invalid" },
+        { field: "terms-terms", message: "err.terms.required" },
+      ],
+    },
+    closed: { ...register, stage: "closed" },
+  },
+  verify: {
+    sent: verify,
+    wrong: { ...verify, email: LONG, errors: [wrongMailed] },
+    "not-sent": {
+      client: odd,
+      email: LONG,
+      isSent: false,
+      action: verify.action,
+      sendAction: verify.sendAction,
+      cancelAction: verify.cancelAction,
+      errors: [],
+    },
+    wait: {
+      ...verify,
+      errors: [{ field: "resend", message: "err.email_code.wait", values: { seconds: 40 } }],
+    },
+  },
+  forgot: {
+    plain: forgot,
+    error: { ...forgot, errors: [{ field: "username", message: "err.identifier.empty" }] },
+    odd: { ...forgot, client: odd, username: '"><script>alert(1)</script>' },
+  },
+  "forgot-sent": {
+    plain: forgotSent,
+    wrong: { ...forgotSent, client: odd, identifier: LONG, errors: [wrongMailed] },
+  },
+  "new-password": {
+    plain: { username: "ada@example.com", minLength: 15, errors: [] },
+    error: {
+      username: LONG,
+      minLength: 15,
+      errors: [{ field: "password", message: "err.password.common" }],
+    },
+  },
+  terms: {
+    plain: { client: acme, terms: documents, errors: [] },
+    error: {
+      client: odd,
+      terms: documents,
+      errors: [{ field: "terms-terms", message: "err.terms.required" }],
+    },
+  },
+  profile: {
+    required: profile,
+    optional: {
+      ...profile,
+      client: odd,
+      fields: [
+        { claim: "name", isRequired: false, value: LONG },
+        { claim: "family_name", isRequired: false, value: "" },
+        { claim: "nickname", isRequired: false, value: "<i>x" },
+      ],
+    },
+    error: { ...profile, errors: [{ field: "given_name", message: "err.profile.empty" }] },
+  },
+  letter: {
+    verify: { kind: "verify", email: "ada@example.com", clientName: odd.name },
+    undo: { kind: "undo", email: LONG },
+    invite: { kind: "invite", email: "ada@example.com", clientName: "Acme Photos" },
+  },
+  "letter-done": {
+    verified: { outcome: "verified" },
+    reset: { outcome: "reset", continueHref: interaction },
+    used: { outcome: "used" },
+    over: { outcome: "over" },
+    elsewhere: { outcome: "elsewhere" },
+    taken: { outcome: "taken" },
+    disabled: { outcome: "disabled" },
+  },
+  "account-emails": {
+    one: {
+      emails: [
+        { id: "1", email: "ada@example.com", isPrimary: true, isVerified: true, isSent: false },
+      ],
+      typed: "",
+      errors: [],
+    },
+    many: {
+      emails: [
+        { id: "1", email: "ada@example.com", isPrimary: true, isVerified: true, isSent: false },
+        { id: "2", email: LONG, isPrimary: false, isVerified: false, isSent: true },
+        { id: "3", email: "a@example.org", isPrimary: false, isVerified: true, isSent: false },
+        { id: "4", email: "b@example.org", isPrimary: false, isVerified: false, isSent: false },
+      ],
+      typed: "x",
+      done: "added",
+      errors: [
+        { field: "email", message: "err.email.invalid" },
+        { field: "otp-2", message: "err.email_code.wrong" },
+      ],
+    },
+  },
+  "account-password": {
+    change: {
+      username: "ada@example.com",
+      hasPassword: true,
+      minLength: 15,
+      isDone: true,
+      errors: [],
+    },
+    add: {
+      username: LONG,
+      hasPassword: false,
+      minLength: 15,
+      isDone: false,
+      errors: [{ field: "password", message: "err.password.empty" }],
+    },
   },
   consent: {
     web: consent,

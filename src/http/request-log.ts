@@ -6,7 +6,7 @@ import type { Logger } from "../lib/log.ts";
 const ALPHABET = "0123456789ABCDEFGHJKMNPQRSTVWXYZ";
 
 /** Path segments that are secrets or personal: the ids of interactions and of one-time links. */
-const SECRET_SEGMENT = /^(\/+(?:interaction|auth|setup|device)\/+)[^/]+/;
+const SECRET_SEGMENT = /^(\/+(?:interaction|auth|setup|device|verify|reset|undo|invite)\/+)[^/]+/;
 
 /** What is as long as a secret may be one, wherever it was put. */
 const LONG_SEGMENT = /[^/]{32,}/g;

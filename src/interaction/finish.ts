@@ -27,6 +27,7 @@ export async function finish(
   const origin = originOf(ctx);
   const result: InteractionResults = {};
   if (visit.demand.chooseAccount) result["select_account"] = {};
+  if (visit.demand.create) result["create"] = {};
 
   const login = loginOf(visit);
   if (login !== undefined) {

@@ -24,8 +24,32 @@ export interface Progress {
   readonly offer?: "shown" | "answered";
   /** Whether this browser keeps the session when it closes. */
   readonly remember?: boolean;
+  /** The account that somebody is making here. */
+  readonly registration?: Registration;
+  /** What was sent to somebody who cannot sign in; `isProven` once they typed its code. */
+  readonly recovery?: {
+    readonly letter: string;
+    readonly identifier: string;
+    readonly isProven?: true;
+  };
+  /** The letter by which the person shows that their address is theirs. */
+  readonly verification?: string;
+  /** Whether the person would not say what the client asks for and does not need. */
+  readonly hasSkippedProfile?: true;
   /** The answer on the consent page. */
   readonly consent?: { readonly scopes: readonly string[]; readonly rejected: readonly string[] };
+}
+
+/** An account before it is one: nobody is stored who has not shown that the address is theirs. */
+export interface Registration {
+  readonly email: string;
+  /** The letter that was sent there. */
+  readonly letter: string;
+  readonly isProven?: true;
+  /** The invitation that let the person in. */
+  readonly invitation?: string;
+  /** How the person will sign in. */
+  readonly passwordHash?: string;
 }
 
 /** What the request asks for, as far as it decides what comes next. */
@@ -52,8 +76,24 @@ export interface Demand {
   readonly enrolment: Enrolment | undefined;
   /** Whether the person is to be offered a passkey. */
   readonly offersPasskey: boolean;
+  /** Whether the client wants the person to make an account (Initiating User Registration via OpenID Connect 1.0). */
+  readonly create: boolean;
+  /** Whether the person's address must be verified and is not. */
+  readonly verifyEmail: boolean;
+  /** Whether there are terms that the person has not decided about. */
+  readonly terms: boolean;
+  /** What the client asks for and the person has not said yet. */
+  readonly missing: Missing;
   /** Whether consent is asked for: something is undecided, or the client or its kind demands it. */
   readonly consent: boolean;
+}
+
+/** Claims that nobody knows of a person. */
+interface Missing {
+  /** Without these nobody signs in to the client. */
+  readonly required: readonly string[];
+  /** Essential to the client; the person may keep them (OIDC Core §5.5.1). */
+  readonly essential: readonly string[];
 }
 
 /** What a session proves; `at` in seconds since the epoch: when the person signed in. */
@@ -73,10 +113,14 @@ export interface Enrolment {
 export type Step =
   | "accounts"
   | "identifier"
+  | "register"
   | "password"
   | "mfa"
   | "enroll"
   | "enroll/codes"
+  | "verify"
+  | "terms"
+  | "profile"
   | "offer"
   | "consent"
   | "done";
@@ -85,12 +129,16 @@ export type Step =
 export function nextStep(progress: Progress, demand: Demand): Step {
   const { sessionUserId, othersSignedIn } = demand;
   const isAnother = progress.account === "another" || sessionUserId === undefined;
-  if (progress.account === undefined && progress.userId === undefined) {
+  const begins = progress.userId === undefined && progress.registration === undefined;
+  if (progress.account === undefined && begins && !demand.create) {
     if (demand.chooseAccount && (!isAnother || othersSignedIn)) return "accounts";
     if (demand.signIn && sessionUserId === undefined && othersSignedIn) return "accounts";
   }
   const mustSignIn = demand.signIn || (demand.chooseAccount && isAnother);
   if (mustSignIn && progress.userId === undefined && demand.held === undefined) {
+    const { registration } = progress;
+    if (registration !== undefined) return registration.isProven ? "register" : "verify";
+    if (demand.create && progress.identifier === undefined) return "register";
     const isKnown = progress.identifier !== undefined || !isAnother;
     return isKnown ? "password" : "identifier";
   }
@@ -101,6 +149,9 @@ export function nextStep(progress: Progress, demand: Demand): Step {
   if (progress.newCodes !== undefined) return "enroll/codes";
   if (mustSignIn && reached(progress, demand) < demand.level)
     return hasPassword(progress, demand) ? "mfa" : "password";
+  if (mustSignIn && demand.verifyEmail) return "verify";
+  if (mustSignIn && demand.terms) return "terms";
+  if (mustSignIn && lacksClaims(progress, demand.missing)) return "profile";
   if (demand.offersPasskey && progress.offer !== "answered") return "offer";
   if (demand.consent && progress.consent === undefined) return "consent";
   return "done";
@@ -157,6 +208,10 @@ function owesSecondStep(progress: Progress, demand: Demand): boolean {
 function mustEnrol(progress: Progress, { enrolment }: Demand): boolean {
   const isDone = methodsOf(progress).some((method) => SET_UP.has(method));
   return enrolment !== undefined && progress.enrolmentSkipped !== true && !isDone;
+}
+
+function lacksClaims({ hasSkippedProfile }: Progress, { required, essential }: Missing): boolean {
+  return required.length > 0 || (essential.length > 0 && hasSkippedProfile !== true);
 }
 
 /** What somebody who has just set it up has shown. */

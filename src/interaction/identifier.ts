@@ -8,6 +8,7 @@ import { clientView } from "../consents/client-view.ts";
 import { passkeyFields, passkeyQuestion, provePasskey } from "./passkey.ts";
 import { withoutSignIn } from "./flow.ts";
 import { identifierOf, provePassword, type PasswordNeeds } from "./password.ts";
+import { signUpAt } from "./register.ts";
 import type { StepTools } from "./routes.ts";
 import type { Visit } from "./visit.ts";
 
@@ -36,7 +37,7 @@ export function identifierRoutes(router: Router, tools: StepTools, needs: Identi
     { status = 200, signal }: { status?: number; signal?: string } = {},
   ) => {
     const visit = tools.visit(ctx);
-    const { interaction, here, client } = visit;
+    const { interaction, here, client, issuer } = visit;
     return needs.page(
       ctx,
       "login",
@@ -44,6 +45,8 @@ export function identifierRoutes(router: Router, tools: StepTools, needs: Identi
         client: clientView(client, interaction.params["redirect_uri"]),
         combined: isCombined,
         username,
+        ...(signUpAt(client, issuer) === "open" ? { registerHref: `${here}/register` } : {}),
+        forgotHref: `${here}/forgot`,
         cancelAction: `${here}/cancel`,
         ...(await passkeyQuestion(needs.knex, visit, { purpose: "sign_in" }, signal)),
         errors,

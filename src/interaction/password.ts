@@ -89,6 +89,7 @@ async function showPassword(
       ...(hasOtherMethods(ctx) ? { methodsHref: `${here}/methods` } : {}),
       reauthenticate,
       changeHref: `${here}?change=1`,
+      forgotHref: `${here}/forgot`,
       cancelAction: `${here}/cancel`,
       ...(await passkeyQuestion(knex, visit, askedOf(visit), signal)),
       errors,

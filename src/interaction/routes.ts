@@ -15,6 +15,11 @@ import { methodsRoutes } from "./methods.ts";
 import { mfaRoutes } from "./mfa.ts";
 import { offerRoutes, type OfferNeeds } from "./offer.ts";
 import { originOf } from "../http/origin.ts";
+import { forgotRoutes } from "./forgot.ts";
+import { profileRoutes } from "./profile.ts";
+import { registerRoutes } from "./register.ts";
+import { termsRoutes } from "./terms.ts";
+import { verifyRoutes } from "./verify.ts";
 import { passwordRoutes, type PasswordNeeds } from "./password.ts";
 import { parkSession } from "./parked-sessions.ts";
 import { showStale, type StaleNeeds } from "./stale.ts";
@@ -42,10 +47,12 @@ export interface InteractionNeeds
 export interface StepTools {
   /** The visit of this request. */
   visit(ctx: Context): Visit;
-  /** Runs the handler only when its step is the one that is due; otherwise the browser goes where it should be. */
-  at(step: Exclude<Step, "done">): Middleware;
+  /** Runs the handler only when one of its steps is the one that is due; otherwise the browser goes where it should be. */
+  at(...steps: Exclude<Step, "done">[]): Middleware;
   /** Keeps what the person showed or said and sends the browser on. */
   proceed(ctx: Context, progress: Progress): Promise<void>;
+  /** Keeps it and sends the browser to a page beside the steps, which leads back to them. */
+  keep(ctx: Context, progress: Progress, page: string): Promise<void>;
   /** Sends the browser back to the client with a no. */
   cancel(ctx: Context): Promise<void>;
 }
@@ -66,14 +73,16 @@ export function interactionRoutes(needs: InteractionNeeds): Router {
 
   const tools: StepTools = {
     visit: (ctx) => ctx.state["visit"] as Visit,
-    at: (step) => async (ctx, next) => {
-      const { interaction, here, progress, demand } = tools.visit(ctx);
-      if (hasEnded(interaction.result)) return see(ctx, interaction.returnTo);
-      const due = nextStep(progress, demand);
-      if (due === "done") return tools.proceed(ctx, progress);
-      if (due === step || wantsAnotherAccount(ctx, step, due)) return next();
-      return see(ctx, stepPath(here, due));
-    },
+    at:
+      (...steps) =>
+      async (ctx, next) => {
+        const { interaction, here, progress, demand } = tools.visit(ctx);
+        if (hasEnded(interaction.result)) return see(ctx, interaction.returnTo);
+        const due = nextStep(progress, demand);
+        if (due === "done") return tools.proceed(ctx, progress);
+        if (steps.includes(due) || wantsAnotherAccount(ctx, steps, due)) return next();
+        return see(ctx, stepPath(here, due));
+      },
     proceed: async (ctx, claimed) => {
       const advanced = await advance(knex, tools.visit(ctx), claimed);
       const progress = await weigh(needs, ctx, advanced);
@@ -86,6 +95,11 @@ export function interactionRoutes(needs: InteractionNeeds): Router {
       }
       await saveProgress(interaction, progress);
       return see(ctx, stepPath(here, step));
+    },
+    keep: async (ctx, progress, page) => {
+      const { interaction, here } = tools.visit(ctx);
+      await saveProgress(interaction, progress);
+      return see(ctx, `${here}/${page}`);
     },
     cancel: async (ctx) => {
       const visit = tools.visit(ctx);
@@ -114,6 +128,11 @@ export function interactionRoutes(needs: InteractionNeeds): Router {
   enrollRoutes(router, tools, needs);
   webauthnRoutes(router, tools, needs);
   offerRoutes(router, tools, needs);
+  registerRoutes(router, tools, needs);
+  verifyRoutes(router, tools, needs);
+  forgotRoutes(router, tools, needs);
+  termsRoutes(router, tools, needs);
+  profileRoutes(router, tools, needs);
   consentRoutes(router, tools, needs);
 
   router.post("/cancel", (ctx: Context) => tools.cancel(ctx));
@@ -130,10 +149,11 @@ function isSomebodyElse({ interaction: { session }, progress }: Visit): boolean 
 }
 
 /** "Not you?" on the password page leads back to the identifier, and so does sending that form again. */
-function wantsAnotherAccount(ctx: Context, step: Step, due: Step): boolean {
+function wantsAnotherAccount(ctx: Context, steps: readonly Step[], due: Step): boolean {
   return (
-    step === "identifier" &&
-    due === "password" &&
+    steps.length === 1 &&
+    steps[0] === "identifier" &&
+    (due === "password" || due === "register" || due === "verify") &&
     (ctx.method === "POST" || ctx.query["change"] !== undefined)
   );
 }

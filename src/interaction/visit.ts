@@ -34,7 +34,12 @@ import { issuerFor } from "../http/host.ts";
 import { speakTo } from "../http/locale.ts";
 import { levelTaken, permissionsAskedFor, permissionsFor } from "../resources/access.ts";
 import type { Api, ResourceCache } from "../resources/cache.ts";
+import type { Issuer } from "../issuers.ts";
+import type { TermsVersion } from "../models/terms.ts";
+import type { TermsCache } from "../terms/cache.ts";
+import { undecidedTerms } from "../terms/terms.ts";
 import { findUserWithClaims, scopesAskedFor, wordsOf } from "../users/claims.ts";
+import { isUnverified, missingClaims, requiredClaims } from "../users/requirements.ts";
 import { parkedSessions, type Parked } from "./parked-sessions.ts";
 import type { SecondFactorPolicy } from "../issuers.ts";
 import { withoutSignIn, type Demand, type Enrolment, type Held, type Progress } from "./flow.ts";
@@ -48,6 +53,10 @@ export interface Visit {
   /** The address of this interaction, below which all its pages are. */
   readonly here: string;
   readonly client: Client;
+  readonly issuer: Issuer | undefined;
+  /** What people must agree to today, and what of it this person has not decided about. */
+  readonly current: readonly TermsVersion[];
+  readonly undecided: readonly TermsVersion[];
   /** What the issuer calls its levels. */
   readonly levels: LevelNames;
   /** Who is signed in on this browser beside whoever's session is in use. */
@@ -74,6 +83,7 @@ export interface Visit {
 export interface VisitNeeds {
   readonly knex: Knex;
   readonly resources: ResourceCache;
+  readonly terms: TermsCache;
   readonly ownSignIns: { named(clientId: string): Client | undefined };
 }
 
@@ -84,7 +94,7 @@ export interface VisitNeeds {
  */
 export async function loadVisit(
   provider: Provider,
-  { knex, resources, ownSignIns }: VisitNeeds,
+  { knex, resources, terms, ownSignIns }: VisitNeeds,
   ctx: Context,
 ): Promise<Visit> {
   const interaction = await provider.interactionDetails(ctx.req, ctx.res);
@@ -109,7 +119,8 @@ export async function loadVisit(
   const parked = await parkedSessions(knex, provider, ctx);
   const browser = browserOf(ctx);
   const relyingParty = issuer?.relyingParty;
-  const about = { levels, policy, relyingParty };
+  const current = await terms.current();
+  const about = { issuer, levels, policy, relyingParty, current };
   const request = { interaction, here, client, ...about, browser, parked, apis };
   const visit = await assess(knex, request, readProgress(interaction));
   if (visit.user !== undefined) speakTo(ctx, visit.user);
@@ -128,17 +139,20 @@ async function assess(
     | "interaction"
     | "here"
     | "client"
+    | "issuer"
     | "levels"
     | "policy"
     | "relyingParty"
     | "browser"
     | "parked"
     | "apis"
+    | "current"
   >,
   claimed: Progress,
 ): Promise<Visit> {
-  const { interaction, client, policy, relyingParty, parked, apis } = request;
-  const signIn = mustSignIn(interaction, claimed);
+  const { interaction, client, issuer, policy, relyingParty, parked, apis, current } = request;
+  const create = interaction.prompt.name === "create";
+  const signIn = create || mustSignIn(interaction, claimed);
   const chooseAccount = interaction.prompt.name === "select_account";
   const sessionUserId = interaction.session?.accountId;
   const userId = claimed.userId ?? sessionUserId;
@@ -165,6 +179,9 @@ async function assess(
     isKnown && (signIn || chooseAccount)
       ? await factorsOf(reader(knex), user.id, relyingParty?.id)
       : [];
+  const known = isKnown ? user : undefined;
+  const undecided =
+    known === undefined ? [] : await undecidedTerms(reader(knex), known.id, current);
   const decided =
     user !== undefined && knowsWho && !isFirstParty(client)
       ? await findConsent(reader(knex), user.id, client)
@@ -179,12 +196,17 @@ async function assess(
     requestedScopes,
     allowedScopes: new Set(decided?.scopes),
     requestedDetails,
+    undecided,
     demand: {
       chooseAccount,
       signIn,
       othersSignedIn: parked.some((other) => other.user.id !== sessionUserId),
       sessionUserId: user === undefined ? undefined : sessionUserId,
       held,
+      create,
+      verifyEmail: known !== undefined && isUnverified(known, client, issuer),
+      terms: undecided.length > 0,
+      missing: missingClaims(known, requiredClaims(client), interaction.params),
       factors,
       isSecondStepOwed: user !== undefined && isAlwaysAskedFor(factors, user, policy),
       trusted:
@@ -281,6 +303,8 @@ const REASONS_FOR_MORE = new Set([
   "essential_acr",
   "essential_acrs",
   "required_level",
+  "email_unverified",
+  "claims_missing",
 ]);
 
 function isForMore({ prompt }: Interaction): boolean {
@@ -299,11 +323,15 @@ async function heldBySession(knex: Knex, { session }: Interaction): Promise<Held
   };
 }
 
-/** Whether whoever signed in here may still go on: they may have been disabled meanwhile (T-30). */
+/**
+ * Whether whoever signed in here may still go on: they may have been disabled meanwhile, or have another password
+ * (T-30).
+ */
 function isStillGood({ userId, shown = [] }: Progress, user: User | undefined): boolean {
   if (userId === undefined) return true;
   if (user === undefined) return false;
-  const since = user.sessionsValidAfter?.getTime() ?? -Infinity;
+  const ended = [user.sessionsValidAfter, user.credentialsChangedAt];
+  const since = Math.max(...ended.map((at) => at?.getTime() ?? -Infinity));
   return shown.every(({ at }) => at * 1000 > since);
 }
 

@@ -3,6 +3,7 @@ import { parseCronItems, type CronItem, type ParsedCronItem } from "graphile-wor
 /** The jobs that one part of Lintel adds and `createTasks` runs; a name here is stored in the database. */
 export type TaskName =
   | "deliver_mail"
+  | "write_letter"
   | "deliver_logout"
   | "deliver_ping"
   | "purge"

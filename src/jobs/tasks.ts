@@ -18,6 +18,8 @@ export interface TaskNeeds {
   readonly deliverLogout: (notice: { id: string; attempt: number; last: boolean }) => Promise<void>;
   /** Tells one client that a person decided. */
   readonly deliverPing: (ping: { id: string; attempt: number; last: boolean }) => Promise<void>;
+  /** Writes a letter that somebody asked for. */
+  readonly writeLetter: (id: string) => Promise<void>;
   readonly rotateKeys: (now: Date) => Promise<unknown>;
   /** Hears how many expired rows left which table. */
   readonly onPurged?: (table: string, rows: number) => void;
@@ -28,7 +30,7 @@ const delivery = z.object({ id: z.uuid() });
 
 /** Every job there is, by the name it has in the database. */
 export function createTasks(needs: TaskNeeds): Record<TaskName, Task> {
-  const { knex, mail, deliverLogout, deliverPing, rotateKeys, onPurged, log } = needs;
+  const { knex, mail, deliverLogout, deliverPing, writeLetter, rotateKeys, onPurged, log } = needs;
   return {
     async deliver_mail(payload, { job }) {
       const { id } = delivery.parse(payload);
@@ -46,6 +48,10 @@ export function createTasks(needs: TaskNeeds): Record<TaskName, Task> {
       const { id } = delivery.parse(payload);
       const last = job.attempts >= job.max_attempts;
       await deliverPing({ id, attempt: job.attempts, last });
+    },
+
+    async write_letter(payload) {
+      await writeLetter(delivery.parse(payload).id);
     },
 
     async purge(_payload, { abortSignal, addJob }) {

@@ -53,6 +53,30 @@ export interface Mailer {
     event: { userId: string; name: string; now: Date },
   ): Promise<void>;
   administratorCreated(db: TransactionOrKnex, event: { userId: string; now: Date }): Promise<void>;
+  /** Writes a letter that somebody asked for to where it is for, whether that is a user's address or not. */
+  letter(
+    db: TransactionOrKnex,
+    letter: {
+      to: string;
+      mail: messages.Mail;
+      locale: string;
+      userId?: string | undefined;
+      dedupeKey?: string;
+    },
+  ): Promise<void>;
+  /** Tells every proven address that the password is another one. */
+  passwordChanged(db: TransactionOrKnex, event: { userId: string; now: Date }): Promise<void>;
+  /** Tells every proven address, and one that is gone, that an address came or went. */
+  emailListed(
+    db: TransactionOrKnex,
+    event: {
+      userId: string;
+      what: "email_added" | "email_removed";
+      other: string;
+      gone?: string | undefined;
+      now: Date;
+    },
+  ): Promise<void>;
   /** @throws AppError `invalid_email` for what is not exactly one plain address. */
   test(db: TransactionOrKnex, event: { to: string; now: Date }): Promise<void>;
 }
@@ -132,6 +156,38 @@ export function createMailer(needs: {
       await sendMail(db, { seal }, { ...reader, mail });
     },
 
+    async letter(db, { to, mail, locale, userId, dedupeKey }) {
+      await sendMail(
+        db,
+        { seal },
+        {
+          to,
+          mail,
+          locale: negotiateLocale({ remembered: locale, accepted: [] }, locales),
+          ...(userId === undefined ? {} : { userId }),
+          ...(dedupeKey === undefined ? {} : { dedupeKey }),
+        },
+      );
+    },
+
+    async passwordChanged(db, { userId, now }) {
+      for (const reader of await findReaders(db, userId)) {
+        const mail = messages.passwordChanged({ email: reader.to, at: now });
+        await sendMail(db, { seal }, { ...reader, mail });
+      }
+    },
+
+    async emailListed(db, { userId, what, other, gone, now }) {
+      const readers = await findReaders(db, userId);
+      const [first] = readers;
+      const all =
+        gone === undefined || first === undefined ? readers : [...readers, { ...first, to: gone }];
+      for (const reader of all) {
+        const mail = messages.emailListed(what, { email: reader.to, other, at: now });
+        await sendMail(db, { seal }, { ...reader, mail });
+      }
+    },
+
     async test(db, { to, now }) {
       const locale = negotiateLocale({ accepted: [] }, locales);
       await sendMail(db, { seal }, { to, locale, mail: messages.test({ at: now }) });
@@ -141,13 +197,29 @@ export function createMailer(needs: {
   async function findReader(db: TransactionOrKnex, userId: string) {
     const email = await UserEmail.query(db).findOne({ userId, isPrimary: true });
     if (email === undefined) return undefined;
-    const profile = await UserProfile.query(db).findById(userId).select("locale");
-    const locale = negotiateLocale(
-      { remembered: profile?.locale ?? undefined, accepted: [] },
-      locales,
-    );
+    const locale = await localeOf(db, userId);
     return { userId, to: email.email, isVerified: email.verifiedAt !== null, locale };
   }
+
+  async function findReaders(db: TransactionOrKnex, userId: string) {
+    const emails = await UserEmail.query(db)
+      .where({ userId })
+      .whereNotNull("verifiedAt")
+      .orderBy("createdAt");
+    const locale = await localeOf(db, userId);
+    return emails.map(({ email }) => ({ userId, to: email, locale }));
+  }
+
+  async function localeOf(db: TransactionOrKnex, userId: string): Promise<string> {
+    const profile = await UserProfile.query(db).findById(userId).select("locale");
+    return negotiateLocale({ remembered: profile?.locale ?? undefined, accepted: [] }, locales);
+  }
+}
+
+/** An address that whoever reads it recognizes, and nobody learns from: `a•••@example.com`. */
+export function masked(email: string): string {
+  const at = email.lastIndexOf("@");
+  return `${Array.from(email)[0] ?? ""}•••${email.slice(at)}`;
 }
 
 function daily(now: Date, mail: messages.Mail, ...about: string[]): string {

@@ -42,6 +42,40 @@ export interface MailProps {
     readonly at: string;
   };
   passkey_removed: { readonly email: string; readonly name: string; readonly at: string };
+  /** Somebody makes an account with this address, or adds it to theirs. */
+  verify_email: {
+    readonly email: string;
+    readonly code: string;
+    readonly url: string;
+    /** The app on the way to which it happens; empty where there is none. */
+    readonly clientName: string;
+    readonly expiresAt: string;
+  };
+  /** Somebody would make an account with, or add, an address that an account has already. */
+  already_registered: { readonly email: string; readonly url: string };
+  /** Somebody forgot the password. */
+  reset_password: {
+    readonly email: string;
+    readonly code: string;
+    readonly url: string;
+    /** Whether there is one; without it this is how the first one is set. */
+    readonly hasPassword: boolean;
+    readonly expiresAt: string;
+  };
+  /** Somebody who signs in without a password asks for a new one. */
+  no_password: { readonly email: string };
+  password_changed: { readonly email: string; readonly at: string };
+  email_added: { readonly email: string; readonly other: string; readonly at: string };
+  email_removed: { readonly email: string; readonly other: string; readonly at: string };
+  /** To the old address, which can undo it. */
+  email_changed: {
+    readonly email: string;
+    readonly other: string;
+    readonly at: string;
+    readonly url: string;
+    readonly expiresAt: string;
+  };
+  invitation: { readonly url: string; readonly clientName: string; readonly expiresAt: string };
   /** An operator asks whether mail works. */
   test: { readonly at: string };
 }
@@ -138,6 +172,74 @@ export function passkeyAdded(event: { email: string; name: string; url: string; 
 /** Tells a user that a passkey is no longer theirs (T-78). */
 export function passkeyRemoved(event: { email: string; name: string; at: Date }): Mail {
   return { template: "passkey_removed", props: { ...event, at: event.at.toISOString() } };
+}
+
+/** Lets somebody show that an address is theirs. */
+export function verifyEmail(event: {
+  email: string;
+  code: string;
+  url: string;
+  clientName: string;
+  expiresAt: Date;
+}): Mail {
+  const props = { ...event, expiresAt: event.expiresAt.toISOString() };
+  return { template: "verify_email", props };
+}
+
+/** Tells somebody who would make an account that they have one. */
+export function alreadyRegistered(event: { email: string; url: string }): Mail {
+  return { template: "already_registered", props: event };
+}
+
+/** Lets somebody who forgot the password set a new one. */
+export function resetPassword(event: {
+  email: string;
+  code: string;
+  url: string;
+  hasPassword: boolean;
+  expiresAt: Date;
+}): Mail {
+  const props = { ...event, expiresAt: event.expiresAt.toISOString() };
+  return { template: "reset_password", props };
+}
+
+/** Tells somebody who has no password how they sign in. */
+export function noPassword(event: { email: string }): Mail {
+  return { template: "no_password", props: event };
+}
+
+/** Tells somebody that the password was changed. */
+export function passwordChanged(event: { email: string; at: Date }): Mail {
+  return { template: "password_changed", props: { ...event, at: event.at.toISOString() } };
+}
+
+/** Tells somebody that an address was added to the account, or removed from it. */
+export function emailListed(
+  what: "email_added" | "email_removed",
+  event: { email: string; other: string; at: Date },
+): Mail {
+  return { template: what, props: { ...event, at: event.at.toISOString() } };
+}
+
+/** Tells an address that it no longer is the primary one, and lets its owner take that back (T-67). */
+export function emailChanged(event: {
+  email: string;
+  other: string;
+  at: Date;
+  url: string;
+  expiresAt: Date;
+}): Mail {
+  const props = {
+    ...event,
+    at: event.at.toISOString(),
+    expiresAt: event.expiresAt.toISOString(),
+  };
+  return { template: "email_changed", props };
+}
+
+/** Invites somebody to make an account. */
+export function invitation(event: { url: string; clientName: string; expiresAt: Date }): Mail {
+  return { template: "invitation", props: { ...event, expiresAt: event.expiresAt.toISOString() } };
 }
 
 /** Shows an operator that mail arrives. */

@@ -94,11 +94,89 @@ const LETTERS: { readonly [T in MailTemplate]: (props: MailProps[T], words: Word
       t("mail.passkey_removed.not_you"),
     ],
   }),
+  verify_email: ({ email, code, url, clientName, expiresAt }, { t, time, product }) => ({
+    subject: t("mail.verify_email.subject", { product }),
+    paragraphs: [
+      clientName === ""
+        ? t("mail.verify_email.what", { email, product })
+        : t("mail.verify_email.what_client", { email, product, client: clientName }),
+      t("mail.code", { code: grouped(code) }),
+      t("mail.verify_email.open", { url }),
+      t("mail.until", { time: time(expiresAt) }),
+      t("mail.verify_email.not_you"),
+    ],
+  }),
+  already_registered: ({ email, url }, { t, product }) => ({
+    subject: t("mail.already_registered.subject", { product }),
+    paragraphs: [
+      t("mail.already_registered.what", { email, product }),
+      t("mail.already_registered.next", { url }),
+      t("mail.already_registered.not_you"),
+    ],
+  }),
+  reset_password: ({ email, code, url, hasPassword, expiresAt }, { t, time, product }) => ({
+    subject: t("mail.reset_password.subject", { product }),
+    paragraphs: [
+      t("mail.reset_password.what", { email, product }),
+      ...(hasPassword ? [] : [t("mail.reset_password.first")]),
+      t("mail.reset_password.open", { url }),
+      t("mail.code", { code: grouped(code) }),
+      t("mail.until", { time: time(expiresAt) }),
+      t("mail.reset_password.not_you"),
+    ],
+  }),
+  no_password: ({ email }, { t, product }) => ({
+    subject: t("mail.no_password.subject", { product }),
+    paragraphs: [t("mail.no_password.what", { email, product }), t("mail.no_password.next")],
+  }),
+  password_changed: ({ email, at }, { t, time, product }) => ({
+    subject: t("mail.password_changed.subject", { product }),
+    paragraphs: [
+      t("mail.password_changed.what", { email, product, time: time(at) }),
+      t("mail.password_changed.not_you"),
+    ],
+  }),
+  email_added: ({ email, other, at }, { t, time, product }) => ({
+    subject: t("mail.email_added.subject", { product }),
+    paragraphs: [
+      t("mail.email_added.what", { email, other, product, time: time(at) }),
+      t("mail.email_added.not_you"),
+    ],
+  }),
+  email_removed: ({ email, other, at }, { t, time, product }) => ({
+    subject: t("mail.email_removed.subject", { product }),
+    paragraphs: [
+      t("mail.email_removed.what", { email, other, product, time: time(at) }),
+      t("mail.email_added.not_you"),
+    ],
+  }),
+  email_changed: ({ email, other, at, url, expiresAt }, { t, time, product }) => ({
+    subject: t("mail.email_changed.subject", { product }),
+    paragraphs: [
+      t("mail.email_changed.what", { email, other, product, time: time(at) }),
+      t("mail.email_changed.undo", { url, time: time(expiresAt) }),
+    ],
+  }),
+  invitation: ({ url, clientName, expiresAt }, { t, time, product }) => ({
+    subject: t("mail.invitation.subject", { product }),
+    paragraphs: [
+      clientName === ""
+        ? t("mail.invitation.what", { product })
+        : t("mail.invitation.what_client", { product, client: clientName }),
+      t("mail.invitation.open", { url, time: time(expiresAt) }),
+      t("mail.invitation.not_you"),
+    ],
+  }),
   test: ({ at }, { t, time, product }) => ({
     subject: t("mail.test.subject", { product }),
     paragraphs: [t("mail.test.what", { product, time: time(at) })],
   }),
 };
+
+/** A code as people read it aloud. */
+function grouped(code: string): string {
+  return `${code.slice(0, 4)} ${code.slice(4)}`;
+}
 
 /** Makes the function that writes a mail in a language, as text and as HTML. */
 export function createMailRenderer(needs: {

@@ -15,6 +15,8 @@ export class User extends IdentifiedModel {
   declare sessionsValidAfter: Date | null;
   /** What authenticators know the user by (WebAuthn §5.4.3): random, and not the id. */
   declare webauthnUserHandle: Buffer;
+  /** What was shown before this moment counts no more in a sign-in that is not finished. */
+  declare credentialsChangedAt: Date | null;
   declare createdVia: "setup" | "admin" | "registration" | "invitation";
   /** Whether they are asked for a passkey after their password, wherever they sign in. */
   declare passkeyIsSecondStep: boolean;

@@ -12,6 +12,6 @@ export function findAccount(knex: Knex): FindAccount {
     const user = await findUserWithClaims(reader(knex), sub);
     if (user?.isActive !== true) return undefined;
     const { id: accountId, sessionsValidAfter } = user;
-    return { accountId, sessionsValidAfter, claims: async () => claimsOf(user) };
+    return { accountId, sessionsValidAfter, user, claims: async () => claimsOf(user) };
   };
 }

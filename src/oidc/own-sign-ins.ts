@@ -58,10 +58,11 @@ export class OwnSignIns {
    * Begins a sign-in that leads back to one of our pages, and answers where the browser goes.
    *
    * @param back.to the page, below the issuer's own path.
+   * @param back.progress how far the person has come already, in the words of the interaction.
    */
   async begin(
     ctx: Context,
-    back: { to: string; occasion: "no_session" | "confirm" | "another" },
+    back: { to: string; occasion: "no_session" | "confirm" | "another"; progress?: object },
   ): Promise<string> {
     const { engine, issuer } = this.#needs;
     const { provider } = engine;
@@ -78,6 +79,7 @@ export class OwnSignIns {
       session,
       cid: uid,
       ...(back.occasion === "another" ? { result: { progress: { account: "another" } } } : {}),
+      ...(back.progress === undefined ? {} : { result: { progress: back.progress } }),
     });
     await interaction.save(INTERACTION_LIFETIME);
     ctx.cookies.set(provider.cookieName("interaction"), uid, {
@@ -96,6 +98,8 @@ export class OwnSignIns {
   async complete(ctx: Context, interaction: Interaction): Promise<string> {
     const { issuer, knex, engine } = this.#needs;
     const { result, session: before, params, prompt } = interaction;
+    if (params["client_id"] !== OWN_PAGES)
+      throw new errors.SessionNotFound("it is a client's, and ends there");
     const session = await engine.provider.Session.get(ctx);
     if (before?.uid !== undefined && before.uid !== session.uid)
       throw new errors.SessionNotFound("another session took its place");

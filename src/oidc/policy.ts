@@ -3,6 +3,8 @@ import { errors, interactionPolicy, type Account, type KoaContextWithOIDC } from
 import { levelNamed, levelsAskedFor, type Level, type LevelNames } from "../authn/levels.ts";
 import { isAlwaysAsked } from "../consents/consents.ts";
 import type { Issuer } from "../issuers.ts";
+import { User } from "../models/user.ts";
+import { isUnverified, missingClaims, requiredClaims } from "../users/requirements.ts";
 import { levelTaken } from "../resources/access.ts";
 import type { ResourceCache } from "../resources/cache.ts";
 
@@ -17,7 +19,7 @@ const DEMANDS = {
 } as const;
 
 export interface PolicyNeeds {
-  readonly issuer: Pick<Issuer, "name" | "levels">;
+  readonly issuer: Pick<Issuer, "name" | "levels" | "requiresVerifiedEmail">;
   readonly resources: ResourceCache;
 }
 
@@ -26,9 +28,11 @@ export interface PolicyNeeds {
  * three and narrow five; after the choice of an account the order (sign in, then consent) is the engine's.
  */
 export function policy(needs: PolicyNeeds): ReturnType<typeof base> {
-  const { levels } = needs.issuer;
+  const { issuer } = needs;
+  const { levels } = issuer;
   const prompts = base();
   prompts.add(new Prompt({ name: "select_account", requestable: true }), 0);
+  prompts.add(new Prompt({ name: "create", requestable: true }), 0);
 
   const login = prompts.get("login");
   login?.checks.add(
@@ -58,6 +62,29 @@ export function policy(needs: PolicyNeeds): ReturnType<typeof base> {
       async ({ oidc }: KoaContextWithOIDC) =>
         oidc.session?.accountId !== undefined &&
         levelNamed(oidc.session.acr) < (await levelRequired(oidc, needs)),
+    ),
+  );
+  login?.checks.add(
+    new Check(
+      "email_unverified",
+      "the end-user's e-mail address is not verified",
+      "interaction_required",
+      ({ oidc }: KoaContextWithOIDC) => {
+        const user = userOf(oidc.account);
+        return (
+          user !== undefined && oidc.client !== undefined && isUnverified(user, oidc.client, issuer)
+        );
+      },
+    ),
+  );
+  login?.checks.add(
+    new Check(
+      "claims_missing",
+      "the end-user has not said what the client requires",
+      "interaction_required",
+      ({ oidc }: KoaContextWithOIDC) =>
+        oidc.client !== undefined &&
+        missingClaims(userOf(oidc.account), requiredClaims(oidc.client)).required.length > 0,
     ),
   );
 
@@ -139,6 +166,10 @@ function isEnded(loginTs: number | undefined, account: Account): boolean {
     sessionsValidAfter instanceof Date &&
     ((loginTs ?? 0) + 1) * 1000 <= sessionsValidAfter.getTime()
   );
+}
+
+function userOf(account: Account | undefined): User | undefined {
+  return account?.["user"] instanceof User ? account["user"] : undefined;
 }
 
 function redirectUri(params: Record<string, unknown> | undefined): string | undefined {

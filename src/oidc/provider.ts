@@ -122,7 +122,7 @@ export function createProvider(
     claims: { ...CLAIMS_BY_SCOPE, acr: null, sid: null, auth_time: null, iss: null },
     acrValues: [...issuer.levels.keys()],
     // The engine has one hook that sees every parameter of an authorization request, however it was sent.
-    extraParams: { login_hint: assertShort },
+    extraParams: { login_hint: assertParameters },
     // What was exchanged says already what the first token did.
     extraTokenClaims: (ctx, token) => token.extra ?? signInClaims(ctx, token),
     formats: { customizers: { jwt: nameGrant } },
@@ -260,6 +260,9 @@ const OPERATORS_METADATA = [
   "security_profile",
   "access_token_lifetime",
   "refresh_token_lifetime",
+  "sign_up",
+  "require_verified_email",
+  "required_claims",
 ] as const;
 
 /** What clients register and the engine does not know. */
@@ -288,7 +291,7 @@ function discovery({
 }: EngineNeeds): Configuration["discovery"] {
   return {
     ui_locales_supported: [...config.locales],
-    prompt_values_supported: ["none", "login", "consent", "select_account"],
+    prompt_values_supported: ["none", "login", "consent", "select_account", "create"],
     ...(preset.frontchannelLogout
       ? { frontchannel_logout_supported: true, frontchannel_logout_session_supported: true }
       : {}),
@@ -531,10 +534,17 @@ async function mayRevoke(
   throw new errors.InvalidRequest("the token was issued to another client");
 }
 
-/** What was said in a body is bounded like what is said in an address (T-08). */
-async function assertShort(ctx: KoaContextWithOIDC): Promise<void> {
-  const problem = problemWith(Object.entries(ctx.oidc.params ?? {}));
+/**
+ * What was said in a body is bounded like what is said in an address (T-08). Whoever makes an account is asked for
+ * nothing else (Initiating User Registration via OpenID Connect 1.0 §4); what `login` asks for, and the engine makes
+ * of `max_age=0`, comes with it.
+ */
+async function assertParameters({ oidc }: KoaContextWithOIDC): Promise<void> {
+  const problem = problemWith(Object.entries(oidc.params ?? {}));
   if (problem !== undefined) throw new errors.InvalidRequest(problem);
+  const others = [...oidc.prompts].filter((prompt) => prompt !== "create" && prompt !== "login");
+  if (oidc.prompts.has("create") && others.length > 0)
+    throw new errors.InvalidRequest(`prompt create must not be used with ${others.join(", ")}`);
 }
 
 function corsOrigins(client: object): readonly string[] {

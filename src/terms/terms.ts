@@ -106,27 +106,34 @@ export async function listTerms(db: TransactionOrKnex): Promise<TermsVersion[]> 
     ]);
 }
 
-/**
- * What counts today and somebody has not decided about: of each document its latest version, the mandatory ones
- * first. Of a mandatory one only a yes is a decision. Without a user it is all that counts.
- */
-export async function undecidedTerms(
-  db: TransactionOrKnex,
-  userId: string | undefined,
-): Promise<TermsVersion[]> {
+/** What counts today: of each document its latest version, unless it was withdrawn; the mandatory ones first. */
+export async function currentTerms(db: TransactionOrKnex): Promise<TermsVersion[]> {
   return TermsVersion.query(db)
     .withGraphFetched("texts")
     .whereNull("withdrawnAt")
     .whereRaw(
-      `version = (SELECT max(latest.version) FROM terms_versions latest WHERE latest.document = terms_versions.document)`,
-    )
-    .whereNotExists(
-      TermsAcceptance.query(db)
-        .where({ userId: userId ?? null })
-        .whereColumn("terms_acceptances.versionId", "terms_versions.id")
-        .whereRaw("(accepted OR NOT terms_versions.is_mandatory)"),
+      "version = (SELECT max(latest.version) FROM terms_versions latest WHERE latest.document = terms_versions.document)",
     )
     .orderBy([{ column: "isMandatory", order: "desc" }, "document"]);
+}
+
+/** What of it somebody has still to decide about. Of a mandatory one only a yes is a decision. */
+export async function undecidedTerms(
+  db: TransactionOrKnex,
+  userId: string,
+  current: readonly TermsVersion[],
+): Promise<TermsVersion[]> {
+  if (current.length === 0) return [];
+  const decided = await TermsAcceptance.query(db)
+    .where({ userId })
+    .whereIn(
+      "versionId",
+      current.map(({ id }) => id),
+    );
+  return current.filter(
+    ({ id, isMandatory }) =>
+      !decided.some(({ versionId, accepted }) => versionId === id && (accepted || !isMandatory)),
+  );
 }
 
 /** A version in the reader's language, or in the first in which it was published. */

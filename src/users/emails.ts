@@ -5,7 +5,9 @@ import { errors } from "../errors.ts";
 import { OneTimeToken } from "../models/one-time-token.ts";
 import { UserEmail } from "../models/user-email.ts";
 import { UserPassword } from "../models/user-password.ts";
+import { TrustedBrowser } from "../models/trusted-browser.ts";
 import { User } from "../models/user.ts";
+import { WebauthnCredential } from "../models/webauthn-credential.ts";
 import { terminateUser } from "./terminate.ts";
 
 /** Most addresses of one person. */
@@ -131,8 +133,8 @@ export async function removeEmail(
 
 /**
  * Brings back the address that was primary before somebody changed it, for whoever has it and says that it was not
- * them: the addresses that were added since go, everything that is signed in ends, and the password, which somebody
- * else may know, no longer works (T-67).
+ * them: the addresses and passkeys that were added since go, everything that is signed in ends, and the password, which
+ * somebody else may know, no longer works (T-67). What is asked for beside a password stays.
  *
  * @param change.since from when on addresses are the work of whoever changed it.
  * @returns whether it was brought back; it cannot be where somebody else has proven the address meanwhile.
@@ -158,6 +160,8 @@ export async function restoreEmail(
     .whereNot({ id })
     .where("createdAt", ">=", since);
   await UserPassword.query(db).deleteById(userId);
+  await WebauthnCredential.query(db).delete().where({ userId }).where("createdAt", ">=", since);
+  await TrustedBrowser.query(db).delete().where({ userId });
   await OneTimeToken.revokeOf(db, { userId }, "email_changed", now);
   await touch(db, userId, now);
   await record(db, { ...by, type: "email.restored", userId, target: targetOf(id) });

@@ -2,6 +2,8 @@ import type { TransactionOrKnex } from "objection";
 import { record, type NewEvent } from "../audit/record.ts";
 import { OneTimeToken } from "../models/one-time-token.ts";
 import { UserPassword } from "../models/user-password.ts";
+import { TrustedBrowser } from "../models/trusted-browser.ts";
+import { User } from "../models/user.ts";
 import { terminateUser } from "./terminate.ts";
 
 /** A password that a person chose. */
@@ -29,13 +31,11 @@ export async function setPassword(
     .insert({ userId, hash, changedAt: now })
     .onConflict("userId")
     .merge();
+  await User.query(db).findById(userId).patch({ credentialsChangedAt: now });
   await OneTimeToken.revokeOf(db, { userId, purpose: "reset_password" }, "password_changed", now);
   const actor = { type: "user", id: userId } as const;
   await record(db, { ...origin, type: "password.changed", actor, userId, details: { via } });
-  if (signOutOthers)
-    await terminateUser(
-      db,
-      { userId, reason: "password_changed", actor, except: keepSession },
-      now,
-    );
+  if (!signOutOthers) return;
+  await TrustedBrowser.query(db).delete().where({ userId });
+  await terminateUser(db, { userId, reason: "password_changed", actor, except: keepSession }, now);
 }

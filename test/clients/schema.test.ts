@@ -67,6 +67,22 @@ describe("client metadata", () => {
     });
   });
 
+  it("says what the operator demands of people who come by it", () => {
+    const demands = {
+      sign_up: "open",
+      require_verified_email: true,
+      required_claims: ["birthdate"],
+    };
+    const { sign_up: signUp } = parseClientMetadata({ ...MINIMAL, ...demands }, PRODUCTION);
+    assert.equal(signUp, "open");
+    for (const [wrong, message] of [
+      [{ sign_up: "maybe" }, /^sign_up must be closed or invitation or open/],
+      [{ required_claims: ["picture"] }, /^required_claims\[0\] must be name or /],
+      [{ required_claims: ["name", "name"] }, /^required_claims must not list anything twice/],
+    ] as const)
+      assert.throws(() => parseClientMetadata({ ...MINIMAL, ...wrong }, PRODUCTION), { message });
+  });
+
   /** What the engine alone takes or leaves (security.md 0.7), with what we make of it. */
   const TABLE: readonly [what: string, metadata: object, expected: "accepted" | RegExp][] = [
     ["an https redirect URI", {}, "accepted"],

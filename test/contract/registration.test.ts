@@ -180,6 +180,9 @@ describe("clients that register themselves", () => {
         secret_hashes: "x",
         security_profile: "web",
         access_token_lifetime: 86_400,
+        sign_up: "open",
+        require_verified_email: false,
+        required_claims: [],
         something_unknown: 1,
         "client_name#de": "Meldet sich selbst an",
         software_id: "4NRB1-0XZABZI9E6-5SM3R",
@@ -199,6 +202,9 @@ describe("clients that register themselves", () => {
       "secret_hashes",
       "security_profile",
       "access_token_lifetime",
+      "sign_up",
+      "require_verified_email",
+      "required_claims",
     ])
       it(`and decide nothing of what is the operator's: ${name} (T-38, RFC 7591 §5)`, async () => {
         assert.equal(made[name], undefined);

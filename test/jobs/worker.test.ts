@@ -81,6 +81,7 @@ describe("job worker", function () {
       },
       deliverLogout: async () => {},
       deliverPing: async () => {},
+      writeLetter: async () => {},
       rotateKeys: async () => {
         rotations += 1;
       },
