@@ -403,6 +403,17 @@ describe("mails", () => {
     templates: new Templates(),
     catalogues: new Catalogues(),
   });
+  it("show a code in the order in which it is typed, from right to left too", async () => {
+    for (const [locale, code] of [
+      ["en", "1234 5678"],
+      ["ar", "1234\u00a05678"],
+    ] as const) {
+      const { text, html } = await render("sign_in_code", mailFixtures.sign_in_code, locale);
+      assert.ok(text.includes(`\n${code}\n`), locale);
+      assert.ok(html.includes(`>${code}</p>`), locale);
+    }
+  });
+
   for (const locale of LOCALES) {
     it(`are whole in ${locale}, as HTML and as text`, async () => {
       for (const name of Object.keys(mailFixtures) as MailTemplate[]) {

@@ -92,15 +92,26 @@ function isolate(
   direction: "ltr" | "rtl",
 ): MessageValues {
   const one = (value: string) =>
-    direction === "rtl" || TURNS.test(value)
-      ? `\u2068${value.replaceAll(/[\u202a-\u202e\u2066-\u2069]/g, "")}\u2069`
-      : value;
+    direction === "rtl" || TURNS.test(value) ? `\u2068${withoutTurns(value)}\u2069` : value;
   return Object.fromEntries(
     Object.entries(values).map(([gap, value]) => [
       gap,
       typeof value === "string" && !choosers.has(gap) ? one(value) : value,
     ]),
   );
+}
+
+/** A value that cannot leave its isolate. What was isolated in it before, as words of ours are, stays so. */
+function withoutTurns(value: string): string {
+  let depth = 0;
+  let isClosed = true;
+  for (const character of value) {
+    if (/[\u2066-\u2068]/.test(character)) depth += 1;
+    else if (character === "\u2069") depth -= 1;
+    isClosed &&= depth >= 0;
+  }
+  isClosed &&= depth === 0;
+  return value.replaceAll(isClosed ? /[\u202a-\u202e]/g : /[\u202a-\u202e\u2066-\u2069]/g, "");
 }
 
 /** The gaps of a message whose values choose among its words, `{gap, select, …}`. */

@@ -201,7 +201,7 @@ export function createMailRenderer(needs: {
     });
     const view: LetterView = {
       subject,
-      paragraphs,
+      paragraphs: directionOf(locale) === "rtl" ? paragraphs.map(inOrder) : paragraphs,
       locale,
       direction: directionOf(locale),
       productName: config.productName,
@@ -213,4 +213,12 @@ export function createMailRenderer(needs: {
       html: templates.fill("mail/html", { view, t }),
     };
   };
+}
+
+/**
+ * Groups of digits in the order in which they are typed, where text runs from right to left: a space that does not
+ * break makes one number of them (Unicode Bidirectional Algorithm W4).
+ */
+function inOrder(paragraph: string): string {
+  return /\p{L}/u.test(paragraph) ? paragraph : paragraph.replaceAll(" ", "\u00a0");
 }

@@ -254,6 +254,18 @@ describe("translator", () => {
     assert.equal(browser, "\u2068Firefox\u2069 على \u2068Linux\u2069");
   });
 
+  it("keeps the order of words within words: a browser on a system, in a sentence about it", () => {
+    const say = catalogues.translator("ar");
+    const browser = say("browser.name", { known: "both", browser: "Firefox", os: "Linux" });
+    const said = say("mail.new_device.what", { email: "a@b.example", time: "1", browser });
+    assert.ok(
+      said.includes(`\u2068${browser}\u2069`),
+      "what is isolated in it finds its direction",
+    );
+    const breakout = say("page.home", { product: "a\u2069b\u2068c" });
+    assert.ok(breakout.includes("\u2068abc\u2069"), "what would leave its isolate loses its marks");
+  });
+
   it("says every message in every language, whatever its gaps", () => {
     for (const locale of LANGUAGES)
       for (const [id, text] of Object.entries(english))
