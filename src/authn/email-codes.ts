@@ -60,7 +60,7 @@ export async function makeEmailCode(
 
 /** What somebody typed, if it can be a code: eight digits, with spaces and dashes where they like. */
 export function readEmailCode(typed: string): string | undefined {
-  const code = typed.replaceAll(/[ -]/g, "");
+  const code = typed.replaceAll(/[\s-]/g, "");
   return /^[0-9]{8}$/.test(code) ? code : undefined;
 }
 

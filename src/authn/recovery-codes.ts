@@ -50,7 +50,7 @@ export async function saveRecoveryCodes(
 export function readRecoveryCode(typed: string): string | undefined {
   const code = typed
     .toLowerCase()
-    .replaceAll(/[ -]/g, "")
+    .replaceAll(/[\s-]/g, "")
     .replaceAll("o", "0")
     .replaceAll(/[il]/g, "1");
   return code.length === LENGTH && [...code].every((each) => ALPHABET.includes(each))
