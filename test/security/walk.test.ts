@@ -22,15 +22,23 @@ import {
   type Answer,
   type Fields,
 } from "../support/rp.ts";
+import { aPasskey } from "../support/passkeys.ts";
 import { aClient, aUser, PASSWORD, type TestServer } from "../support/server.ts";
 
 /** Walks of each person with each knowledge at each issuer; `WALKS=50` is for the night. */
 const WALKS = Number(process.env["WALKS"] ?? 1);
-const STEPS = 25;
+const STEPS = 20;
 const FIRST_SEED = Number(process.env["WALK_SEED"] ?? 1);
 
 /** What people have set up, and what whoever walks knows of them. */
-const PEOPLE = ["nothing", "app", "app and codes", "app turned off", "mailbox"] as const;
+const PEOPLE = [
+  "nothing",
+  "app",
+  "app and codes",
+  "app turned off",
+  "mailbox",
+  "passkey that is always asked for",
+] as const;
 const KNOWLEDGE = {
   "a stranger who has the app": { password: false, app: true, mail: false },
   "a thief who has the password": { password: true, app: false, mail: false },
@@ -181,6 +189,7 @@ class Walker {
       ["/mfa/totp", { otp: "000000" }],
       ["/mfa/email/send", {}],
       ["/mfa/email", { otp: await this.#mailed() }],
+      ["/mfa/webauthn", { passkey_response: "{}" }],
       ["/mfa/recovery", { recovery_code: this.#code() }],
       ["/enroll", { factor: this.#pick(["totp", "email"]) }],
       ["/enroll/skip", {}],
@@ -195,9 +204,15 @@ class Walker {
     await this.#send(tab, path, fields);
   }
 
-  /** What a person would do on the page that is due. */
+  /** What a person would do on the page that is due, and on those after it. */
   async #sensible(tab: Tab): Promise<void> {
-    const answer = await this.#follow(await this.#open(tab.path));
+    let answer: Answer | undefined = await this.#follow(await this.#open(tab.path));
+    const pages = this.#pick([1, 2, 3]);
+    for (let page = 0; page < pages && answer !== undefined; page += 1)
+      answer = await this.#answerPage(tab, answer);
+  }
+
+  async #answerPage(tab: Tab, answer: Answer): Promise<Answer | undefined> {
     const password = this.#knows.password ? PASSWORD : "a wrong password of some length";
     const offersSkip = answer.text.includes('id="enroll-skip"');
     const app = this.#knows.app ? this.#app : undefined;
@@ -207,6 +222,7 @@ class Walker {
         this.#knows.mail && !this.#knows.password
           ? ["/methods", { method: "email-code" }]
           : ["/password", { password }],
+      "email-code": async () => ["/code", { otp: await this.#mailed() }],
       "mfa-totp": async () => ["/mfa/totp", { otp: (await app?.code()) ?? "000000" }],
       "mfa-email": async () =>
         answer.text.includes('id="send-code"')
@@ -219,10 +235,8 @@ class Walker {
       accounts: () => ["/accounts", { account: "current" }],
     };
     const form = await forms[answer.page ?? ""]?.();
-    if (form !== undefined && answer.url.pathname.startsWith(tab.path))
-      await this.#send(tab, ...form);
-    if (this.#knows.mail && !this.#knows.password && answer.page === "password")
-      await this.#send(tab, "/code", { otp: await this.#mailed() });
+    if (form === undefined || !answer.url.pathname.startsWith(tab.path)) return undefined;
+    return this.#send(tab, ...form);
   }
 
   async #mailed(): Promise<string> {
@@ -239,7 +253,7 @@ class Walker {
     return this.#browser.open(path);
   }
 
-  async #send(tab: Tab, path: string, fields: Fields): Promise<void> {
+  async #send(tab: Tab, path: string, fields: Fields): Promise<Answer> {
     const before = await this.#traces();
     const answer = await this.#browser.submit(tab.path + path, fields);
     const after = await this.#traces();
@@ -253,7 +267,7 @@ class Walker {
     if (after.mailbox && !before.mailbox) tab.evidence.add("enrolled mailbox");
     if (path === "/enroll/skip" && answer.status === 303 && after.skips > before.skips)
       tab.evidence.add("skipped");
-    await this.#follow(answer);
+    return this.#follow(answer);
   }
 
   async #traces(): Promise<Traces> {
@@ -374,6 +388,10 @@ for (const [policy, settings] of Object.entries({
       const app = person.startsWith("app") ? await anApp(server, user.id) : undefined;
       const codes = person === "app and codes" ? await someRecoveryCodes(server, user.id) : [];
       if (person === "mailbox") await addEmailFactor(db, user.id, new Date());
+      if (person.startsWith("passkey")) {
+        await aPasskey(server, user.id);
+        await User.query(db).findById(user.id).patch({ passkeyIsSecondStep: true });
+      }
       if (person === "app turned off")
         await MfaFactor.query(db).patch({ disabledAt: new Date() }).where({ userId: user.id });
       const walker = new Walker({ server, clients, user, app, codes, knows, seed });

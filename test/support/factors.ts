@@ -18,18 +18,23 @@ export interface App {
   wrong(): string;
 }
 
-/** Sets an app up for a user, as if it were long ago. */
+/** Sets an app up for a user, as if it were a while ago. */
 export async function anApp(
   { database, deps }: Pick<TestServer, "database" | "deps">,
   userId: string,
 ): Promise<App> {
   const db = database.knex;
-  const now = new Date(Date.now() - 3_600_000);
+  const now = new Date(Date.now() - 600_000);
   const bindingHash = sha256(`${userId} ${Math.random()}`);
   const pending = await pendingTotp(db, deps.seal, { userId, bindingHash, now });
   if (pending === undefined) throw new Error("there are too many apps");
   const { id, seed } = pending;
-  await confirmTotp(db, pending, { code: codeAt(seed, now), name: "Phone", now });
+  const isConfirmed = await confirmTotp(db, pending, {
+    code: codeAt(seed, now),
+    name: "Phone",
+    now,
+  });
+  if (!isConfirmed) throw new Error("the app was not set up");
   return {
     id,
     seed,
