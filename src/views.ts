@@ -206,7 +206,15 @@ export interface Views {
     reason: "policy" | "client" | "recovered";
     /** How often it can be put off; `Infinity` is always. */
     skipsLeft: number;
-    choices: readonly ("totp" | "email")[];
+    choices: readonly ("webauthn" | "totp" | "email")[];
+  };
+  "enroll-passkey": {
+    client: ClientView;
+    passkey: PasskeyView;
+    /** The address of the interaction. */
+    here: string;
+    cancelAction: string;
+    errors: readonly FieldError[];
   };
   "enroll-totp": EnrolView & NewAppView & { hasChoice: boolean };
   "enroll-codes": EnrolView & { codes: readonly string[] };

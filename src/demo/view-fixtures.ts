@@ -360,7 +360,12 @@ export const fixtures: { readonly [Name in keyof Views]: Readonly<Record<string,
   },
   enroll: {
     must: { ...enrol, reason: "client", skipsLeft: 0, choices: ["totp"] },
-    "may-skip": { ...enrol, reason: "policy", skipsLeft: 2, choices: ["totp", "email"] },
+    "may-skip": {
+      ...enrol,
+      reason: "policy",
+      skipsLeft: 2,
+      choices: ["webauthn", "totp", "email"],
+    },
     recovered: {
       ...enrol,
       client: odd,
@@ -368,6 +373,22 @@ export const fixtures: { readonly [Name in keyof Views]: Readonly<Record<string,
       skipsLeft: Infinity,
       choices: ["totp"],
       errors: [{ field: "factor-totp", message: "err.method.empty" }],
+    },
+  },
+  "enroll-passkey": {
+    plain: {
+      client: acme,
+      passkey,
+      here: interaction,
+      cancelAction: login.cancelAction,
+      errors: [],
+    },
+    error: {
+      client: odd,
+      passkey,
+      here: interaction,
+      cancelAction: login.cancelAction,
+      errors: [{ field: "enroll-submit", message: "err.passkey.not_made" }],
     },
   },
   "enroll-totp": {

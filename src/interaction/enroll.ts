@@ -23,11 +23,12 @@ export interface EnrollNeeds extends PasswordNeeds {
   config: Pick<Config, "productName">;
 }
 
-const choiceForm = z.strictObject({ factor: z.enum(["totp", "email"]).optional() });
+const choiceForm = z.strictObject({ factor: z.enum(["webauthn", "totp", "email"]).optional() });
 const totpForm = z.strictObject({
   otp: z.string().max(100).default(""),
   label: z.string().trim().max(100).default(""),
 });
+type Choice = "webauthn" | "totp" | "email";
 const codesForm = z.strictObject({ saved: z.literal("1").optional() });
 
 /**
@@ -48,8 +49,13 @@ export function enrollRoutes(router: Router, tools: StepTools, needs: EnrollNeed
     const { factor } = await readForm(ctx, choiceForm);
     const visit = tools.visit(ctx);
     if (factor === undefined)
-      return show(ctx, [{ field: "factor-totp", message: "err.method.empty" }], 422);
+      return show(
+        ctx,
+        [{ field: `factor-${choicesOf(visit)[0]}`, message: "err.method.empty" }],
+        422,
+      );
     if (!choicesOf(visit).includes(factor)) throw errors.factorNotOffered();
+    if (factor === "webauthn") return go(ctx, `${visit.here}/enroll/passkey`);
     if (factor === "totp") return go(ctx, `${visit.here}/enroll/totp`);
     await addMailbox(needs, ownerOf(ctx, visit));
     return tools.proceed(ctx, visit.progress);
@@ -119,10 +125,11 @@ function about(visit: Visit) {
 }
 
 /** What can be set up here: a mailbox is enough for a policy that says so, and for nothing else. */
-function choicesOf({ demand, policy, user }: Visit): ("totp" | "email")[] {
+function choicesOf({ demand, policy, user, relyingParty }: Visit): Choice[] {
+  const strong: Choice[] = relyingParty === undefined ? ["totp"] : ["webauthn", "totp"];
   const byEmail = policy.byEmail && demand.enrolment?.reason === "policy";
   const isVerified = user?.primaryEmail?.verifiedAt != null;
-  return byEmail && isVerified ? ["totp", "email"] : ["totp"];
+  return byEmail && isVerified ? [...strong, "email"] : strong;
 }
 
 function ownerOf(ctx: Context, { user }: Visit) {

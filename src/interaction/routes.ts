@@ -7,6 +7,7 @@ import { runInUnitOfWork } from "../database/transaction.ts";
 import { accountsRoutes } from "./accounts.ts";
 import { consentRoutes, type ConsentNeeds } from "./consent.ts";
 import { weigh, type ArrivalNeeds } from "./arrival.ts";
+import { enrollPasskeyRoutes } from "./enroll-passkey.ts";
 import { enrollRoutes } from "./enroll.ts";
 import { cancel, finish } from "./finish.ts";
 import { nextStep, stepPath, type Progress, type Step } from "./flow.ts";
@@ -126,6 +127,7 @@ export function interactionRoutes(needs: InteractionNeeds): Router {
   methodsRoutes(router, tools, needs);
   mfaRoutes(router, tools, needs);
   enrollRoutes(router, tools, needs);
+  enrollPasskeyRoutes(router, tools, needs);
   webauthnRoutes(router, tools, needs);
   offerRoutes(router, tools, needs);
   registerRoutes(router, tools, needs);

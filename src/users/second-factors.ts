@@ -10,7 +10,11 @@ import {
 } from "../authn/factors.ts";
 import { base32, keyUri } from "../authn/one-time-password.ts";
 import type { Passwords } from "../authn/password.ts";
-import { makeRecoveryCodes, saveRecoveryCodes } from "../authn/recovery-codes.ts";
+import {
+  makeRecoveryCodes,
+  saveRecoveryCodes,
+  type NewRecoveryCodes,
+} from "../authn/recovery-codes.ts";
 import {
   confirmTotp,
   isCodeOf,
@@ -88,19 +92,41 @@ export async function addApp(
   owner: Owner,
   { pending, code, name }: { pending: PendingTotp; code: string; name: string },
 ): Promise<readonly string[] | undefined> {
-  const { knex, passwords, mailer } = needs;
+  const { knex, mailer } = needs;
   const { userId } = owner;
   const now = new Date();
   if (!isCodeOf(pending, code, now)) return undefined;
-  const hasFew = (await RecoveryCode.countLeft(knex, userId)) <= FEW_CODES;
-  // Hashed before there is a transaction to hold up.
-  const made = hasFew ? await makeRecoveryCodes(passwords) : undefined;
+  const made = await codesToGoWith(needs, userId);
   const db = await writer(knex);
   if (!(await confirmTotp(db, pending, { code, name, now }))) return undefined;
   await note(needs, owner, "factor.added", { type: "totp" });
   await mailer.factorChanged(db, { userId, change: "totp_added", now });
+  return keepCodes(needs, owner, made, now);
+}
+
+/**
+ * Makes recovery codes for somebody who is about to set something up and has few or none left. Called before there is
+ * a transaction, which hashing would hold up; {@link keepCodes} keeps them once it is set up.
+ *
+ * @throws AppError `busy` where the hash queue is full.
+ */
+export async function codesToGoWith(
+  { knex, passwords }: SecondFactorNeeds,
+  userId: string,
+): Promise<NewRecoveryCodes | undefined> {
+  const hasFew = (await RecoveryCode.countLeft(knex, userId)) <= FEW_CODES;
+  return hasFew ? makeRecoveryCodes(passwords) : undefined;
+}
+
+/** @returns the codes as people write them down; none where none were made. */
+export async function keepCodes(
+  needs: SecondFactorNeeds,
+  owner: Owner,
+  made: NewRecoveryCodes | undefined,
+  now: Date,
+): Promise<readonly string[]> {
   if (made === undefined) return [];
-  await saveRecoveryCodes(db, userId, made, now);
+  await saveRecoveryCodes(await writer(needs.knex), owner.userId, made, now);
   await note(needs, owner, "factor.codes_created", {});
   return made.codes;
 }

@@ -1,12 +1,13 @@
 import assert from "node:assert/strict";
+import { decodeJwt } from "jose";
 import { AuditEvent } from "../../src/models/audit-event.ts";
 import { OutboxMessage } from "../../src/models/outbox-message.ts";
 import { Session } from "../../src/models/session.ts";
 import { User } from "../../src/models/user.ts";
 import { WebauthnCredential } from "../../src/models/webauthn-credential.ts";
-import { SoftwareAuthenticator } from "../support/authenticator.ts";
+import { SoftwareAuthenticator, type Twist } from "../support/authenticator.ts";
 import { aPasskey, questionOf } from "../support/passkeys.ts";
-import { RelyingParty, response, walk, WebBrowser, type Answer } from "../support/rp.ts";
+import { json, RelyingParty, response, walk, WebBrowser, type Answer } from "../support/rp.ts";
 import { aClient, aServer, aUser, PASSWORD, type TestServer } from "../support/server.ts";
 import { Visitor } from "../support/visitor.ts";
 
@@ -277,6 +278,50 @@ describe("a person’s own passkeys", () => {
       assert.equal(page.page, "mfa-webauthn");
       const back = await walk(server, browser, (await answer(page, device)).location ?? "");
       assert.ok(response(back)["code"]);
+    });
+
+    it("are what a rule asks for, made in the sign-in that showed the password (T-78)", async () => {
+      const strict = new RelyingParty(
+        server,
+        await aClient(server, { first_party: true, require_second_factor: true }),
+      );
+      const person = { email: ada.email, until: "enroll" };
+      const choice = await walk(server, browser, strict.authorization(), person);
+      assert.equal(choice.page, "enroll");
+      const sent = await browser.submit(choice.url.href, { factor: "webauthn" });
+      const page = await walk(server, browser, sent.location ?? "");
+      assert.equal(page.page, "enroll-passkey");
+      const device = new SoftwareAuthenticator(server.issuer);
+      const question = questionOf(page.text) as unknown as Parameters<typeof device.create>[0];
+      const create = (twist: Twist) =>
+        browser.submit(page.url.href, {
+          passkey_response: device.create(question, twist),
+          passkey_via: "button",
+        });
+      const refused = await create({ origin: "https://evil.example" });
+      assert.equal(refused.status, 422);
+      const again = questionOf(refused.text) as unknown as Parameters<typeof device.create>[0];
+      const made = await browser.submit(page.url.href, {
+        passkey_response: device.create(again),
+        passkey_via: "button",
+      });
+      const codes = await walk(server, browser, made.location ?? "");
+      assert.equal(codes.page, "enroll-codes", "with codes for the day when it is lost");
+      const saved = await browser.submit(codes.url.href, { saved: "1" });
+      const back = await walk(server, browser, saved.location ?? "");
+      const tokens = json(await strict.redeem(response(back)["code"] ?? ""));
+      const claims = decodeJwt(String(tokens["id_token"]));
+      assert.equal(claims["acr"], "3");
+      assert.deepEqual(claims["amr"], ["pwd", "pop", "user", "mfa"]);
+      assert.deepEqual((await events("passkey.created"))[0]?.details["via"], "enrolment");
+      browser = new WebBrowser(server);
+      assert.equal((await atSecondStep()).page, "mfa-webauthn", "and it is asked for from now on");
+    });
+
+    it("cannot be made there before the password was shown (T-70)", async () => {
+      const start = await walk(server, browser, app.authorization());
+      const path = `${start.url.pathname}/enroll/passkey`;
+      assert.equal((await walk(server, browser, path)).page, "login");
     });
 
     it("are no longer asked for when the last one is gone (T-70)", async () => {

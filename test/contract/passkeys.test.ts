@@ -9,6 +9,7 @@ import {
   type PasskeySignIn,
 } from "../../src/authn/passkeys.ts";
 import { passkeyName } from "../../src/authn/passkeys.ts";
+import { factorsOf, isAlwaysAskedFor, removeFactors } from "../../src/authn/factors.ts";
 import { issuerOf } from "../../src/issuers.ts";
 import { AuthChallenge } from "../../src/models/auth-challenge.ts";
 import { PasskeyOffer } from "../../src/models/passkey-offer.ts";
@@ -545,6 +546,15 @@ describe("passkeys", () => {
       assert.equal(await passkeysOf().resultSize(), 0);
     });
 
+    it("is what an operator does for somebody who lost everything (T-87)", async () => {
+      await enrolled();
+      await User.query(knex()).findById(user.id).patch({ passkeyIsSecondStep: true });
+      assert.deepEqual(await factorsOf(knex(), user.id), ["webauthn"]);
+      assert.equal(await removeFactors(knex(), user.id), 1);
+      assert.deepEqual(await factorsOf(knex(), user.id), []);
+      assert.equal((await User.query(knex()).findById(user.id))?.passkeyIsSecondStep, false);
+    });
+
     it("leaves the last way in, also where two are removed at once (T-78)", async () => {
       await UserPassword.query(knex()).deleteById(user.id);
       await enrolled();
@@ -554,6 +564,18 @@ describe("passkeys", () => {
       assert.equal(removed.filter((passkey) => passkey !== undefined).length, 1);
       assert.equal(await passkeysOf().resultSize(), 1);
     });
+  });
+
+  it("are asked for after a password where their owner or a policy wants that (T-70)", async () => {
+    await enrolled();
+    const here = await factorsOf(knex(), user.id, relyingParty.id);
+    assert.deepEqual(here, ["webauthn"]);
+    assert.deepEqual(await factorsOf(knex(), user.id, "bank.example"), [], "not elsewhere");
+    const isAsked = (passkeyIsSecondStep: boolean, required: boolean) =>
+      isAlwaysAskedFor(here, { passkeyIsSecondStep }, { required });
+    assert.equal(isAsked(false, false), false);
+    assert.equal(isAsked(true, false), true);
+    assert.equal(isAsked(false, true), true);
   });
 
   describe("the offer to make one (ux.md P19)", () => {

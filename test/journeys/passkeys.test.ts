@@ -7,7 +7,8 @@ import { WebauthnCredential } from "../../src/models/webauthn-credential.ts";
 import { aBrowser } from "../support/browser.ts";
 import { aPasskey, aVirtualAuthenticator } from "../support/passkeys.ts";
 import { axe } from "../support/axe.ts";
-import { aServer, aUser, PASSWORD, type TestServer } from "../support/server.ts";
+import { authorizationUrl } from "../support/raw.ts";
+import { aClient, aServer, aUser, PASSWORD, type TestServer } from "../support/server.ts";
 
 describe("passkeys in a browser", () => {
   let server: TestServer;
@@ -154,8 +155,6 @@ describe("passkeys in a browser", () => {
     await authenticator.add(device);
     await authenticator.verifies(false);
     await signInByPassword(user.email);
-    // The choice of other ways sends whoever has one factor only here.
-    await page.goto(`${page.url().replace(/\/mfa.*/, "")}/mfa/webauthn`);
     await inspect("mfa-webauthn");
     await page.click("#webauthn-start");
     await page.waitForSelector("#error-summary");
@@ -164,6 +163,29 @@ describe("passkeys in a browser", () => {
     await authenticator.verifies(true);
     await page.click("#webauthn-start");
     await page.waitForSelector("body[data-page=account]");
+  });
+
+  it("are set up as the second step that an app asks for", async () => {
+    const user = await aUser(server);
+    await PasskeyOffer.claim(server.database.knex, user.id, new Date());
+    const authenticator = await aVirtualAuthenticator(page);
+    const client = await aClient(server, { first_party: true, require_second_factor: true });
+    await context.route("https://rp.example/**", (route) =>
+      route.fulfill({ contentType: "text/html", body: '<title>app</title><body data-page="app">' }),
+    );
+    await page.goto(authorizationUrl(server.issuer, client, {}));
+    await page.fill("#username", user.email);
+    await page.click("#login-submit");
+    await page.fill("#password", PASSWORD);
+    await page.click("#login-submit");
+    await page.click("#enroll-submit");
+    await inspect("enroll-passkey");
+    await page.click("#enroll-submit");
+    await page.waitForSelector("body[data-page=enroll-codes]");
+    assert.equal((await authenticator.credentials()).length, 1);
+    await page.check("#saved");
+    await page.click("#enroll-submit");
+    await page.waitForSelector("body[data-page=app]");
   });
 
   describe("offered after a password", () => {
