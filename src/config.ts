@@ -209,6 +209,15 @@ export const SETTINGS = {
     ),
   SESSION_IDLE: seconds.describe("Seconds without use that end a sign-in, where that is sooner"),
   SESSION_ABSOLUTE: seconds.describe("Seconds after which a sign-in ends, where that is sooner"),
+  RISK_SECOND_STEP: z.coerce
+    .number()
+    .int()
+    .min(0)
+    .max(100)
+    .default(40)
+    .describe(
+      "How unusual a sign-in is that needs a second step or a code by e-mail (docs/sign-ins.md); 0 is none",
+    ),
   GEOIP_FILE: z
     .string()
     .optional()
@@ -343,6 +352,8 @@ export interface Config {
   readonly metricsPort: number | undefined;
   readonly metricsHost: string;
   readonly trustedProxies: number;
+  /** The sum of reasons from which a sign-in needs a second step; 0 where none does. */
+  readonly riskSecondStep: number;
   /** A database of networks and where they are. */
   readonly geoipFile: string | undefined;
   /** The files with which Lintel ends TLS itself; undefined where a proxy does. */
@@ -469,6 +480,7 @@ export function readConfig(environment: Environment): Config {
     metricsPort: settings.METRICS_PORT ?? (production ? 9464 : undefined),
     metricsHost: settings.METRICS_HOST,
     trustedProxies: settings.TRUSTED_PROXIES,
+    riskSecondStep: settings.RISK_SECOND_STEP,
     geoipFile: settings.GEOIP_FILE,
     tls: secure.tls,
     mutualTls: secure.mutualTls,

@@ -1,5 +1,6 @@
 import type { Context } from "koa";
 import type { Knex } from "knex";
+import type { Config } from "../config.ts";
 import { recentFailures } from "../authn/throttle.ts";
 import { reader, writer } from "../database/transaction.ts";
 import { readAgent, shownAgent } from "../devices/agents.ts";
@@ -13,10 +14,10 @@ import type { Seal } from "../keys/seal.ts";
 import type { Mailer } from "../mail/mailer.ts";
 import type { SignIn } from "../models/session.ts";
 import { DEVICE_LIFETIME, UserDevice } from "../models/user-device.ts";
-import type { Progress } from "./flow.ts";
-import type { Visit } from "./visit.ts";
+import { advance, type Visit } from "./visit.ts";
 
 export interface ArrivalNeeds {
+  config: Pick<Config, "riskSecondStep" | "smtpUrl" | "mode">;
   knex: Knex;
   seal: Seal;
   mailer: Mailer;
@@ -25,15 +26,18 @@ export interface ArrivalNeeds {
 
 /** Wrong passwords within an hour that are more than somebody types who has forgotten theirs. */
 const MANY_FAILURES = 10;
+/** Wrong passwords within an hour from which on a right one proves too little on an unknown browser (T-63). */
+const UNDER_ATTACK = 20;
 
-/** Weighs a sign-in as soon as its first factor was shown, and once. */
+/** Weighs a sign-in as soon as its first factor was shown, and once. What is in doubt is asked for more. */
 export async function weigh(
-  { knex, seal, findPlace }: ArrivalNeeds,
+  { knex, seal, config, findPlace }: ArrivalNeeds,
   ctx: Context,
-  { progress, user }: Pick<Visit, "progress" | "user">,
-): Promise<Progress> {
+  visit: Visit,
+): Promise<Visit> {
+  const { progress, user } = visit;
   if (progress.userId === undefined || user === undefined || progress.risk !== undefined)
-    return progress;
+    return visit;
   const now = new Date();
   const db = reader(knex);
   const device = deviceOf(ctx);
@@ -41,7 +45,14 @@ export async function weigh(
   const place = findPlace(originOf(ctx).ipPrefix);
   const hasManyFailures = failures >= MANY_FAILURES;
   const risk = await weighSignIn(db, { user, device, place, hasManyFailures, now });
-  return { ...progress, risk };
+  const isKnownDevice = user.lastLoginAt !== null && !risk.reasons.includes("new_device");
+  const isUnusual = config.riskSecondStep > 0 && risk.score >= config.riskSecondStep;
+  const isInDoubt =
+    (isUnusual || (failures >= UNDER_ATTACK && !isKnownDevice)) &&
+    // Whom nobody can write to would be shut out.
+    (config.smtpUrl !== undefined || config.mode !== "production");
+  const weighed = { ...progress, risk: { ...risk, isInDoubt } };
+  return isInDoubt ? advance(knex, visit, weighed) : { ...visit, progress: weighed };
 }
 
 /**

@@ -12,8 +12,8 @@ export interface Progress {
   readonly userId?: string;
   /** What was shown here, in order. */
   readonly shown?: readonly Shown[];
-  /** How unusual the sign-in is; weighed once, after the first factor. */
-  readonly risk?: Risk;
+  /** How unusual the sign-in is, and whether a password alone proves too little; weighed once, after the first factor. */
+  readonly risk?: Risk & { readonly isInDoubt: boolean };
   /** Whether they put off setting up a second step. */
   readonly enrolmentSkipped?: true;
   /** Recovery codes that they have not said to have saved. */

@@ -36,7 +36,7 @@ export interface InteractionNeeds
     StaleNeeds,
     VisitNeeds,
     ArrivalNeeds {
-  config: Pick<Config, "signInLayout" | "locales" | "productName">;
+  config: Pick<Config, "signInLayout" | "locales" | "productName"> & ArrivalNeeds["config"];
   knex: Knex;
   engine: { readonly provider: Provider };
   ownSignIns: VisitNeeds["ownSignIns"] & {
@@ -86,9 +86,8 @@ export function interactionRoutes(needs: InteractionNeeds): Router {
       },
     proceed: async (ctx, claimed) => {
       const advanced = await advance(knex, tools.visit(ctx), claimed);
-      const progress = await weigh(needs, ctx, advanced);
-      const visit = { ...advanced, progress };
-      const { interaction, here, demand } = visit;
+      const visit = await weigh(needs, ctx, advanced);
+      const { interaction, here, demand, progress } = visit;
       const step = nextStep(progress, demand);
       if (step === "done") {
         if (isSomebodyElse(visit)) await makeRoom(ctx, visit);

@@ -175,13 +175,15 @@ async function assess(
       ? undefined
       : await heldBySession(knex, interaction);
   const isKnown = user !== undefined && (progress.userId !== undefined || held !== undefined);
-  const factors =
+  const own =
     isKnown && (signIn || chooseAccount)
       ? await factorsOf(reader(knex), user.id, relyingParty?.id)
       : [];
   const known = isKnown ? user : undefined;
   const undecided =
     known === undefined ? [] : await undecidedTerms(reader(knex), known.id, current);
+  const isAsked = user !== undefined && isAlwaysAskedFor(own, user, policy);
+  const factors = isAsked ? own : withMailbox(own, user, progress);
   const decided =
     user !== undefined && knowsWho && !isFirstParty(client)
       ? await findConsent(reader(knex), user.id, client)
@@ -208,15 +210,16 @@ async function assess(
       terms: undecided.length > 0,
       missing: missingClaims(known, requiredClaims(client), interaction.params),
       factors,
-      isSecondStepOwed: user !== undefined && isAlwaysAskedFor(factors, user, policy),
+      isSecondStepOwed: isAsked || (isInDoubt(progress) && factors.length > 0),
       trusted:
-        factors.length > 0 &&
+        own.length > 0 &&
+        !isInDoubt(progress) &&
         progress.userId !== undefined &&
         progress.userId !== sessionUserId &&
         (await isTrustedHere(knex, request.browser, progress.userId)),
       level: levelFor(request, factors),
       enrolment:
-        user !== undefined && isKnown ? enrolmentOf(request, progress, user, factors) : undefined,
+        user !== undefined && isKnown ? enrolmentOf(request, progress, user, own) : undefined,
       offersPasskey:
         user !== undefined && (await isPasskeyOffered(knex, request, progress, user.id)),
       // Each detail is a decision of its own, whoever asks and whatever was allowed before.
@@ -233,6 +236,21 @@ function mustSignIn({ prompt, session }: Interaction, { account }: Progress): bo
   const hasSession = account === "current" && session?.accountId !== undefined;
   const wantsNoMore = prompt.reasons.every((reason) => reason === "no_session");
   return prompt.name === "login" && !(hasSession && wantsNoMore);
+}
+
+/** Whether a password alone proves too little here; whoever has read a code in their mailbox has proven more. */
+function isInDoubt({ risk, shown = [] }: Progress): boolean {
+  return risk?.isInDoubt === true && shown[0]?.method !== "email_code";
+}
+
+/** What a person has set up; in doubt also their mailbox. */
+function withMailbox(
+  own: readonly Factor[],
+  user: User | undefined,
+  progress: Progress,
+): readonly Factor[] {
+  const isVerified = user?.primaryEmail !== undefined && user.primaryEmail.verifiedAt !== null;
+  return isInDoubt(progress) && isVerified && !own.includes("email") ? [...own, "email"] : own;
 }
 
 async function isTrustedHere(

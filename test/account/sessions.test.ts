@@ -52,6 +52,7 @@ describe("account: where somebody is signed in", () => {
     );
     server = await aProductionServer({
       GEOIP_FILE: file,
+      RISK_SECOND_STEP: "0",
       ENCRYPTION_KEY: encryptionKey.toString("base64"),
     });
     const client = await aClient(server, {
