@@ -7,6 +7,8 @@ import { UserEmail } from "../../src/models/user-email.ts";
 import { UserPassword } from "../../src/models/user-password.ts";
 import { addEmail } from "../../src/users/emails.ts";
 import { createUser, disableUser } from "../../src/users/users.ts";
+import { anApp } from "../support/factors.ts";
+import { aPasskey } from "../support/passkeys.ts";
 import { allWritten, mailsTo, mailTo } from "../support/mailbox.ts";
 import { json, RelyingParty, response, send, WebBrowser, type Answer } from "../support/rp.ts";
 import { aClient, aServer, aUser, PASSWORD, type TestServer } from "../support/server.ts";
@@ -57,6 +59,36 @@ describe("recovery: who cannot sign in (NIST SP 800-63B-4 §4.2, ASVS 6.4)", fun
     assert.deepEqual([claims.sub, claims["amr"]], [user.id, ["pwd"]]);
     assert.ok(hasCode((await signIn(user.email, NEW)).answer));
     assert.equal((await signIn(user.email, PASSWORD)).answer.page, "password");
+  });
+
+  it("leaves the second step to be shown: a mailbox alone signs nobody in (ASVS 6.4.3)", async () => {
+    const user = await aUser(server);
+    const phone = await anApp(server, user.id);
+    const { walker, sent } = await asked(user.email);
+    const { code } = await mailTo(server, user.email, "reset_password");
+    const choose = await walker.submit(sent, { otp: code });
+    const second = await walker.submit(choose, { password: NEW, sign_out_others: "1" });
+    assert.equal(second.page, "mfa-totp");
+    assert.equal(await isLive(user.id), 0);
+    const done = await walker.submit(second, { otp: await phone.code() });
+    const tokens = json(await app.redeem(response(done)["code"] ?? ""));
+    assert.equal(decodeJwt(String(tokens["id_token"]))["acr"], "2");
+  });
+
+  it("says how to sign in to who has no password but a passkey, and sends no link", async () => {
+    const email = "keys-only@example.com";
+    const user = await createUser(
+      server.database.knex,
+      { email, verified: true, via: "admin" },
+      new Date(),
+    );
+    await aPasskey(server, user.id);
+    await asked(email);
+    await mailTo(server, email, "no_password");
+    assert.deepEqual(
+      (await mailsTo(server, email)).map(({ template }) => template),
+      ["no_password"],
+    );
   });
 
   it("goes on with it after the link, too, in the same browser, and signs nobody in by itself", async () => {
