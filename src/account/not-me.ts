@@ -5,13 +5,15 @@ import { z } from "zod";
 import { stopPassword } from "../authn/throttle.ts";
 import { reader, runInUnitOfWork, writer } from "../database/transaction.ts";
 import { shownAgent } from "../devices/agents.ts";
-import { readReport } from "../devices/not-me.ts";
+import { readReport, type Reported } from "../devices/not-me.ts";
 import { endSessions, forgetDevice, listSessions } from "../devices/sessions.ts";
 import { readForm } from "../http/body.ts";
+import { speakTo } from "../http/locale.ts";
 import { originOf } from "../http/origin.ts";
 import type { Page } from "../http/page.ts";
 import type { Seal } from "../keys/seal.ts";
 import { UserDevice } from "../models/user-device.ts";
+import { findUserWithClaims } from "../users/claims.ts";
 
 export interface NotMeNeeds {
   readonly knex: Knex;
@@ -30,9 +32,17 @@ export function notMeRoutes({ knex, seal, page }: NotMeNeeds): Router {
   const router = new Router({ prefix: "/not-me" });
   router.use((ctx, next) => runInUnitOfWork(knex, next, () => ctx.status < 500));
 
+  /** What a link is about; from here on the person is spoken to in their language, as in the mail. */
+  const reportOf = async (ctx: Context, token: string): Promise<Reported | undefined> => {
+    const reported = readReport(seal, token, new Date());
+    const user = reported && (await findUserWithClaims(reader(knex), reported.userId));
+    if (user !== undefined) speakTo(ctx, user);
+    return reported;
+  };
+
   router.get("/", async (ctx: Context) => {
     const token = typeof ctx.query["t"] === "string" ? ctx.query["t"].slice(0, 500) : "";
-    const reported = readReport(seal, token, new Date());
+    const reported = await reportOf(ctx, token);
     const device =
       reported && (await UserDevice.query(reader(knex)).findOne({ id: reported.deviceId }));
     if (device?.userId !== reported?.userId || device === undefined)
@@ -49,7 +59,7 @@ export function notMeRoutes({ knex, seal, page }: NotMeNeeds): Router {
   router.post("/", async (ctx: Context) => {
     const { token, everywhere } = await readForm(ctx, form);
     const now = new Date();
-    const reported = readReport(seal, token, now);
+    const reported = await reportOf(ctx, token);
     if (reported === undefined) return page(ctx, "not-me-done", { outcome: "over" }, 410);
     const { userId, deviceId } = reported;
     const db = await writer(knex);

@@ -9,6 +9,7 @@ import { AuditEvent } from "../../src/models/audit-event.ts";
 import { LogoutNotice } from "../../src/models/logout-notice.ts";
 import { OutboxMessage } from "../../src/models/outbox-message.ts";
 import { Session } from "../../src/models/session.ts";
+import { UserProfile } from "../../src/models/user-profile.ts";
 import { UserDevice } from "../../src/models/user-device.ts";
 import { runCli } from "../support/cli.ts";
 import { writeDatabase } from "../support/mmdb.ts";
@@ -260,6 +261,21 @@ describe("account: where somebody is signed in", () => {
       const token = new URL(mail.url).searchParams.get("t") ?? "";
       await browserOf().submit("/not-me", { token, everywhere: "1" });
       assert.equal((await live(user.id)).length, 0);
+    });
+
+    it("speaks to them in their language, and leads to a new password", async () => {
+      const { user, mail } = await reportable();
+      await UserProfile.query(server.database.knex)
+        .insert({ userId: user.id, locale: "de" })
+        .onConflict("userId")
+        .merge();
+      const reader = browserOf();
+      const shown = await reader.open(mail.url);
+      assert.equal(shown.headers["content-language"], "de");
+      const token = new URL(mail.url).searchParams.get("t") ?? "";
+      const done = await reader.submit("/not-me", { token });
+      assert.equal(done.headers["content-language"], "de");
+      assert.match(done.text, /id="account-link" href="\/account\/password"/);
     });
 
     it("nobody can make such a link, or turn it to another browser or person", async () => {
