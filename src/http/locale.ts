@@ -1,5 +1,6 @@
 import type { Context } from "koa";
 import { negotiateLocale } from "../i18n/negotiate.ts";
+import { issuerFor } from "./host.ts";
 
 const REMEMBERED = "lintel_lang";
 const CHOSEN = "lintel_lang_here";
@@ -38,5 +39,7 @@ function remember(ctx: Context, locale: string): void {
   const options = { httpOnly: true, sameSite: "lax", signed: false, secure: ctx.secure } as const;
   ctx.cookies.set(REMEMBERED, locale, { ...options, maxAge: YEAR });
   const interaction = /^\/interaction\/[\w-]+/.exec(ctx.path)?.[0];
-  if (interaction !== undefined) ctx.cookies.set(CHOSEN, locale, { ...options, path: interaction });
+  if (interaction === undefined) return;
+  const path = `${issuerFor(ctx)?.path ?? ""}${interaction}`;
+  ctx.cookies.set(CHOSEN, locale, { ...options, path });
 }

@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { LANGUAGES } from "../../src/i18n/languages.ts";
 import { UserProfile } from "../../src/models/user-profile.ts";
 import { json, RelyingParty, send, walk, WebBrowser, type Answer } from "../support/rp.ts";
-import { aClient, aServer, aUser, type TestServer } from "../support/server.ts";
+import { aClient, aServerWith, aUser, issuerAt, type TestServer } from "../support/server.ts";
 
 /** What the French and the Arabs are told of the client that others know as Acme Photos. */
 const LOCALIZED = {
@@ -18,7 +18,7 @@ describe("languages of the pages", () => {
   let rp: RelyingParty;
 
   before(async () => {
-    server = await aServer({ REGISTRATION: "open" });
+    server = await aServerWith({ shop: "production" }, { REGISTRATION: "open" });
     rp = new RelyingParty(
       server,
       await aClient(server, {
@@ -73,6 +73,16 @@ describe("languages of the pages", () => {
   it("are what somebody chose on the page, for the rest of the sign-in (ux.md §5)", async () => {
     const browser = new WebBrowser(server, { "accept-language": "en" });
     const { location = "" } = (await browser.open(rp.authorization({ ui_locales: "fr" }))).headers;
+    await browser.open(`${location}?ui_lang=pt-BR`);
+    assert.equal(languageOf(await browser.open(location)), "pt-BR");
+  });
+
+  it("are what somebody chose on the page of an issuer with a path, too (ux.md §5)", async () => {
+    const shop = issuerAt(server, "shop");
+    const asker = new RelyingParty(shop, await aClient(server, {}, "shop"));
+    const browser = new WebBrowser(shop, { "accept-language": "en" });
+    const asking = asker.authorization({ ui_locales: "fr" });
+    const { location = "" } = (await browser.open(asking)).headers;
     await browser.open(`${location}?ui_lang=pt-BR`);
     assert.equal(languageOf(await browser.open(location)), "pt-BR");
   });
