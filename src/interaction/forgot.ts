@@ -14,6 +14,7 @@ import { OneTimeToken } from "../models/one-time-token.ts";
 import { resetPassword } from "../recovery/reset-password.ts";
 import type { FieldError } from "../views.ts";
 import { refusal, refuseCode, sendLetter, waitFor, type LetterNeeds } from "./letter.ts";
+import { withoutSignIn } from "./flow.ts";
 import { identifierOf } from "./password.ts";
 import type { StepTools } from "./routes.ts";
 import type { Visit } from "./visit.ts";
@@ -90,7 +91,7 @@ export function forgotRoutes(router: Router, tools: StepTools, needs: ForgotNeed
   router.post("/forgot/password", at, async (ctx: Context) => {
     const form = await readForm(ctx, passwordForm);
     const visit = tools.visit(ctx);
-    const { recovery, ...progress } = visit.progress;
+    const { recovery } = visit.progress;
     const letter =
       recovery?.isProven === true
         ? await OneTimeToken.query(reader(needs.knex)).findById(recovery.letter)
@@ -113,8 +114,9 @@ export function forgotRoutes(router: Router, tools: StepTools, needs: ForgotNeed
     }
     // What was ended just now ended everything up to this moment; what is shown now comes after it.
     const shownAt = (Date.now() + 1) / 1000;
+    // Nothing that somebody else has shown or put off here is theirs.
     return tools.proceed(ctx, {
-      ...progress,
+      ...withoutSignIn(visit.progress),
       identifier: recovery.identifier,
       userId: reset.user.id,
       shown: [{ method: "pwd", at: shownAt }],

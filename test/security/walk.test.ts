@@ -5,6 +5,7 @@ import { EmailCode } from "../../src/models/email-code.ts";
 import { MfaFactor } from "../../src/models/mfa-factor.ts";
 import { RecoveryCode } from "../../src/models/recovery-code.ts";
 import { Session } from "../../src/models/session.ts";
+import { UserPassword } from "../../src/models/user-password.ts";
 import { User } from "../../src/models/user.ts";
 import {
   anApp,
@@ -72,7 +73,11 @@ interface Traces {
   readonly apps: number;
   readonly mailbox: boolean;
   readonly skips: number;
+  readonly password: string | undefined;
 }
+
+/** What whoever has the mailbox can make of the password. */
+const NEW_PASSWORD = "seven herons over the salt marsh";
 
 /** Somebody who presses everything in any order, in several tabs, with cookies of before, and never asks first. */
 class Walker {
@@ -87,6 +92,7 @@ class Walker {
   readonly #codes: readonly string[];
   readonly #knows: Knowledge;
   readonly #browser: WebBrowser;
+  #password: string | undefined;
   hasBeenIn = false;
 
   constructor(on: {
@@ -104,6 +110,7 @@ class Walker {
     this.#app = on.app;
     this.#codes = on.codes;
     this.#knows = on.knows;
+    this.#password = on.knows.password ? PASSWORD : undefined;
     this.#random = randomOf(on.seed);
     const network = `198.${18 + (on.seed % 200)}.${Math.floor(on.seed / 200) % 250}.7`;
     this.#browser = new WebBrowser(on.server, { "x-forwarded-for": network });
@@ -169,13 +176,21 @@ class Walker {
       "/enroll",
       "/enroll/totp",
       "/enroll/codes",
+      "/forgot",
+      "/forgot/code",
+      "/forgot/password",
+      "/register",
+      "/verify",
+      "/terms",
+      "/profile",
+      "/offer",
       "/consent",
     ]);
   }
 
   /** Any form, to any address, whatever is due. */
   async #post(tab: Tab): Promise<void> {
-    const password = this.#knows.password ? PASSWORD : "a wrong password of some length";
+    const password = this.#password ?? "a wrong password of some length";
     const otp = this.#knows.app && this.#app !== undefined ? await this.#app.code() : "000000";
     const forms: [string, Fields][] = [
       ["", { username: this.#user.email }],
@@ -195,6 +210,14 @@ class Walker {
       ["/enroll/skip", {}],
       ["/enroll/totp", { otp }],
       ["/enroll/codes", { saved: "1" }],
+      ["/forgot", { username: this.#user.email }],
+      ["/forgot/code", { otp: await this.#mailed("reset_password") }],
+      ["/forgot/password", { password: NEW_PASSWORD }],
+      ["/register", { email: this.#user.email }],
+      ["/verify", { otp: await this.#mailed("reset_password") }],
+      ["/terms", {}],
+      ["/profile", {}],
+      ["/offer", { decision: "never" }],
       ["/consent", { decision: "allow", scope: "openid" }],
       ["/accounts", { account: this.#pick(["current", "another", this.#user.id]) }],
       ["/mfa/skip", {}],
@@ -213,13 +236,13 @@ class Walker {
   }
 
   async #answerPage(tab: Tab, answer: Answer): Promise<Answer | undefined> {
-    const password = this.#knows.password ? PASSWORD : "a wrong password of some length";
+    const password = this.#password ?? "a wrong password of some length";
     const offersSkip = answer.text.includes('id="enroll-skip"');
     const app = this.#knows.app ? this.#app : undefined;
     const forms: Record<string, () => Promise<[string, Fields]> | [string, Fields]> = {
       login: () => ["", { username: this.#user.email }],
       password: () =>
-        this.#knows.mail && !this.#knows.password
+        this.#knows.mail && this.#password === undefined
           ? ["/methods", { method: "email-code" }]
           : ["/password", { password }],
       "email-code": async () => ["/code", { otp: await this.#mailed() }],
@@ -239,8 +262,10 @@ class Walker {
     return this.#send(tab, ...form);
   }
 
-  async #mailed(): Promise<string> {
-    const code = this.#knows.mail ? await mailedCode(this.#server, this.#user.id) : "undefined";
+  async #mailed(what?: "reset_password"): Promise<string> {
+    const code = this.#knows.mail
+      ? await mailedCode(this.#server, this.#user.id, what)
+      : "undefined";
     return code === "undefined" ? "00000000" : code;
   }
 
@@ -259,7 +284,11 @@ class Walker {
     const after = await this.#traces();
     this.#note(`POST ${tab.path}${path} ${JSON.stringify(fields)} ${answer.status}`);
     // A right password is taken for shown wherever it was posted; whoever has none is on other walks.
-    if (fields["password"] === PASSWORD && answer.status === 303) tab.evidence.add("pwd");
+    if (fields["password"] === this.#password && answer.status === 303) tab.evidence.add("pwd");
+    if (after.password !== before.password) {
+      tab.evidence.add("pwd");
+      this.#password = NEW_PASSWORD;
+    }
     if (after.apps > before.apps) tab.evidence.add("strong");
     else if (after.totp !== before.totp) tab.evidence.add("strong");
     if (after.codes < before.codes) tab.evidence.add("recovery");
@@ -285,6 +314,7 @@ class Walker {
       apps: apps.length,
       mailbox: factors.some(({ type }) => type === "email"),
       skips: user?.enrolmentSkips ?? 0,
+      password: (await UserPassword.query(db).findById(this.#user.id))?.hash,
     };
   }
 

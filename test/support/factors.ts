@@ -84,9 +84,10 @@ export async function mailsTo(
 export async function mailedCode(
   server: Pick<TestServer, "database" | "deps">,
   userId: string,
+  wanted: "sign_in_code" | "reset_password" = "sign_in_code",
 ): Promise<string> {
   const mails = await mailsTo(server, userId);
-  return String(mails.findLast(({ template }) => template === "sign_in_code")?.props["code"]);
+  return String(mails.findLast(({ template }) => template === wanted)?.props["code"]);
 }
 
 /** The seed that a page of enrolment shows, as the app reads it. */
