@@ -300,6 +300,7 @@ function fieldsFor(answer: Answer, person: Person | undefined): Fields | undefin
   const kept = remember === true ? "1" : undefined;
   if (answer.page === "login") return { username: email, password, remember: kept };
   if (answer.page === "password") return { password, remember: kept };
+  if (answer.page === "profile") return { decision: "skip" };
   if (answer.page === "consent") {
     const offered = [...answer.text.matchAll(/name="scope" value="([^"]+)"/g)].map(
       ([, name = ""]) => name,
