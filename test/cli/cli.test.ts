@@ -210,7 +210,8 @@ describe("lintel, the command line", () => {
       assert.match((await lintel(["user", "list", "--after", more ?? ""])).out, /carl@example.com/);
     });
 
-    it("takes a second step away, ends sessions, tells the user, and shows no secret (T-87)", async () => {
+    it("takes a second step away, ends sessions, tells the user, and shows no secret (T-87)", async function () {
+      this.timeout(60_000);
       await migrateJobs(db.url, testLog);
       const { id } = await json(["user", "add", "--email", "eve@example.com", "--verified"]);
       const userId = String(id);
