@@ -6,15 +6,16 @@ import { SECRETS, SETTINGS } from "../src/config.ts";
 const README = new URL("../README.md", import.meta.url);
 const BETWEEN = /(<!-- settings:[^>]*-->\n)[\s\S]*(<!-- \/settings -->)/;
 
+type Default = string | number | string[] | ReadonlyMap<string, unknown> | undefined;
+
 /** The table of settings, from the list that the server reads them by. */
 function settingsTable(): string {
   const rows = Object.entries(SETTINGS).map(([name, setting]) => {
     const isSecret = SECRETS.some((secret) => secret === name);
     const parsed = z.safeParse(setting, undefined);
-    const value = parsed.success
-      ? (parsed.data as string | number | string[] | undefined)
-      : undefined;
-    const byDefault = value === undefined ? "" : `\`${[value].flat().join()}\``;
+    const value = parsed.success ? (parsed.data as Default) : undefined;
+    const words = value instanceof Map ? [...value.keys()] : [value ?? []].flat();
+    const byDefault = words.length === 0 ? "" : `\`${words.join()}\``;
     return `| \`${name}\`${isSecret ? " *" : ""} | ${byDefault} | ${setting.description ?? ""} |`;
   });
   return ["| Name | Default | What it is |", "|---|---|---|", ...rows, ""].join("\n");

@@ -280,7 +280,7 @@ describe("authentication request", () => {
       const page = await walk(
         server,
         new WebBrowser(server),
-        app.authorization({ ui_locales: "tlh de-AT en" }),
+        app.authorization({ ui_locales: "nl de-AT en" }),
       );
       assert.match(page.text, /<html lang="de"/);
     });

@@ -172,6 +172,7 @@ describe("prompt=select_account", () => {
     const values = metadata["prompt_values_supported"];
     assert.deepEqual((values as string[]).toSorted(), [
       "consent",
+      "create",
       "login",
       "none",
       "select_account",
