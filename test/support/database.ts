@@ -42,7 +42,7 @@ export const testLog = createLogger({ level: "warn" });
  * TEST_DATABASE_URL (a role that may create databases), or an embedded one that the runs of this checkout share.
  */
 export async function testDatabase(options?: { empty?: boolean }): Promise<TestDatabase> {
-  const { url } = await (server ??= startServer());
+  const { url } = await startTestPostgres();
   const source = options?.empty === true ? "template0" : await (template ??= makeTemplate(url));
   const name = `lintel_test_${process.pid}_${randomBytes(4).toString("hex")}`;
   await query(url, `CREATE DATABASE ${name} TEMPLATE ${source}`);
@@ -57,6 +57,11 @@ export async function testDatabase(options?: { empty?: boolean }): Promise<TestD
       await query(url, `DROP DATABASE IF EXISTS ${name} WITH (FORCE)`);
     },
   };
+}
+
+/** Starts the server of a run, or joins the one that is running. */
+export async function startTestPostgres(): Promise<{ readonly url: string }> {
+  return (server ??= startServer());
 }
 
 /** Ends the embedded server unless another run uses it. The root hooks call it after the last test. */

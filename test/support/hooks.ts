@@ -1,6 +1,6 @@
 import type { RootHookObject } from "mocha";
 
-import { stopTestPostgres } from "./database.ts";
+import { startTestPostgres, stopTestPostgres } from "./database.ts";
 
 // mocha swallows what nobody waited for; a test that left such a thing behind has failed.
 process.on("unhandledRejection", (reason) => {
@@ -27,3 +27,12 @@ export const mochaHooks: RootHookObject = {
     await stopTestPostgres();
   },
 };
+
+/** Files that run side by side share a server, which must not come and go with each of them. */
+export async function mochaGlobalSetup(): Promise<void> {
+  if (process.argv.includes("--parallel")) await startTestPostgres();
+}
+
+export async function mochaGlobalTeardown(): Promise<void> {
+  await stopTestPostgres();
+}
