@@ -6,13 +6,14 @@ import { stopPassword } from "../authn/throttle.ts";
 import { reader, runInUnitOfWork, writer } from "../database/transaction.ts";
 import { shownAgent } from "../devices/agents.ts";
 import { readReport, type Reported } from "../devices/not-me.ts";
-import { endSessions, forgetDevice, listSessions } from "../devices/sessions.ts";
+import { endAllSessions, forgetDevice } from "../devices/sessions.ts";
 import { readForm } from "../http/body.ts";
 import { speakTo } from "../http/locale.ts";
 import { originOf } from "../http/origin.ts";
 import type { Page } from "../http/page.ts";
 import type { Seal } from "../keys/seal.ts";
 import { UserDevice } from "../models/user-device.ts";
+import { User } from "../models/user.ts";
 import { findUserWithClaims } from "../users/claims.ts";
 
 export interface NotMeNeeds {
@@ -67,15 +68,8 @@ export function notMeRoutes({ knex, seal, page }: NotMeNeeds): Router {
     const ending = { ...originOf(ctx), actor, userId, reason: "disavowed" } as const;
     const isForgotten = await forgetDevice(db, deviceId, ending, now);
     if (!isForgotten) return page(ctx, "not-me-done", { outcome: "over" }, 410);
-    if (everywhere !== undefined) {
-      const live = await listSessions(db, userId, now);
-      await endSessions(
-        db,
-        live.map(({ session }) => session.uid),
-        ending,
-        now,
-      );
-    }
+    if (everywhere !== undefined) await endAllSessions(db, ending, now);
+    await User.query(db).findById(userId).patch({ credentialsChangedAt: now });
     await stopPassword(db, seal, userId, now);
     return page(ctx, "not-me-done", { outcome: "ended" });
   });

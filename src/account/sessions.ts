@@ -4,7 +4,13 @@ import type { Knex } from "knex";
 import { z } from "zod";
 import { reader, writer } from "../database/transaction.ts";
 import { shownAgent } from "../devices/agents.ts";
-import { endSessions, forgetDevice, listSessions, type LiveSession } from "../devices/sessions.ts";
+import {
+  endAllSessions,
+  endSessions,
+  forgetDevice,
+  listSessions,
+  type LiveSession,
+} from "../devices/sessions.ts";
 import { readForm } from "../http/body.ts";
 import { originOf } from "../http/origin.ts";
 import type { Page } from "../http/page.ts";
@@ -48,9 +54,7 @@ export function sessionsRoutes(router: Router, { knex, page, guard }: SessionsNe
     if (forget !== undefined) await forgetDevice(db, forget, ending, now);
     if (end !== undefined) await endSessions(db, [end], ending, now);
     if (others !== undefined) {
-      const live = await listSessions(db, user.id, now);
-      const uids = live.map(({ session: { uid } }) => uid).filter((uid) => uid !== session.uid);
-      await endSessions(db, uids, ending, now);
+      await endAllSessions(db, ending, now, session.uid);
     }
     ctx.status = 303;
     ctx.redirect(ctx.path);

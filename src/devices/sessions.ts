@@ -6,6 +6,7 @@ import { OAuthGrant } from "../models/oauth-grant.ts";
 import { RefreshToken } from "../models/refresh-token.ts";
 import { Session } from "../models/session.ts";
 import { UserDevice } from "../models/user-device.ts";
+import { User } from "../models/user.ts";
 
 /** One live sign-in of a person, with the browser it is in, if that is known, and the apps that use it. */
 export interface LiveSession {
@@ -46,7 +47,7 @@ export async function listSessions(
 /** Who ends sign-ins of a person, and why. */
 export interface Ending extends Pick<NewEvent, "actor" | "requestId" | "ipPrefix"> {
   readonly userId: string;
-  readonly reason: "user_revoked" | "disavowed";
+  readonly reason: "user_revoked" | "disavowed" | "superseded";
 }
 
 /**
@@ -88,6 +89,19 @@ export async function endSessions(
     details: { reason, count: ending.length },
   });
   return ending.length;
+}
+
+/** Ends all sign-ins of a person, but one where it is named, and those that were begun and not finished (T-30). */
+export async function endAllSessions(
+  db: TransactionOrKnex,
+  ending: Ending,
+  now: Date,
+  except?: string,
+): Promise<void> {
+  await User.query(db).findById(ending.userId).patch({ credentialsChangedAt: now });
+  const live = await Session.liveOf(db, ending.userId, now).select("uid");
+  const uids = live.map(({ uid }) => uid).filter((uid) => uid !== except);
+  await endSessions(db, uids, ending, now);
 }
 
 /** Makes a browser a stranger to a person again, and ends what they have open on it. */

@@ -55,18 +55,20 @@ export async function beyondFirstFactor(
   const isAsked = user !== undefined && isAlwaysAskedFor(own, user, policy);
   const factors = isAsked ? own : withMailbox(own, user, progress);
   const isAnew = progress.userId !== interaction.session?.accountId;
+  const trusted =
+    own.length > 0 &&
+    !isInDoubt(progress) &&
+    progress.userId !== undefined &&
+    isAnew &&
+    (await isTrustedHere(knex, browser, progress.userId));
   return {
     factors,
     isSecondStepOwed: isAsked || (isInDoubt(progress) && factors.length > 0),
-    trusted:
-      own.length > 0 &&
-      !isInDoubt(progress) &&
-      progress.userId !== undefined &&
-      isAnew &&
-      (await isTrustedHere(knex, browser, progress.userId)),
+    trusted,
     level: levelFor(visit, factors),
     enrolment: user === undefined ? undefined : enrolmentOf(visit, progress, user, own),
-    offersPasskey: user !== undefined && (await isPasskeyOffered(knex, visit, progress, user.id)),
+    offersPasskey:
+      user !== undefined && !trusted && (await isPasskeyOffered(knex, visit, progress, user.id)),
   };
 }
 

@@ -57,6 +57,7 @@ export function enrollPasskeyRoutes(router: Router, tools: StepTools, needs: Enr
     const { shown = [], ...progress } = visit.progress;
     return tools.proceed(ctx, {
       ...progress,
+      hasEnrolled: true,
       shown: [...shown, { method: "webauthn", at: Date.now() / 1000 }],
       ...(codes.length === 0 ? {} : { newCodes: codes }),
     });

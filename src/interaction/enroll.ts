@@ -87,6 +87,7 @@ export function enrollRoutes(router: Router, tools: StepTools, needs: EnrollNeed
     const { shown = [], ...progress } = visit.progress;
     return tools.proceed(ctx, {
       ...progress,
+      hasEnrolled: true,
       shown: [...shown, { method: "totp", at: Date.now() / 1000 }],
       ...(codes.length === 0 ? {} : { newCodes: codes }),
     });

@@ -40,6 +40,9 @@ export async function finish(
       clientId: recordedId(client),
       details: { method: amr.join(" "), acr },
     } as const;
+    // Who was spared the second step has not shown all they have.
+    if (visit.demand.trusted) result["spared"] = true;
+    result["finishedAt"] = now.getTime();
     if (visit.demand.trusted)
       await noteTrustUsed(db, { userId: accountId, token: visit.browser.trustOf(accountId), now });
     if (progress.userId !== undefined) {

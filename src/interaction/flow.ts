@@ -16,6 +16,8 @@ export interface Progress {
   readonly risk?: Risk & { readonly isInDoubt: boolean };
   /** Whether they put off setting up a second step. */
   readonly enrolmentSkipped?: true;
+  /** Whether they set something up here. */
+  readonly hasEnrolled?: true;
   /** Recovery codes that they have not said to have saved. */
   readonly newCodes?: readonly string[];
   /** Whether a passkey could be made on this device, as its browser says. */
@@ -183,7 +185,8 @@ export function offeredFactors(progress: Progress, demand: Demand): Factor[] {
 }
 
 /** Whether this browser may be trusted from now on: at a plain sign-in, never where more is asked for (T-86). */
-export function canTrust({ userId }: Progress, demand: Demand): boolean {
+export function canTrust({ userId, risk }: Progress, demand: Demand): boolean {
+  if (risk?.isInDoubt === true) return false;
   return demand.held === undefined && demand.sessionUserId !== userId && demand.level === 1;
 }
 
@@ -201,21 +204,19 @@ function methodsOf({ shown = [] }: Progress): Method[] {
 
 /** Who has set something up is asked for it (T-70), unless the session proves more or the browser is trusted. */
 function owesSecondStep(progress: Progress, demand: Demand): boolean {
-  const { isSecondStepOwed, held, trusted } = demand;
-  return isSecondStepOwed && held === undefined && !trusted && !hasSecondStep(methodsOf(progress));
+  const { isSecondStepOwed, held } = demand;
+  const isSpared = demand.trusted && !mustEnrol(progress, demand);
+  return isSecondStepOwed && held === undefined && !isSpared && !hasSecondStep(methodsOf(progress));
 }
 
 function mustEnrol(progress: Progress, { enrolment }: Demand): boolean {
-  const isDone = methodsOf(progress).some((method) => SET_UP.has(method));
+  const isDone = progress.hasEnrolled === true && enrolment?.reason !== "client";
   return enrolment !== undefined && progress.enrolmentSkipped !== true && !isDone;
 }
 
 function lacksClaims({ hasSkippedProfile }: Progress, { required, essential }: Missing): boolean {
   return required.length > 0 || (essential.length > 0 && hasSkippedProfile !== true);
 }
-
-/** What somebody who has just set it up has shown. */
-const SET_UP: ReadonlySet<Method> = new Set(["passkey", "webauthn", "totp"]);
 
 function hasPassword(progress: Progress, { held }: Demand): boolean {
   return methodsOf(progress).includes("pwd") || held?.amr.includes("pwd") === true;

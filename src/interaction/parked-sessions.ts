@@ -2,6 +2,8 @@ import type { Context } from "koa";
 import type { Knex } from "knex";
 import type { Provider } from "oidc-provider";
 import { reader, writer } from "../database/transaction.ts";
+import { endSessions } from "../devices/sessions.ts";
+import { originOf } from "../http/origin.ts";
 import { issuerFor } from "../http/host.ts";
 import { sha256 } from "../lib/secret.ts";
 import { Session } from "../models/session.ts";
@@ -52,8 +54,12 @@ export async function parkSession(
   const own = parked.find(({ user }) => user.id === session.userId)?.slot;
   const slot = own ?? SLOTS.find((number) => !taken.has(number)) ?? SLOTS[0];
   const before = taken.get(slot);
-  if (before !== undefined)
-    await Session.end(await writer(knex), { uid: before.session.uid }, new Date(), "superseded");
+  if (before !== undefined) {
+    const { user, session: ended } = before;
+    const actor = { type: "user", id: user.id } as const;
+    const ending = { ...originOf(ctx), actor, userId: user.id, reason: "superseded" } as const;
+    await endSessions(await writer(knex), [ended.uid], ending, new Date());
+  }
   setCookie(ctx, slotName(names, slot), cookie, session);
   ctx.cookies.set(names.cookieName("session"), null, attributes(ctx));
 }

@@ -39,6 +39,7 @@ export interface LinkNeeds {
       ctx: Context,
       back: { to: string; occasion: "no_session"; progress: object },
     ): Promise<string>;
+    signedIn(ctx: Context): Promise<string | undefined>;
   };
 }
 
@@ -81,7 +82,7 @@ async function liveLetter(
 }
 
 function verifyRoutes(router: Router, needs: LinkNeeds): void {
-  const { knex, seal, page } = needs;
+  const { knex, seal, page, ownSignIns } = needs;
   const purposes = ["register", "verify_email"] as const;
 
   router.get("/verify/:secret", async (ctx: Context) => {
@@ -100,7 +101,9 @@ function verifyRoutes(router: Router, needs: LinkNeeds): void {
     if (letter === undefined) return;
     const begun = await interactionHere(needs, letter);
     // Whoever makes an account does so in one browser: a stranger's link never ends in the account of who sent it.
-    if (letter.purpose === "register" && begun === undefined)
+    // The same for an address: whoever presses the button must be who it is added for.
+    const isOwn = begun !== undefined || (await ownSignIns.signedIn(ctx)) === letter.userId;
+    if (letter.purpose === "register" ? begun === undefined : !isOwn)
       return page(ctx, "letter-done", { outcome: "elsewhere" }, 409);
     const outcome = await verify(ctx, letter);
     if (outcome === "verified" && begun !== undefined) {

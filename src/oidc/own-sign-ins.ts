@@ -54,6 +54,11 @@ export class OwnSignIns {
     return client;
   }
 
+  /** Who is signed in on the browser that asks. */
+  async signedIn(ctx: Context): Promise<string | undefined> {
+    return (await this.#needs.engine.provider.Session.get(ctx)).accountId;
+  }
+
   /**
    * Begins a sign-in that leads back to one of our pages, and answers where the browser goes.
    *
@@ -107,7 +112,8 @@ export class OwnSignIns {
     const { login } = result ?? {};
     if (login === undefined) return `${issuer.path}/`;
     await this.#start(ctx, session, login);
-    const confirmedAt = prompt.reasons.includes("no_session") ? undefined : new Date();
+    const confirmedAt =
+      prompt.reasons.includes("no_session") || result?.["spared"] === true ? undefined : new Date();
     const { ipPrefix = null } = originOf(ctx);
     const userAgent = ctx.get("user-agent").slice(0, 255);
     const db = await writer(knex);

@@ -35,6 +35,9 @@ export async function changePrimary(
   if (before === undefined || before.verifiedAt === null) return;
   const { email: replacedBy } = await UserEmail.query(db).findById(emailId).throwIfNotFound();
   const since = new Date(now.getTime() - WEEK).toISOString();
+  // An address that came within the week may be the work of whoever should not be here: only the first one is exempt.
+  const first = await UserEmail.query(db).where({ userId }).orderBy(["createdAt", "id"]).first();
+  if (before.createdAt.toISOString() > since && before.id !== first?.id) return;
   const { id, secrets } = await makeLetter(
     db,
     seal,

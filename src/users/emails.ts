@@ -2,6 +2,8 @@ import { UniqueViolationError, type TransactionOrKnex } from "objection";
 import { record, type NewEvent } from "../audit/record.ts";
 import { normaliseEmail } from "../authn/normalise-email.ts";
 import { errors } from "../errors.ts";
+import { MfaFactor } from "../models/mfa-factor.ts";
+import { RecoveryCode } from "../models/recovery-code.ts";
 import { OneTimeToken } from "../models/one-time-token.ts";
 import { UserEmail } from "../models/user-email.ts";
 import { UserPassword } from "../models/user-password.ts";
@@ -133,8 +135,8 @@ export async function removeEmail(
 
 /**
  * Brings back the address that was primary before somebody changed it, for whoever has it and says that it was not
- * them: the addresses and passkeys that were added since go, everything that is signed in ends, and the password, which
- * somebody else may know, no longer works (T-67). What is asked for beside a password stays.
+ * them: the addresses, passkeys and factors that were added since go, everything that is signed in ends, and the password, which
+ * somebody else may know, no longer works (T-67). What was asked for beside a password before stays.
  *
  * @param change.since from when on addresses are the work of whoever changed it.
  * @returns whether it was brought back; it cannot be where somebody else has proven the address meanwhile.
@@ -161,6 +163,8 @@ export async function restoreEmail(
     .where("createdAt", ">=", since);
   await UserPassword.query(db).deleteById(userId);
   await WebauthnCredential.query(db).delete().where({ userId }).where("createdAt", ">=", since);
+  await MfaFactor.query(db).delete().where({ userId }).where("createdAt", ">=", since);
+  await RecoveryCode.query(db).delete().where({ userId }).where("createdAt", ">=", since);
   await TrustedBrowser.query(db).delete().where({ userId });
   await OneTimeToken.revokeOf(db, { userId }, "email_changed", now);
   await touch(db, userId, now);

@@ -1,3 +1,4 @@
+import { forgetTrustedBrowsers } from "../authn/trusted-browsers.ts";
 import type { PublicKeyCredentialCreationOptionsJSON } from "@simplewebauthn/server";
 import type { TransactionOrKnex } from "objection";
 import { record, type NewEvent } from "../audit/record.ts";
@@ -103,6 +104,8 @@ export async function askForPasskeyAlways(
   circumstances: Circumstances,
 ): Promise<void> {
   await User.query(db).findById(user.id).patch({ passkeyIsSecondStep: always });
+  // What was trusted before was spared less.
+  if (always) await forgetTrustedBrowsers(db, { userId: user.id });
   const about = {
     ...circumstances,
     actor: { type: "user", id: user.id },

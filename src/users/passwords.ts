@@ -32,7 +32,8 @@ export async function setPassword(
     .onConflict("userId")
     .merge();
   await User.query(db).findById(userId).patch({ credentialsChangedAt: now });
-  await OneTimeToken.revokeOf(db, { userId, purpose: "reset_password" }, "password_changed", now);
+  for (const purpose of ["reset_password", "verify_email"] as const)
+    await OneTimeToken.revokeOf(db, { userId, purpose }, "password_changed", now);
   const actor = { type: "user", id: userId } as const;
   await record(db, { ...origin, type: "password.changed", actor, userId, details: { via } });
   if (!signOutOthers) return;

@@ -99,6 +99,7 @@ export async function addApp(
   const made = await codesToGoWith(needs, userId);
   const db = await writer(knex);
   if (!(await confirmTotp(db, pending, { code, name, now }))) return undefined;
+  await forgetTrustedBrowsers(db, { userId });
   await note(needs, owner, "factor.added", { type: "totp" });
   await mailer.factorChanged(db, { userId, change: "totp_added", now });
   return keepCodes(needs, owner, made, now);
@@ -151,6 +152,7 @@ export async function addMailbox(needs: SecondFactorNeeds, owner: Owner): Promis
   const db = await writer(needs.knex);
   const now = new Date();
   await addEmailFactor(db, owner.userId, now);
+  await forgetTrustedBrowsers(db, { userId: owner.userId });
   await note(needs, owner, "factor.added", { type: "email" });
   await needs.mailer.factorChanged(db, { userId: owner.userId, change: "email_added", now });
 }

@@ -74,7 +74,7 @@ describe("addresses and password below /account (T-67, ASVS 6.2.2, 7.5.1)", func
       );
   });
 
-  it("proves it by its link, too, by the button and wherever it is opened (T-66)", async () => {
+  it("proves it by its link, too, by the button and where its person is signed in (T-66)", async () => {
     const user = await aUser(server);
     const { walker } = await signedIn(user.email);
     const email = someAddress();
@@ -82,10 +82,13 @@ describe("addresses and password below /account (T-67, ASVS 6.2.2, 7.5.1)", func
     const { url } = await mailTo(server, email, "verify_email");
     await send(server, { path: url });
     assert.match((await walker.open("/account/emails")).text, /Not verified/);
-    const phone = new Walker(server);
-    assert.match((await phone.submit(url, {})).text, /Your address is verified/);
+    // Whoever reads the mail may be somebody else, whose address must not end in a stranger’s account.
+    const stranger = new Walker(server);
+    assert.equal((await stranger.submit(url, {})).status, 409);
+    assert.match((await walker.open("/account/emails")).text, /Not verified/);
+    assert.match((await walker.submit(url, {})).text, /Your address is verified/);
     assert.doesNotMatch((await walker.open("/account/emails")).text, /Not verified/);
-    assert.equal((await phone.submit(url, {})).status, 410);
+    assert.equal((await walker.submit(url, {})).status, 410);
   });
 
   it("signs nobody in by an address that is not proven, and puts it into no token (T-67)", async () => {

@@ -15,7 +15,7 @@ const COSTS: Readonly<Record<string, number>> = {
   "password form": 15,
   "consent page": 4,
   "consent form": 13,
-  "code after sign-in": 8,
+  "code after sign-in": 9,
   "token: code": 5,
   "token: refresh": 5,
   userinfo: 2,

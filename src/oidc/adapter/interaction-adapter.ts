@@ -5,6 +5,7 @@ import { currentBrowser } from "../../http/browser.ts";
 import type { Seal } from "../../keys/seal.ts";
 import { sha256 } from "../../lib/secret.ts";
 import { OAuthInteraction } from "../../models/oauth-interaction.ts";
+import { User } from "../../models/user.ts";
 import { ModelAdapter } from "./model-adapter.ts";
 import { expiry } from "./payload.ts";
 
@@ -45,7 +46,16 @@ export class InteractionAdapter extends ModelAdapter {
       ...PAYLOAD_COLUMN,
       id: uidHash.toString("hex"),
     });
-    return JSON.parse(opened.toString()) as AdapterPayload;
+    const payload = JSON.parse(opened.toString()) as AdapterPayload;
+    return (await this.#isOvertaken(payload)) ? undefined : payload;
+  }
+
+  /** Whether a sign-in was finished and kept back until its person set another password, or ended everything (T-30). */
+  async #isOvertaken({ result }: AdapterPayload): Promise<boolean> {
+    if (result?.login === undefined) return false;
+    const user = await User.query(reader(this.#knex)).findById(result.login.accountId);
+    const ended = [user?.credentialsChangedAt, user?.sessionsValidAfter];
+    return ended.some((at) => (at?.getTime() ?? -Infinity) > Number(result["finishedAt"] ?? 0));
   }
 
   async destroy(id: string): Promise<void> {
