@@ -163,6 +163,121 @@ CREATE TABLE email_codes WITH (fillfactor=80)
   CREATE INDEX email_codes_gc_idx ON email_codes USING btree (expires_at)
   CREATE INDEX email_codes_user_idx ON email_codes USING btree (user_id) WHERE (user_id IS NOT NULL)
 
+CREATE TABLE federation_states
+  state_hash bytea NOT NULL
+  provider_id uuid NOT NULL
+  purpose text NOT NULL
+  binding_hash bytea NOT NULL
+  user_id uuid
+  return_to text NOT NULL
+  secrets_enc bytea NOT NULL
+  created_at timestamp with time zone NOT NULL DEFAULT now()
+  answered_at timestamp with time zone
+  outcome_hash bytea
+  outcome_enc bytea
+  expires_at timestamp with time zone NOT NULL
+  CONSTRAINT federation_states_binding_hash_check CHECK ((octet_length(binding_hash) = 32))
+  CONSTRAINT federation_states_check CHECK (((purpose <> 'link'::text) OR (user_id IS NOT NULL)))
+  CONSTRAINT federation_states_outcome_hash_check CHECK ((octet_length(outcome_hash) = 32))
+  CONSTRAINT federation_states_outcome_hash_key UNIQUE (outcome_hash)
+  CONSTRAINT federation_states_pkey PRIMARY KEY (state_hash)
+  CONSTRAINT federation_states_provider_id_fkey FOREIGN KEY (provider_id) REFERENCES identity_providers(id) ON DELETE CASCADE
+  CONSTRAINT federation_states_purpose_check CHECK ((purpose = ANY (ARRAY['login'::text, 'link'::text, 'test'::text])))
+  CONSTRAINT federation_states_return_to_check CHECK ((char_length(return_to) <= 2048))
+  CONSTRAINT federation_states_state_hash_check CHECK ((octet_length(state_hash) = 32))
+  CONSTRAINT federation_states_user_id_fkey FOREIGN KEY (user_id) REFERENCES users(id) ON DELETE CASCADE
+  CREATE INDEX federation_states_gc_idx ON federation_states USING btree (expires_at)
+  CREATE INDEX federation_states_provider_idx ON federation_states USING btree (provider_id)
+  CREATE INDEX federation_states_user_idx ON federation_states USING btree (user_id) WHERE (user_id IS NOT NULL)
+
+CREATE TABLE federation_traces
+  support_id text NOT NULL
+  provider_id uuid NOT NULL
+  reason text NOT NULL
+  steps jsonb NOT NULL
+  created_at timestamp with time zone NOT NULL DEFAULT now()
+  expires_at timestamp with time zone NOT NULL
+  CONSTRAINT federation_traces_pkey PRIMARY KEY (support_id)
+  CONSTRAINT federation_traces_provider_id_fkey FOREIGN KEY (provider_id) REFERENCES identity_providers(id) ON DELETE CASCADE
+  CONSTRAINT federation_traces_steps_check CHECK ((pg_column_size(steps) <= 65536))
+  CONSTRAINT federation_traces_support_id_check CHECK ((char_length(support_id) <= 64))
+  CREATE INDEX federation_traces_gc_idx ON federation_traces USING btree (expires_at)
+  CREATE INDEX federation_traces_provider_idx ON federation_traces USING btree (provider_id)
+
+CREATE TABLE identities
+  id uuid NOT NULL
+  user_id uuid NOT NULL
+  provider_id uuid NOT NULL
+  issuer text NOT NULL
+  subject text NOT NULL
+  email text
+  email_verified boolean NOT NULL DEFAULT false
+  name text
+  linked_via text NOT NULL
+  last_login_at timestamp with time zone
+  created_at timestamp with time zone NOT NULL DEFAULT now()
+  updated_at timestamp with time zone NOT NULL DEFAULT now()
+  CONSTRAINT identities_email_check CHECK ((char_length(email) <= 254))
+  CONSTRAINT identities_issuer_check CHECK (((char_length(issuer) >= 1) AND (char_length(issuer) <= 1024)))
+  CONSTRAINT identities_linked_via_check CHECK ((linked_via = ANY (ARRAY['signup'::text, 'auto'::text, 'user'::text, 'admin'::text])))
+  CONSTRAINT identities_name_check CHECK ((char_length(name) <= 200))
+  CONSTRAINT identities_pkey PRIMARY KEY (id)
+  CONSTRAINT identities_provider_id_fkey FOREIGN KEY (provider_id) REFERENCES identity_providers(id) ON DELETE RESTRICT
+  CONSTRAINT identities_provider_id_issuer_subject_key UNIQUE (provider_id, issuer, subject)
+  CONSTRAINT identities_subject_check CHECK (((char_length(subject) >= 1) AND (char_length(subject) <= 255)))
+  CONSTRAINT identities_user_id_fkey FOREIGN KEY (user_id) REFERENCES users(id) ON DELETE CASCADE
+  CREATE INDEX identities_user_idx ON identities USING btree (user_id)
+
+CREATE TABLE identity_providers
+  id uuid NOT NULL
+  slug text NOT NULL
+  kind text NOT NULL
+  preset text
+  name text NOT NULL
+  at_issuer text NOT NULL DEFAULT ''::text
+  enabled boolean NOT NULL DEFAULT true
+  show_button boolean NOT NULL DEFAULT true
+  display_order smallint NOT NULL DEFAULT 100
+  client_id text
+  client_secret_enc bytea
+  private_key_enc bytea
+  issuer text
+  settings jsonb NOT NULL DEFAULT '{}'::jsonb
+  attribute_mapping jsonb NOT NULL DEFAULT '{}'::jsonb
+  group_mapping jsonb NOT NULL DEFAULT '{}'::jsonb
+  linking_policy text NOT NULL DEFAULT 'prompt'::text
+  jit_provisioning boolean NOT NULL DEFAULT true
+  sync_profile boolean NOT NULL DEFAULT false
+  trust_email_verified boolean NOT NULL DEFAULT false
+  trusted_acr_values text[] NOT NULL DEFAULT '{}'::text[]
+  keep_access boolean NOT NULL DEFAULT false
+  exchange_client_ids text[] NOT NULL DEFAULT '{}'::text[]
+  version integer NOT NULL DEFAULT 1
+  created_at timestamp with time zone NOT NULL DEFAULT now()
+  updated_at timestamp with time zone NOT NULL DEFAULT now()
+  CONSTRAINT identity_providers_check CHECK (((kind = 'oauth2'::text) OR (issuer IS NOT NULL)))
+  CONSTRAINT identity_providers_check1 CHECK (((kind = 'saml'::text) OR (client_id IS NOT NULL)))
+  CONSTRAINT identity_providers_client_id_check CHECK ((char_length(client_id) <= 512))
+  CONSTRAINT identity_providers_issuer_check CHECK (((char_length(issuer) >= 1) AND (char_length(issuer) <= 1024)))
+  CONSTRAINT identity_providers_kind_check CHECK ((kind = ANY (ARRAY['oidc'::text, 'oauth2'::text, 'saml'::text])))
+  CONSTRAINT identity_providers_linking_policy_check CHECK ((linking_policy = ANY (ARRAY['never'::text, 'prompt'::text, 'verified_email'::text, 'isolated'::text])))
+  CONSTRAINT identity_providers_name_check CHECK (((char_length(name) >= 1) AND (char_length(name) <= 100)))
+  CONSTRAINT identity_providers_pkey PRIMARY KEY (id)
+  CONSTRAINT identity_providers_settings_check CHECK ((pg_column_size(settings) <= 65536))
+  CONSTRAINT identity_providers_slug_check CHECK ((slug ~ '^[a-z0-9]([a-z0-9-]{0,48}[a-z0-9])$1$'::text))
+  CONSTRAINT identity_providers_slug_key UNIQUE (slug)
+  CREATE TRIGGER identity_providers_changed AFTER INSERT OR DELETE OR UPDATE ON identity_providers FOR EACH STATEMENT EXECUTE FUNCTION lintel_notify('lintel_connections')
+
+CREATE TABLE identity_tokens
+  identity_id uuid NOT NULL
+  access_token_enc bytea NOT NULL
+  refresh_token_enc bytea
+  scopes text[] NOT NULL DEFAULT '{}'::text[]
+  expires_at timestamp with time zone
+  updated_at timestamp with time zone NOT NULL DEFAULT now()
+  CONSTRAINT identity_tokens_identity_id_fkey FOREIGN KEY (identity_id) REFERENCES identities(id) ON DELETE CASCADE
+  CONSTRAINT identity_tokens_pkey PRIMARY KEY (identity_id)
+
 CREATE TABLE initial_access_tokens
   id uuid NOT NULL
   name text NOT NULL
@@ -539,6 +654,29 @@ CREATE TABLE role_assignments
   CONSTRAINT role_assignments_role_check CHECK ((role = 'superadmin'::text))
   CONSTRAINT role_assignments_user_id_fkey FOREIGN KEY (user_id) REFERENCES users(id) ON DELETE CASCADE
 
+CREATE TABLE saml_connections
+  provider_id uuid NOT NULL
+  metadata_url text
+  metadata_xml text NOT NULL
+  metadata_fetched_at timestamp with time zone
+  metadata_valid_until timestamp with time zone
+  pending_xml text
+  name_id_format text
+  sign_requests boolean NOT NULL DEFAULT true
+  want_response_signed boolean NOT NULL DEFAULT false
+  want_encrypted boolean NOT NULL DEFAULT false
+  allow_idp_initiated boolean NOT NULL DEFAULT false
+  allow_legacy_crypto boolean NOT NULL DEFAULT false
+  sp_certificate text NOT NULL
+  sp_private_key_enc bytea NOT NULL
+  updated_at timestamp with time zone NOT NULL DEFAULT now()
+  CONSTRAINT saml_connections_metadata_url_check CHECK ((char_length(metadata_url) <= 2048))
+  CONSTRAINT saml_connections_metadata_xml_check CHECK (((char_length(metadata_xml) >= 1) AND (char_length(metadata_xml) <= 1048576)))
+  CONSTRAINT saml_connections_pending_xml_check CHECK ((char_length(pending_xml) <= 1048576))
+  CONSTRAINT saml_connections_pkey PRIMARY KEY (provider_id)
+  CONSTRAINT saml_connections_provider_id_fkey FOREIGN KEY (provider_id) REFERENCES identity_providers(id) ON DELETE CASCADE
+  CREATE TRIGGER saml_connections_changed AFTER INSERT OR DELETE OR UPDATE ON saml_connections FOR EACH STATEMENT EXECUTE FUNCTION lintel_notify('lintel_connections')
+
 CREATE TABLE sessions WITH (fillfactor=75, autovacuum_vacuum_scale_factor=0.02)
   uid text NOT NULL
   cookie_hash bytea
@@ -567,21 +705,29 @@ CREATE TABLE sessions WITH (fillfactor=75, autovacuum_vacuum_scale_factor=0.02)
   risk_score smallint NOT NULL DEFAULT 0
   risk_reasons text[] NOT NULL DEFAULT '{}'::text[]
   confirmed_at timestamp with time zone
+  identity_id uuid
+  upstream jsonb
+  upstream_key bytea
+  not_after timestamp with time zone
   CONSTRAINT sessions_cookie_hash_check CHECK ((octet_length(cookie_hash) = 32))
   CONSTRAINT sessions_cookie_hash_key UNIQUE (cookie_hash)
   CONSTRAINT sessions_country_check CHECK ((char_length(country) = 2))
   CONSTRAINT sessions_device_id_fkey FOREIGN KEY (device_id) REFERENCES user_devices(id) ON DELETE SET NULL
   CONSTRAINT sessions_end_reason_check CHECK ((end_reason ~ '^[a-z][a-z_]{1,29}$'::text))
+  CONSTRAINT sessions_identity_id_fkey FOREIGN KEY (identity_id) REFERENCES identities(id) ON DELETE SET NULL
   CONSTRAINT sessions_login_method_check CHECK ((char_length(login_method) <= 30))
   CONSTRAINT sessions_pkey PRIMARY KEY (uid)
   CONSTRAINT sessions_previous_cookie_hash_check CHECK ((octet_length(previous_cookie_hash) = 32))
   CONSTRAINT sessions_risk_score_check CHECK (((risk_score >= 0) AND (risk_score <= 100)))
   CONSTRAINT sessions_uid_check CHECK (((char_length(uid) >= 16) AND (char_length(uid) <= 64)))
+  CONSTRAINT sessions_upstream_key_check CHECK ((octet_length(upstream_key) = 32))
   CONSTRAINT sessions_user_agent_check CHECK ((char_length(user_agent) <= 255))
   CONSTRAINT sessions_user_id_fkey FOREIGN KEY (user_id) REFERENCES users(id) ON DELETE CASCADE
   CREATE INDEX sessions_device_idx ON sessions USING btree (device_id) WHERE (device_id IS NOT NULL)
   CREATE INDEX sessions_gc_idx ON sessions USING btree (gc_on)
+  CREATE INDEX sessions_identity_idx ON sessions USING btree (identity_id) WHERE (identity_id IS NOT NULL)
   CREATE INDEX sessions_previous_idx ON sessions USING btree (previous_cookie_hash) WHERE (previous_cookie_hash IS NOT NULL)
+  CREATE INDEX sessions_upstream_idx ON sessions USING btree (upstream_key) WHERE (upstream_key IS NOT NULL)
   CREATE INDEX sessions_user_idx ON sessions USING btree (user_id) WHERE (user_id IS NOT NULL)
 
 CREATE TABLE settings
@@ -607,6 +753,22 @@ CREATE TABLE signing_keys
   CONSTRAINT signing_keys_usage_check CHECK ((usage = 'oidc_sig'::text))
   CREATE UNIQUE INDEX signing_keys_one_active ON signing_keys USING btree (usage, alg) WHERE (state = 'active'::text)
   CREATE TRIGGER signing_keys_changed AFTER INSERT OR DELETE OR UPDATE ON signing_keys FOR EACH STATEMENT EXECUTE FUNCTION lintel_notify('lintel_keys')
+
+CREATE TABLE sso_domains
+  id uuid NOT NULL
+  domain text NOT NULL
+  provider_id uuid NOT NULL
+  dns_challenge text NOT NULL
+  verified_at timestamp with time zone
+  enforce_sso boolean NOT NULL DEFAULT false
+  created_at timestamp with time zone NOT NULL DEFAULT now()
+  CONSTRAINT sso_domains_check CHECK (((NOT enforce_sso) OR (verified_at IS NOT NULL)))
+  CONSTRAINT sso_domains_domain_check CHECK ((domain ~ '^([a-z0-9]([a-z0-9-]{0,61}[a-z0-9])$2\.)+[a-z][a-z0-9-]{0,61}[a-z0-9]$'::text))
+  CONSTRAINT sso_domains_pkey PRIMARY KEY (id)
+  CONSTRAINT sso_domains_provider_id_domain_key UNIQUE (provider_id, domain)
+  CONSTRAINT sso_domains_provider_id_fkey FOREIGN KEY (provider_id) REFERENCES identity_providers(id) ON DELETE CASCADE
+  CREATE UNIQUE INDEX sso_domains_verified_uq ON sso_domains USING btree (domain) WHERE (verified_at IS NOT NULL)
+  CREATE TRIGGER sso_domains_changed AFTER INSERT OR DELETE OR UPDATE ON sso_domains FOR EACH STATEMENT EXECUTE FUNCTION lintel_notify('lintel_connections')
 
 CREATE TABLE terms_acceptances
   user_id uuid NOT NULL
@@ -758,7 +920,7 @@ CREATE TABLE users WITH (fillfactor=85)
   passkey_is_second_step boolean NOT NULL DEFAULT false
   credentials_changed_at timestamp with time zone
   CONSTRAINT users_check CHECK (((username IS NULL) = (username_norm IS NULL)))
-  CONSTRAINT users_created_via_check CHECK ((created_via = ANY (ARRAY['setup'::text, 'admin'::text, 'registration'::text, 'invitation'::text])))
+  CONSTRAINT users_created_via_check CHECK ((created_via = ANY (ARRAY['setup'::text, 'admin'::text, 'registration'::text, 'invitation'::text, 'federation'::text])))
   CONSTRAINT users_enrolment_skips_check CHECK ((enrolment_skips >= 0))
   CONSTRAINT users_pkey PRIMARY KEY (id)
   CONSTRAINT users_status_check CHECK ((status = ANY (ARRAY['active'::text, 'deactivated'::text])))

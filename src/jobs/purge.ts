@@ -35,6 +35,8 @@ const EXPIRIES: readonly Expiry[] = [
   { table: "login_throttles", column: "gc_on", before: today },
   { table: "email_codes", column: "expires_at", before: instant },
   { table: "trusted_browsers", column: "expires_at", before: instant },
+  { table: "federation_states", column: "expires_at", before: instant },
+  { table: "federation_traces", column: "expires_at", before: instant },
   { table: "one_time_tokens", column: "expires_at", before: thirtyDaysAgo },
   { table: "logout_notices", column: "created_at", before: thirtyDaysAgo },
   { table: "outbox_messages", column: "created_at", before: thirtyDaysAgo },

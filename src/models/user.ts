@@ -17,7 +17,7 @@ export class User extends IdentifiedModel {
   declare webauthnUserHandle: Buffer;
   /** What was shown before this moment counts no more in a sign-in that is not finished. */
   declare credentialsChangedAt: Date | null;
-  declare createdVia: "setup" | "admin" | "registration" | "invitation";
+  declare createdVia: "setup" | "admin" | "registration" | "invitation" | "federation";
   /** Whether they are asked for a passkey after their password, wherever they sign in. */
   declare passkeyIsSecondStep: boolean;
   declare lastLoginAt: Date | null;
