@@ -1,3 +1,7 @@
+import type { Knex } from "knex";
+import type { Seal } from "../keys/seal.ts";
+import type { Logger } from "../lib/log.ts";
+
 /** One step of a conversation with an identity provider, for the operator who asks why it failed. No secrets. */
 export interface TraceStep {
   /** Milliseconds since the conversation's first step. */
@@ -94,6 +98,31 @@ export interface UpstreamLogout {
   readonly index?: string;
   /** How to say that it is done, where the message came through the browser. */
   readonly reply?: Leaving["to"];
+}
+
+/** Our own addresses for one connection, as its identity provider knows them. */
+export interface ConnectorSite {
+  /** Where an OpenID or OAuth provider sends the browser back to (`redirect_uri`). */
+  readonly callback: string;
+  /** Where a SAML provider sends it back to (AssertionConsumerService). */
+  readonly acs: string;
+  /** SingleLogoutService. */
+  readonly slo: string;
+  /** Our entity ID, and where our SP metadata is. */
+  readonly metadata: string;
+  /** The keys that our assertions are signed with. */
+  readonly jwks: string;
+  /** Where the browser comes back to after it was signed out there. */
+  readonly signedOut: string;
+}
+
+/** What every connector works with. */
+export interface ConnectorNeeds {
+  readonly knex: Knex;
+  readonly seal: Seal;
+  /** The one way out of the process, which refuses private addresses. */
+  readonly fetch: typeof fetch;
+  readonly log: Logger;
 }
 
 /**
