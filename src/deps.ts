@@ -26,6 +26,7 @@ const CHANNELS = [
   "lintel_keys",
   "lintel_terms",
   "lintel_authorization_types",
+  "lintel_connections",
 ] as const;
 
 /** What the process owns: opened once, handed down in parts, closed in reverse. */
