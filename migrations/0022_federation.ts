@@ -107,7 +107,7 @@ export async function up(knex: Knex): Promise<void> {
     CREATE TABLE federation_states (
       state_hash   bytea PRIMARY KEY CHECK (octet_length(state_hash) = 32),
       provider_id  uuid NOT NULL REFERENCES identity_providers ON DELETE CASCADE,
-      purpose      text NOT NULL CHECK (purpose IN ('login','link','test')),
+      purpose      text NOT NULL CHECK (purpose IN ('login','link','test','logout')),
       -- The browser that it began in.
       binding_hash bytea NOT NULL CHECK (octet_length(binding_hash) = 32),
       -- Whose account the identity will be linked to.
@@ -148,7 +148,7 @@ export async function up(knex: Knex): Promise<void> {
     -- How a session began elsewhere, so that what ends it there ends it here.
     ALTER TABLE sessions
       ADD COLUMN identity_id uuid REFERENCES identities ON DELETE SET NULL,
-      ADD COLUMN upstream jsonb,
+      ADD COLUMN upstream_enc bytea,
       ADD COLUMN upstream_key bytea CHECK (octet_length(upstream_key) = 32),
       ADD COLUMN not_after timestamptz;
     CREATE INDEX sessions_identity_idx ON sessions (identity_id) WHERE identity_id IS NOT NULL;
@@ -165,7 +165,7 @@ export async function up(knex: Knex): Promise<void> {
 
 export async function down(knex: Knex): Promise<void> {
   await knex.raw(`
-    ALTER TABLE sessions DROP COLUMN not_after, DROP COLUMN upstream_key, DROP COLUMN upstream, DROP COLUMN identity_id;
+    ALTER TABLE sessions DROP COLUMN not_after, DROP COLUMN upstream_key, DROP COLUMN upstream_enc, DROP COLUMN identity_id;
     DROP TABLE federation_traces, federation_states, identity_tokens, identities, sso_domains, saml_connections,
       identity_providers;
     UPDATE users SET created_via = 'registration' WHERE created_via = 'federation';

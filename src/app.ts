@@ -46,6 +46,10 @@ import { checkSessionRoutes } from "./oidc/check-session.ts";
 import { CibaRequests, deliverPing } from "./oidc/ciba-requests.ts";
 import { ClientCache } from "./oidc/client-cache.ts";
 import { ClientDocuments } from "./oidc/client-documents.ts";
+import { ConnectionCache } from "./federation/cache.ts";
+import { Connectors } from "./federation/connectors.ts";
+import { federationRoutes } from "./federation/routes.ts";
+import { signOutUpstream } from "./federation/sign-out.ts";
 import { Engine } from "./oidc/engine.ts";
 import { observe } from "./oidc/events.ts";
 import { enginePages } from "./oidc/pages.ts";
@@ -79,6 +83,7 @@ export async function createApp(deps: Deps): Promise<App> {
   const clientCache = new ClientCache(knex, seal);
   const resources = new ResourceCache(knex);
   const terms = new TermsCache(knex);
+  const connections = new ConnectionCache(knex);
   await terms.current();
   const workloadKeys = new WorkloadKeys(deps.fetch);
   const refreshTokenFormat = new RefreshTokenFormat(seal.derive("refresh-token"));
@@ -119,6 +124,7 @@ export async function createApp(deps: Deps): Promise<App> {
   const refreshEngines = (): void => engines.forEach((engine) => engine.refreshSoon(log));
   deps.onChange("lintel_clients", () => clientCache.clear());
   deps.onChange("lintel_resources", () => resources.clear());
+  deps.onChange("lintel_connections", () => connections.clear());
   deps.onChange("lintel_terms", () => terms.clear());
   deps.onChange("lintel_keys", refreshEngines);
   deps.onChange("lintel_authorization_types", refreshEngines);
@@ -148,6 +154,8 @@ export async function createApp(deps: Deps): Promise<App> {
     const { productName } = config;
     const ownSignIns = new OwnSignIns({ knex, engine, issuer, productName });
     const requests = new CibaRequests({ knex, seal, levels: issuer.levels });
+    const connectors = new Connectors({ knex, seal, fetch, log }, issuer.url);
+    const federation = { knex, seal, page, log, issuer, connections, connectors, ownSignIns };
     const guard = accountGuard({ knex, engine, issuer, ownSignIns });
     const routers = [
       interactionRoutes({
@@ -160,9 +168,12 @@ export async function createApp(deps: Deps): Promise<App> {
         engine,
         resources,
         terms,
+        connections,
+        connectors,
         ownSignIns,
         findPlace,
       }),
+      federationRoutes(federation),
       linkRoutes({ config, knex, seal, passwords, mailer, page, ownSignIns }),
       accountRoutes({ config, knex, seal, passwords, mailer, page, guard, issuer, productName }),
       notMeRoutes({ knex, seal, page }),

@@ -30,6 +30,31 @@ export type ClientWords = Partial<
   Pick<ClientView, "name" | "firstLetter" | "policyUri" | "tosUri">
 >;
 
+/** A connection that a sign-in page has a button for. */
+export interface ConnectionView {
+  readonly slug: string;
+  readonly name: string;
+  /** Whose it is, where it is one that many have. */
+  readonly preset: string;
+  readonly href: string;
+}
+
+/** Why a sign-in elsewhere did not end well: what was wrong there, or why nobody is known here by it. */
+export const FEDERATION_FAILURES = [
+  "cancelled",
+  "refused",
+  "unavailable",
+  "invalid",
+  "expired",
+  "replayed",
+  "incomplete",
+  "misconfigured",
+  "stale",
+  "unknown",
+  "disabled",
+] as const;
+export type FederationFailure = (typeof FEDERATION_FAILURES)[number];
+
 /** One scope of a consent page, with the value it would release. */
 export interface ConsentScope {
   readonly name: "openid" | "profile" | "email" | "phone" | "address" | "offline_access";
@@ -168,7 +193,31 @@ export interface Views {
     forgotHref: string;
     cancelAction: string;
     passkey?: PasskeyView;
+    /** Where else people can sign in. */
+    connections: readonly ConnectionView[];
     errors: readonly FieldError[];
+  };
+  /** Somebody's domain has a connection, and they may sign in here as well. */
+  sso: {
+    client: ClientView;
+    identifier: string;
+    provider: string;
+    changeHref: string;
+    cancelAction: string;
+  };
+  /** Somebody who comes from elsewhere has an account with the same address. */
+  link: { client: ClientView; provider: string; email: string; cancelAction: string };
+  /** A form that goes to an identity provider. */
+  "federation-post": {
+    provider: string;
+    action: string;
+    fields: Readonly<Record<string, string>>;
+  };
+  "federation-error": {
+    provider: string;
+    reason: FederationFailure;
+    /** Where the sign-in goes on. */
+    backHref?: string;
   };
   accounts: {
     client: ClientView;

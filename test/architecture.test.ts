@@ -25,7 +25,7 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
     "users",
     ...GROUND,
   ],
-  federation: ["authn", "audit", "clients", "http", "keys", "mail", "users", ...GROUND],
+  federation: ["authn", "audit", "clients", "devices", "http", "keys", "mail", "users", ...GROUND],
   links: ["authn", "consents", "http", "keys", "mail", "recovery", "users", ...GROUND],
   oidc: [
     "authn",

@@ -15,6 +15,7 @@ export const EVENTS = {
   "login.stepped_up": { outcome: "success", details: ["method", "acr"] },
   "login.failed": { outcome: "failure", details: ["method", "reason"] },
   "login.blocked": { outcome: "denied", details: ["retryAfter"] },
+  "federation.failed": { outcome: "failure", details: ["connection", "reason", "rule"] },
   "logout.user": { outcome: "success", details: [] },
   "logout.rp": { outcome: "success", details: [] },
   "session.revoked": { outcome: "success", details: ["reason", "count"] },

@@ -1,5 +1,13 @@
 /** A way in which a person shows who they are. */
-export type Method = "pwd" | "passkey" | "webauthn" | "totp" | "recovery_code" | "email_code";
+export type Method =
+  | "pwd"
+  | "passkey"
+  | "webauthn"
+  | "totp"
+  | "recovery_code"
+  | "email_code"
+  | "federated"
+  | "federated_mfa";
 
 /** One thing that a person has shown; `at` in seconds since the epoch, with a fraction. */
 export interface Shown {
@@ -13,7 +21,7 @@ export interface Shown {
  */
 export type Level = 1 | 2 | 3;
 
-/** Authentication method references (RFC 8176 §2) of each method; a mailed code has a name of our own beside it. */
+/** Authentication method references (RFC 8176 §2) of each method; for a mailed code and a provider elsewhere it has none. */
 const REFERENCES: Readonly<Record<Method, readonly string[]>> = {
   pwd: ["pwd"],
   // Its user was verified where it is, which makes it two factors in one.
@@ -22,6 +30,9 @@ const REFERENCES: Readonly<Record<Method, readonly string[]>> = {
   totp: ["otp"],
   recovery_code: ["otp"],
   email_code: ["otp", "email"],
+  // Shown to an identity provider elsewhere; by two factors, where the operator believes what it says.
+  federated: ["fed"],
+  federated_mfa: ["fed"],
 };
 
 /** What a second step may consist of. */
@@ -36,7 +47,8 @@ const SECOND_STEPS: ReadonlySet<Method> = new Set([
 /** The level that what was shown amounts to. */
 export function levelOf(methods: readonly Method[]): Level {
   if (methods.includes("passkey")) return 3;
-  if (!methods.includes("pwd")) return 1;
+  if (methods.includes("federated_mfa")) return methods.includes("webauthn") ? 3 : 2;
+  if (!methods.includes("pwd") && !methods.includes("federated")) return 1;
   if (methods.includes("webauthn")) return 3;
   return methods.includes("totp") ? 2 : 1;
 }
@@ -49,7 +61,8 @@ export function referencesOf(methods: readonly Method[]): string[] {
 
 /** Whether something was shown beside what began the sign-in, or what is two things in one. */
 export function hasSecondStep(methods: readonly Method[]): boolean {
-  return methods.includes("passkey") || methods.slice(1).some((method) => SECOND_STEPS.has(method));
+  const isTwoInOne = methods.includes("passkey") || methods.includes("federated_mfa");
+  return isTwoInOne || methods.slice(1).some((method) => SECOND_STEPS.has(method));
 }
 
 /**

@@ -1,4 +1,10 @@
-import type { ClientView, FieldError, PasskeyView, Views } from "../views.ts";
+import {
+  FEDERATION_FAILURES,
+  type ClientView,
+  type FieldError,
+  type PasskeyView,
+  type Views,
+} from "../views.ts";
 
 const acme: ClientView = {
   name: "Acme Photos",
@@ -75,8 +81,16 @@ const login: Views["login"] = {
   username: "",
   forgotHref: `${interaction}/forgot`,
   cancelAction: `${interaction}/cancel`,
+  connections: [],
   errors: [],
 };
+
+const connections: Views["login"]["connections"] = [
+  { slug: "google", name: "Google", preset: "google", href: `${interaction}/federation/google` },
+  { slug: "contoso", name: "Contoso", preset: "", href: `${interaction}/federation/contoso` },
+  { slug: "github", name: "GitHub", preset: "github", href: `${interaction}/federation/github` },
+  { slug: "odd", name: LONG, preset: "", href: `${interaction}/federation/odd` },
+];
 
 const password: Views["password"] = {
   client: acme,
@@ -276,7 +290,53 @@ export const fixtures: { readonly [Name in keyof Views]: Readonly<Record<string,
     },
     "combined-error": { ...login, combined: true, username: "ada@example.com", errors: [wrong] },
     odd: { ...login, client: odd, username: '"><script>alert(1)</script>' },
+    connections: { ...login, connections, passkey, registerHref: `${interaction}/register` },
+    stopped: {
+      ...login,
+      connections,
+      errors: [
+        { field: "username", message: "err.federation.stopped", values: { provider: "GitHub" } },
+      ],
+    },
   },
+  sso: {
+    plain: {
+      client: acme,
+      identifier: "ada@example.com",
+      provider: "Contoso",
+      changeHref: `${interaction}?change=1`,
+      cancelAction: `${interaction}/cancel`,
+    },
+    odd: {
+      client: odd,
+      identifier: LONG,
+      provider: LONG,
+      changeHref: `${interaction}?change=1`,
+      cancelAction: `${interaction}/cancel`,
+    },
+  },
+  link: {
+    plain: {
+      client: acme,
+      provider: "GitHub",
+      email: "ada@example.com",
+      cancelAction: `${interaction}/cancel`,
+    },
+    odd: { client: odd, provider: LONG, email: LONG, cancelAction: `${interaction}/cancel` },
+  },
+  "federation-post": {
+    plain: {
+      provider: "Contoso",
+      action: "https://idp.example/sso",
+      fields: { SAMLRequest: "PHNhbWw+", RelayState: "fs_x" },
+    },
+  },
+  "federation-error": Object.fromEntries(
+    FEDERATION_FAILURES.map((reason) => [
+      reason,
+      { provider: "Contoso", reason, backHref: interaction },
+    ]),
+  ),
   accounts: {
     one: {
       client: login.client,

@@ -47,7 +47,7 @@ export async function listSessions(
 /** Who ends sign-ins of a person, and why. */
 export interface Ending extends Pick<NewEvent, "actor" | "requestId" | "ipPrefix"> {
   readonly userId: string;
-  readonly reason: "user_revoked" | "disavowed" | "superseded";
+  readonly reason: "user_revoked" | "disavowed" | "superseded" | "upstream_logout";
 }
 
 /**

@@ -3,6 +3,8 @@ import { errors } from "../errors.ts";
 import { issuerFor } from "./host.ts";
 import { isMachineEndpoint } from "./machines.ts";
 
+/** Where identity providers make browsers post to; each answer is held against what this browser was sent away with. */
+const ANSWERS = /^\/federation\/[\w-]+\/(callback|acs|slo)$/;
 const SAFE = new Set(["GET", "HEAD", "OPTIONS"]);
 
 /**
@@ -13,6 +15,7 @@ const SAFE = new Set(["GET", "HEAD", "OPTIONS"]);
 export function sameOrigin(): Middleware {
   return (ctx, next) => {
     if (SAFE.has(ctx.method) || isMachineEndpoint(ctx.path)) return next();
+    if (ANSWERS.test(ctx.path)) return next();
     const site = ctx.get("sec-fetch-site");
     const source = ctx.get("origin");
     const issuer = issuerFor(ctx);

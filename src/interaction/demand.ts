@@ -8,7 +8,7 @@ import {
   reachable,
   type Factor,
 } from "../authn/factors.ts";
-import { levelNamed, levelsAskedFor, type Level } from "../authn/levels.ts";
+import { levelNamed, levelOf, levelsAskedFor, type Level } from "../authn/levels.ts";
 import { isTrusted } from "../authn/trusted-browsers.ts";
 import { detailsIn } from "../consents/authorization-details.ts";
 import { reader } from "../database/transaction.ts";
@@ -72,9 +72,10 @@ export async function beyondFirstFactor(
   };
 }
 
-/** Whether a password alone proves too little here; whoever has read a code in their mailbox has proven more. */
+/** Whether a password alone proves too little here; who has shown something else has proven more. */
 function isInDoubt({ risk, shown = [] }: Progress): boolean {
-  return risk?.isInDoubt === true && shown[0]?.method !== "email_code";
+  const [first] = shown;
+  return risk?.isInDoubt === true && (first === undefined || first.method === "pwd");
 }
 
 /** What a person has set up; in doubt also their mailbox. */
@@ -120,8 +121,10 @@ function enrolmentOf(
 ): Enrolment | undefined {
   if (shown.some(({ method }) => method === "recovery_code"))
     return { reason: "recovered", skipsLeft: Infinity };
-  if (levelRequired(visit) > reachable(factors)) return { reason: "client", skipsLeft: 0 };
-  if (hasStrongFactor(factors)) return undefined;
+  const reached = levelOf(shown.map(({ method }) => method));
+  if (levelRequired(visit) > Math.max(reachable(factors), reached)) return { reason: "client", skipsLeft: 0 };
+  if (hasStrongFactor(factors) || shown.some(({ method }) => method === "federated_mfa"))
+    return undefined;
   const { policy } = visit;
   if (!policy.required || (policy.byEmail && factors.includes("email"))) return undefined;
   return { reason: "policy", skipsLeft: Math.max(0, policy.skips - enrolmentSkips) };

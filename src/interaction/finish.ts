@@ -8,8 +8,10 @@ import { referencesOf } from "../authn/levels.ts";
 import { noteTrustUsed } from "../authn/trusted-browsers.ts";
 import { recordedId, saveConsent } from "../consents/consents.ts";
 import { originOf, type Origin } from "../http/origin.ts";
+import { linkIdentity } from "../federation/link.ts";
+import { IdentityProvider } from "../models/identity-provider.ts";
 import { arrive, type ArrivalNeeds } from "./arrival.ts";
-import { reached } from "./flow.ts";
+import { reached, type Progress } from "./flow.ts";
 import type { Visit } from "./visit.ts";
 
 /**
@@ -46,7 +48,11 @@ export async function finish(
     if (visit.demand.trusted)
       await noteTrustUsed(db, { userId: accountId, token: visit.browser.trustOf(accountId), now });
     if (progress.userId !== undefined) {
-      const signIn = await arrive(needs, ctx, visit, now);
+      if (progress.link?.userId === accountId) await connect(needs, ctx, visit, progress.link, now);
+      const signIn = {
+        ...(await arrive(needs, ctx, visit, now)),
+        upstream: progress.federated?.upstream,
+      };
       result["signIn"] = signIn;
       await User.query(db).findById(accountId).patch({ lastLoginAt: now });
       const { country, riskScore, riskReasons, isNewDevice } = signIn;
@@ -86,6 +92,21 @@ export async function finish(
   interaction.result = { ...interaction.lastSubmission, ...result };
   await interaction.persist();
   return interaction.returnTo;
+}
+
+/** Connects who somebody is elsewhere to the account that they have just signed in to (T-91). */
+async function connect(
+  { knex, mailer }: ArrivalNeeds,
+  ctx: Context,
+  { issuer }: Visit,
+  { providerId, userId, identity }: NonNullable<Progress["link"]>,
+  now: Date,
+): Promise<void> {
+  const db = await writer(knex);
+  const provider = await IdentityProvider.query(db).findById(providerId).where({ enabled: true });
+  if (provider === undefined) return;
+  const link = { provider, identity, userId, linkedVia: "user", now, mailer } as const;
+  await linkIdentity(db, { ...link, issuer: issuer?.url ?? "", origin: originOf(ctx) });
 }
 
 /**

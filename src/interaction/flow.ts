@@ -1,6 +1,9 @@
 import { hasSecondStep, levelOf, type Level, type Method, type Shown } from "../authn/levels.ts";
 import { hasStrongFactor, type Factor } from "../authn/factors.ts";
 import type { Risk } from "../devices/risk.ts";
+import type { UpstreamIdentity } from "../federation/connector.ts";
+import type { HomeRealm } from "./home-realm.ts";
+import type { UpstreamSignIn } from "../models/session.ts";
 
 /** What a person has shown or said so far in one interaction; kept in the engine's Interaction until it ends. */
 export interface Progress {
@@ -18,6 +21,22 @@ export interface Progress {
   readonly enrolmentSkipped?: true;
   /** Whether they set something up here. */
   readonly hasEnrolled?: true;
+  /** Through which connection they are to sign in: a link or the client said so. */
+  readonly connection?: string;
+  /** Whether they chose to sign in here, though their domain has a connection. */
+  readonly isLocal?: true;
+  /** The name of the provider at which they did not finish signing in. */
+  readonly stopped?: string;
+  /** The connection through which they signed in, and what their session keeps of it. */
+  readonly federated?: { readonly connection: string; readonly upstream: UpstreamSignIn };
+  /** Who they are elsewhere, to be connected to the account that has the same address, once they sign in to it. */
+  readonly link?: {
+    readonly connection: string;
+    readonly providerId: string;
+    readonly userId: string;
+    readonly identity: UpstreamIdentity;
+    readonly isAccepted?: true;
+  };
   /** Recovery codes that they have not said to have saved. */
   readonly newCodes?: readonly string[];
   /** Whether a passkey could be made on this device, as its browser says. */
@@ -86,6 +105,8 @@ export interface Demand {
   readonly terms: boolean;
   /** What the client asks for and the person has not said yet. */
   readonly missing: Missing;
+  /** The connection that they sign in through, or may. */
+  readonly homeRealm: HomeRealm | undefined;
   /** Whether consent is asked for: something is undecided, or the client or its kind demands it. */
   readonly consent: boolean;
 }
@@ -116,6 +137,9 @@ export type Step =
   | "accounts"
   | "identifier"
   | "register"
+  | "sso"
+  | "federation"
+  | "link"
   | "password"
   | "mfa"
   | "enroll"
@@ -139,18 +163,23 @@ export function nextStep(progress: Progress, demand: Demand): Step {
   const mustSignIn = demand.signIn || (demand.chooseAccount && isAnother);
   if (mustSignIn && progress.userId === undefined && demand.held === undefined) {
     const { registration } = progress;
+    if (progress.link !== undefined && progress.link.isAccepted === undefined) return "link";
+    if (owesFederation(progress, demand)) return "federation";
+    if (demand.homeRealm?.how === "offered") return "sso";
     if (registration !== undefined) return registration.isProven ? "register" : "verify";
     if (demand.create && progress.identifier === undefined) return "register";
     const isKnown = progress.identifier !== undefined || !isAnother;
     return isKnown ? "password" : "identifier";
   }
+  if (mustSignIn && demand.held === undefined && owesFederation(progress, demand))
+    return "federation";
   if (mustSignIn && owesSecondStep(progress, demand))
     return offeredFactors(progress, demand).length === 0 ? "password" : "mfa";
   if (mustSignIn && mustEnrol(progress, demand))
     return progress.userId === undefined ? "password" : "enroll";
   if (progress.newCodes !== undefined) return "enroll/codes";
   if (mustSignIn && reached(progress, demand) < demand.level)
-    return hasPassword(progress, demand) ? "mfa" : "password";
+    return hasFirstStep(progress, demand) ? "mfa" : "password";
   if (mustSignIn && demand.verifyEmail) return "verify";
   if (mustSignIn && demand.terms) return "terms";
   if (mustSignIn && lacksClaims(progress, demand.missing)) return "profile";
@@ -163,6 +192,7 @@ export function nextStep(progress: Progress, demand: Demand): Step {
 export function reached(progress: Progress, demand: Demand): Level {
   const level = levelOf([
     ...(demand.held?.amr.includes("pwd") === true ? (["pwd"] as const) : []),
+    ...(demand.held?.amr.includes("fed") === true ? (["federated"] as const) : []),
     ...methodsOf(progress),
   ]);
   return demand.held !== undefined && demand.held.level > level ? demand.held.level : level;
@@ -190,16 +220,22 @@ export function canTrust({ userId, risk }: Progress, demand: Demand): boolean {
   return demand.held === undefined && demand.sessionUserId !== userId && demand.level === 1;
 }
 
-/** As if nobody had signed in yet; what was typed stays. */
-export function withoutSignIn({ identifier, account }: Progress): Progress {
-  return {
-    ...(identifier === undefined ? {} : { identifier }),
-    ...(account === undefined ? {} : { account }),
-  };
+/** As if nobody had signed in yet; what was typed and chosen stays. */
+export function withoutSignIn(progress: Progress): Progress {
+  const kept = ["identifier", "account", "connection", "isLocal", "link"] as const;
+  return Object.fromEntries(
+    kept.filter((name) => progress[name] !== undefined).map((name) => [name, progress[name]]),
+  );
 }
 
 function methodsOf({ shown = [] }: Progress): Method[] {
   return shown.map(({ method }) => method);
+}
+
+/** Whether somebody is to go to their identity provider, and has not come from there. */
+function owesFederation({ federated, link }: Progress, { homeRealm }: Demand): boolean {
+  const shown = federated?.connection ?? link?.connection;
+  return homeRealm !== undefined && homeRealm.how !== "offered" && shown !== homeRealm.slug;
 }
 
 /** Who has set something up is asked for it (T-70), unless the session proves more or the browser is trusted. */
@@ -218,9 +254,13 @@ function lacksClaims({ hasSkippedProfile }: Progress, { required, essential }: M
   return required.length > 0 || (essential.length > 0 && hasSkippedProfile !== true);
 }
 
-function hasPassword(progress: Progress, { held }: Demand): boolean {
-  return methodsOf(progress).includes("pwd") || held?.amr.includes("pwd") === true;
+/** Whether somebody began with what a second step can follow. */
+function hasFirstStep(progress: Progress, { held }: Demand): boolean {
+  const isFirst = methodsOf(progress).some((method) => FIRST_STEPS.has(method));
+  return isFirst || held?.amr.some((reference) => ["pwd", "fed"].includes(reference)) === true;
 }
+
+const FIRST_STEPS: ReadonlySet<Method> = new Set(["pwd", "federated", "federated_mfa"]);
 
 /** The address of a step, below the interaction's own, to which its cookie is bound. */
 export function stepPath(here: string, step: Exclude<Step, "done">): string {

@@ -7,6 +7,7 @@ import type { FieldError } from "../views.ts";
 import { clientView } from "../consents/client-view.ts";
 import { passkeyFields, passkeyQuestion, provePasskey } from "./passkey.ts";
 import { withoutSignIn } from "./flow.ts";
+import { offeredConnections } from "./home-realm.ts";
 import { identifierOf, provePassword, type PasswordNeeds } from "./password.ts";
 import { signUpAt } from "./register.ts";
 import type { StepTools } from "./routes.ts";
@@ -49,6 +50,12 @@ export function identifierRoutes(router: Router, tools: StepTools, needs: Identi
         forgotHref: `${here}/forgot`,
         cancelAction: `${here}/cancel`,
         ...(await passkeyQuestion(needs.knex, visit, { purpose: "sign_in" }, signal)),
+        connections: offeredConnections(visit.connections, client).map(({ slug, name, preset }) => ({
+          slug,
+          name,
+          preset: preset ?? "",
+          href: `${here}/federation/${slug}`,
+        })),
         errors,
       },
       status,
@@ -56,14 +63,15 @@ export function identifierRoutes(router: Router, tools: StepTools, needs: Identi
   };
 
   router.get("/", tools.at("identifier"), (ctx: Context) =>
-    show(ctx, suggestion(tools.visit(ctx)), []),
+    show(ctx, suggestion(tools.visit(ctx)), stopped(tools.visit(ctx))),
   );
 
   router.post("/", tools.at("identifier"), async (ctx: Context) => {
     const form = await readForm(ctx, identifierForm);
     const { username, password, remember } = form;
     const visit = tools.visit(ctx);
-    const progress = withoutSignIn(visit.progress);
+    const { account, link } = visit.progress;
+    const progress = withoutSignIn({ ...(account && { account }), ...(link && { link }) });
     if (form.passkey_response !== "") {
       const outcome = await provePasskey(needs.knex, ctx, visit, {
         answer: form.passkey_response,
@@ -92,6 +100,12 @@ export function identifierRoutes(router: Router, tools: StepTools, needs: Identi
     if ("progress" in outcome) return tools.proceed(ctx, { ...outcome.progress, canMakePasskey });
     return show(ctx, username, outcome.errors, outcome);
   });
+}
+
+/** Somebody who went to a provider and did not finish there is told, and sees the other ways. */
+function stopped({ progress: { stopped: provider } }: Visit): FieldError[] {
+  if (provider === undefined) return [];
+  return [{ field: "username", message: "err.federation.stopped", values: { provider } }];
 }
 
 /** What the field holds at first: what was typed before, or what the client hints at (OIDC Core §3.1.2.1). */

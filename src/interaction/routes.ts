@@ -16,6 +16,7 @@ import { methodsRoutes } from "./methods.ts";
 import { mfaRoutes } from "./mfa.ts";
 import { offerRoutes, type OfferNeeds } from "./offer.ts";
 import { originOf } from "../http/origin.ts";
+import { federationRoutes, type InteractionFederationNeeds } from "./federation.ts";
 import { forgotRoutes } from "./forgot.ts";
 import { profileRoutes } from "./profile.ts";
 import { registerRoutes } from "./register.ts";
@@ -31,6 +32,7 @@ export interface InteractionNeeds
   extends
     IdentifierNeeds,
     PasswordNeeds,
+    InteractionFederationNeeds,
     ConsentNeeds,
     OfferNeeds,
     StaleNeeds,
@@ -134,6 +136,7 @@ export function interactionRoutes(needs: InteractionNeeds): Router {
   forgotRoutes(router, tools, needs);
   termsRoutes(router, tools, needs);
   profileRoutes(router, tools, needs);
+  federationRoutes(router, tools, needs);
   consentRoutes(router, tools, needs);
 
   router.post("/cancel", (ctx: Context) => tools.cancel(ctx));
@@ -149,12 +152,22 @@ function isSomebodyElse({ interaction: { session }, progress }: Visit): boolean 
   );
 }
 
+/** The steps before anybody has shown who they are. */
+const BEGINNINGS: ReadonlySet<Step> = new Set([
+  "password",
+  "register",
+  "verify",
+  "sso",
+  "federation",
+  "link",
+]);
+
 /** "Not you?" on the password page leads back to the identifier, and so does sending that form again. */
 function wantsAnotherAccount(ctx: Context, steps: readonly Step[], due: Step): boolean {
   return (
     steps.length === 1 &&
     steps[0] === "identifier" &&
-    (due === "password" || due === "register" || due === "verify") &&
+    BEGINNINGS.has(due) &&
     (ctx.method === "POST" || ctx.query["change"] !== undefined)
   );
 }

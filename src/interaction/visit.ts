@@ -22,6 +22,9 @@ import type { TermsCache } from "../terms/cache.ts";
 import { undecidedTerms } from "../terms/terms.ts";
 import { findUserWithClaims, scopesAskedFor, wordsOf } from "../users/claims.ts";
 import { isUnverified, missingClaims, requiredClaims } from "../users/requirements.ts";
+import type { ConnectionCache } from "../federation/cache.ts";
+import type { IdentityProvider } from "../models/identity-provider.ts";
+import { homeRealm, onlyConnectionOf, type HomeRealm } from "./home-realm.ts";
 import { parkedSessions, type Parked } from "./parked-sessions.ts";
 import { beyondFirstFactor, heldBySession, mustSignIn } from "./demand.ts";
 import { withoutSignIn, type Demand, type Progress } from "./flow.ts";
@@ -52,6 +55,8 @@ export interface Visit {
   readonly demand: Demand;
   /** Who is, or is about to be, signed in: from this interaction or from the session. */
   readonly user: User | undefined;
+  /** Where people can sign in elsewhere. */
+  readonly connections: readonly IdentityProvider[];
   /** The APIs that the client asks to use. */
   readonly apis: readonly Api[];
   /** What the request asks for, as items of consent, and which of them this person has already allowed. */
@@ -66,6 +71,7 @@ export interface VisitNeeds {
   readonly knex: Knex;
   readonly resources: ResourceCache;
   readonly terms: TermsCache;
+  readonly connections: ConnectionCache;
   readonly ownSignIns: { named(clientId: string): Client | undefined };
 }
 
@@ -76,7 +82,7 @@ export interface VisitNeeds {
  */
 export async function loadVisit(
   provider: Provider,
-  { knex, resources, terms, ownSignIns }: VisitNeeds,
+  { knex, resources, terms, connections: cache, ownSignIns }: VisitNeeds,
   ctx: Context,
 ): Promise<Visit> {
   const interaction = await provider.interactionDetails(ctx.req, ctx.res);
@@ -102,7 +108,8 @@ export async function loadVisit(
   const browser = browserOf(ctx);
   const relyingParty = issuer?.relyingParty;
   const current = await terms.current();
-  const about = { issuer, levels, policy, relyingParty, current };
+  const connections = await cache.connections(issuer?.name ?? "");
+  const about = { issuer, levels, policy, relyingParty, current, connections };
   const request = { interaction, here, client, ...about, browser, parked, apis };
   const visit = await assess(knex, request, readProgress(interaction));
   if (visit.user !== undefined) speakTo(ctx, visit.user);
@@ -128,11 +135,12 @@ async function assess(
     | "browser"
     | "parked"
     | "apis"
+    | "connections"
     | "current"
   >,
   claimed: Progress,
 ): Promise<Visit> {
-  const { interaction, client, issuer, parked, apis, current } = request;
+  const { interaction, client, issuer, parked, apis, connections, current } = request;
   const create = interaction.prompt.name === "create";
   const signIn = create || mustSignIn(interaction, claimed);
   const chooseAccount = interaction.prompt.name === "select_account";
@@ -181,6 +189,7 @@ async function assess(
       sessionUserId: user === undefined ? undefined : sessionUserId,
       held,
       create,
+      homeRealm: signIn || chooseAccount ? await realmOf(knex, request, progress, user) : undefined,
       verifyEmail: known !== undefined && isUnverified(known, client, issuer),
       terms: undecided.length > 0,
       missing: missingClaims(known, requiredClaims(client), interaction.params),
@@ -197,6 +206,23 @@ async function assess(
         undecidedScopes(requestedScopes, client, decided).length > 0,
     },
   };
+}
+
+/** Where this person signs in, if that is not here. */
+async function realmOf(
+  knex: Knex,
+  { interaction, connections }: Pick<Visit, "interaction" | "connections">,
+  progress: Progress,
+  user: User | undefined,
+): Promise<HomeRealm | undefined> {
+  if (connections.length === 0) return undefined;
+  const isAnother = progress.account === "another" && progress.userId === undefined;
+  const known = isAnother ? undefined : user;
+  const realm = homeRealm(connections, interaction.params, progress, known);
+  const isAskedAgain = known !== undefined && progress.userId === undefined;
+  return realm === undefined && isAskedAgain && progress.identifier === undefined
+    ? onlyConnectionOf(reader(knex), known.id, connections)
+    : realm;
 }
 
 /**

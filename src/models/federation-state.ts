@@ -7,7 +7,7 @@ export class FederationState extends BaseModel {
   static override idColumn = "stateHash";
   declare stateHash: Buffer;
   declare providerId: string;
-  declare purpose: "login" | "link" | "test";
+  declare purpose: "login" | "link" | "test" | "logout";
   declare bindingHash: Buffer;
   declare userId: string | null;
   declare returnTo: string;

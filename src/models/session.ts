@@ -7,6 +7,17 @@ export type SessionAuthorizations = Record<
   { sid?: string | undefined; grantId?: string | undefined; persistsLogout?: boolean | undefined }
 >;
 
+/** What a session keeps of the one elsewhere that it began with; bytes as base64, because it travels as JSON. */
+export interface UpstreamSignIn {
+  readonly identityId: string;
+  /** What names it there, sealed. */
+  readonly sealed: string;
+  /** By what it is found when it ends there. */
+  readonly key?: string;
+  /** When it ends at the latest, in milliseconds since the epoch. */
+  readonly notAfter?: number;
+}
+
 /** What is known of a sign-in beside who it was and how well proven: kept with its session. */
 export interface SignIn {
   readonly deviceId: string;
@@ -18,6 +29,7 @@ export interface SignIn {
   readonly place: { readonly x: number; readonly y: number } | undefined;
   readonly riskScore: number;
   readonly riskReasons: readonly string[];
+  readonly upstream?: UpstreamSignIn | undefined;
 }
 
 /**
@@ -50,6 +62,12 @@ export class Session extends BaseModel {
   declare riskReasons: string[];
   /** When whoever has it last showed once more who they are. */
   declare confirmedAt: Date | null;
+  /** Who signed in elsewhere, where the session began with that. */
+  declare identityId: string | null;
+  declare upstreamEnc: Buffer | null;
+  declare upstreamKey: Buffer | null;
+  /** When the session elsewhere ends, and with it this one. */
+  declare notAfter: Date | null;
   declare createdAt: Date;
   declare lastActiveAt: Date;
   declare expiresAt: Date;
@@ -64,6 +82,7 @@ export class Session extends BaseModel {
     | "email_restored"
     | "user_revoked"
     | "disavowed"
+    | "upstream_logout"
     | null;
 
   /** The sign-ins of a user that neither ended nor ran out. */
@@ -77,7 +96,8 @@ export class Session extends BaseModel {
 
   /** Keeps what is known of the sign-in that a session began with. */
   static async describe(db: TransactionOrKnex, uid: string, signIn: SignIn): Promise<void> {
-    const { deviceId, method, country, place, riskScore, riskReasons } = signIn;
+    const { deviceId, method, country, place, riskScore, riskReasons, upstream } = signIn;
+    const notAfter = upstream?.notAfter === undefined ? null : new Date(upstream.notAfter);
     await Session.query(db)
       .findById(uid)
       .patch({
@@ -87,6 +107,11 @@ export class Session extends BaseModel {
         place: place === undefined ? null : raw("point(?, ?)", [place.x, place.y]),
         riskScore,
         riskReasons: raw("?::text[]", [riskReasons]),
+        identityId: upstream?.identityId ?? null,
+        upstreamEnc: upstream === undefined ? null : Buffer.from(upstream.sealed, "base64"),
+        upstreamKey: upstream?.key === undefined ? null : Buffer.from(upstream.key, "base64"),
+        notAfter,
+        ...(notAfter === null ? {} : { expiresAt: raw("least(expires_at, ?)", [notAfter]) }),
       });
   }
 
@@ -179,7 +204,7 @@ export class Session extends BaseModel {
          ip_prefix = EXCLUDED.ip_prefix,
          user_agent = EXCLUDED.user_agent,
          last_active_at = EXCLUDED.last_active_at,
-         expires_at = EXCLUDED.expires_at,
+         expires_at = least(EXCLUDED.expires_at, s.not_after),
          gc_on = EXCLUDED.gc_on
        WHERE s.ended_at IS NULL`,
       {

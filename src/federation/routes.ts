@@ -1,0 +1,211 @@
+import { Router } from "@koa/router";
+import type { Context } from "koa";
+import type { Knex } from "knex";
+import { record } from "../audit/record.ts";
+import { errors } from "../errors.ts";
+import { readParameters } from "../http/body.ts";
+import { originOf } from "../http/origin.ts";
+import type { Page } from "../http/page.ts";
+import type { Issuer } from "../issuers.ts";
+import type { Seal } from "../keys/seal.ts";
+import type { IdentityProvider } from "../models/identity-provider.ts";
+import type { ConnectionCache } from "./cache.ts";
+import { UpstreamError, type Answer, type Connector } from "./connector.ts";
+import type { Connectors } from "./connectors.ts";
+import { endUpstreamSessions } from "./sessions.ts";
+import { comeBack } from "./sign-out.ts";
+import { answered, handOver } from "./states.ts";
+import { keepTrace, startTrace, traceFailure, type Tracing } from "./trace.ts";
+
+export interface FederationNeeds {
+  readonly knex: Knex;
+  readonly seal: Seal;
+  readonly page: Page;
+  readonly issuer: Pick<Issuer, "name" | "path" | "url">;
+  readonly connections: ConnectionCache;
+  readonly connectors: Connectors;
+  /** Begins a sign-in for a page of ours. */
+  readonly ownSignIns: {
+    begin(
+      ctx: Context,
+      back: { to: string; occasion: "no_session" | "another"; progress?: object },
+    ): Promise<string>;
+  };
+}
+
+/**
+ * Where identity providers send people back to, and what they need to know of us. An answer comes from another site,
+ * so nothing here signs anybody in: what it proves is kept for the page that the person left from, and taken there by
+ * the same browser, once (T-45).
+ */
+export function federationRoutes(needs: FederationNeeds): Router {
+  const router = new Router({ prefix: "/federation/:slug" });
+  const { page, issuer, connections, connectors } = needs;
+
+  const connected = async (
+    ctx: Context,
+  ): Promise<{ provider: IdentityProvider; connector: Connector }> => {
+    const provider = await connections.find(String(ctx["params"].slug), issuer.name);
+    if (provider === undefined) throw errors.notFound();
+    return { provider, connector: connectors.of(provider) };
+  };
+
+  const arrive = async (ctx: Context) => {
+    const { provider, connector } = await connected(ctx);
+    const method = ctx.method === "POST" ? "POST" : "GET";
+    const parameters = single(
+      method === "POST" ? await readParameters(ctx) : new URLSearchParams(ctx.querystring),
+    );
+    const state = parameters["state"] ?? parameters["RelayState"] ?? "";
+    const found = await answered(needs, ctx, { state, providerId: provider.id });
+    if (found === undefined) {
+      if (isUnsolicited(provider, parameters)) return begin(ctx, provider);
+      return page(ctx, "federation-error", { provider: provider.name, reason: "stale" }, 400);
+    }
+    const { errand, secrets } = found;
+    const tracing = startTrace();
+    try {
+      const identity = await connector.arrive({ method, parameters, secrets }, tracing.trace);
+      return see(ctx, await handOver(needs, errand, identity));
+    } catch (error) {
+      if (!(error instanceof UpstreamError)) throw error;
+      const backHref = pageBefore(errand.returnTo);
+      if (error.reason === "cancelled") return see(ctx, `${backHref}/stopped?by=${provider.slug}`);
+      return showFailure(needs, ctx, { provider, error, tracing, backHref });
+    }
+  };
+  router.get("/callback", arrive);
+  router.post("/callback", arrive);
+  router.post("/acs", arrive);
+
+  /** A link of an operator's portal: sign in there, and land on one's own pages. */
+  const begin = async (ctx: Context, { slug }: IdentityProvider) => {
+    const progress = { account: "another", connection: slug };
+    see(ctx, await needs.ownSignIns.begin(ctx, { to: "/account", occasion: "no_session", progress }));
+  };
+  router.get("/login", async (ctx: Context) => begin(ctx, (await connected(ctx)).provider));
+
+  const describe = async (ctx: Context) => {
+    const { connector } = await connected(ctx);
+    const description = await connector.describe?.();
+    if (description === undefined) throw errors.notFound();
+    ctx.type = description.type;
+    ctx.body = description.body;
+  };
+  router.get("/metadata", describe);
+  router.get("/jwks", describe);
+
+  const signOutByMessage = async (ctx: Context) => {
+    const { provider, connector } = await connected(ctx);
+    const method = ctx.method === "POST" ? "POST" : "GET";
+    const parameters = single(
+      method === "POST" ? await readParameters(ctx) : new URLSearchParams(ctx.querystring),
+    );
+    if (parameters["SAMLResponse"] !== undefined) return comeBack(needs, ctx, provider);
+    if (connector.readLogout === undefined) throw errors.notFound();
+    const tracing = startTrace();
+    try {
+      const logout = await connector.readLogout({ method, parameters }, tracing.trace);
+      await endUpstreamSessions(needs.knex, { provider, logout, ...originOf(ctx) }, new Date());
+      if (logout.reply !== undefined) return sendOn(page, ctx, provider.name, logout.reply);
+      ctx.set("Cache-Control", "no-store");
+      ctx.status = 200;
+      ctx.body = "";
+    } catch (error) {
+      if (!(error instanceof UpstreamError)) throw error;
+      await note(needs, ctx, { provider, error, tracing });
+      if (ctx.path.endsWith("/slo"))
+        return page(
+          ctx,
+          "federation-error",
+          { provider: provider.name, reason: error.reason },
+          400,
+        );
+      ctx.status = 400;
+      ctx.set("Cache-Control", "no-store");
+      ctx.body = { error: "invalid_request", error_description: error.message };
+    }
+  };
+  router.get("/slo", signOutByMessage);
+  router.post("/slo", signOutByMessage);
+  router.post("/backchannel-logout", signOutByMessage);
+  router.get("/signed-out", async (ctx: Context) =>
+    comeBack(needs, ctx, (await connected(ctx)).provider),
+  );
+  return router;
+}
+
+/** Sends the browser to an identity provider: there, or by a form where it takes no address that long. */
+export async function sendOn(
+  page: Page,
+  ctx: Context,
+  provider: string,
+  to: { readonly url: string; readonly fields?: Readonly<Record<string, string>> },
+): Promise<void> {
+  if (to.fields === undefined) return see(ctx, to.url);
+  return page(ctx, "federation-post", { provider, action: to.url, fields: to.fields });
+}
+
+/** Shows why a sign-in elsewhere did not end well, and keeps what happened for whoever is asked about it. */
+export async function showFailure(
+  needs: Pick<FederationNeeds, "knex" | "page">,
+  ctx: Context,
+  {
+    backHref,
+    ...failure
+  }: {
+    provider: IdentityProvider;
+    error: UpstreamError;
+    tracing: Tracing;
+    backHref: string;
+  },
+): Promise<void> {
+  await note(needs, ctx, failure);
+  const { provider, error } = failure;
+  const view = { provider: provider.name, reason: error.reason, backHref };
+  await needs.page(ctx, "federation-error", view, error.reason === "unavailable" ? 502 : 400);
+}
+
+async function note(
+  { knex }: Pick<FederationNeeds, "knex">,
+  ctx: Context,
+  {
+    provider,
+    error,
+    tracing,
+  }: { provider: IdentityProvider; error: UpstreamError; tracing: Tracing },
+): Promise<void> {
+  traceFailure(tracing, error);
+  const supportId = String(ctx.state["correlationId"]);
+  await keepTrace(knex, { supportId, providerId: provider.id, error, steps: tracing.steps });
+  await record(knex, {
+    ...originOf(ctx),
+    type: "federation.failed",
+    actor: { type: "anonymous" },
+    details: { connection: provider.slug, reason: error.reason, rule: error.rule },
+  });
+}
+
+/** An answer that nobody asked for: where the operator allows it, it begins a sign-in, and says nothing (T-103). */
+function isUnsolicited({ saml }: IdentityProvider, parameters: Answer["parameters"]): boolean {
+  const { SAMLResponse: response, RelayState: relayState } = parameters;
+  return saml?.allowIdpInitiated === true && response !== undefined && !relayState?.startsWith("fs_");
+}
+
+/** Parameters that came once; none of these may come twice (RFC 6749 §3.1). */
+function single(parameters: URLSearchParams): Record<string, string> {
+  const names = new Set(parameters.keys());
+  if (names.size < parameters.size)
+    throw errors.badRequest("The answer has a parameter twice. Start again.");
+  return Object.fromEntries(parameters);
+}
+
+/** The page that an outcome would have gone to, without its last segment: where the person left from. */
+function pageBefore(returnTo: string): string {
+  return returnTo.slice(0, returnTo.lastIndexOf("/"));
+}
+
+function see(ctx: Context, location: string): void {
+  ctx.status = 303;
+  ctx.redirect(location);
+}
