@@ -5,7 +5,7 @@ export async function up(knex: Knex): Promise<void> {
   await knex.raw(`
     CREATE TABLE identity_providers (
       id                   uuid PRIMARY KEY,
-      slug                 text NOT NULL UNIQUE CHECK (slug ~ '^[a-z0-9]([a-z0-9-]{0,48}[a-z0-9])?$'),
+      slug                 text NOT NULL UNIQUE CHECK (slug ~ '^[a-z0-9]([a-z0-9-]{0,48}[a-z0-9])\\?$'),
       kind                 text NOT NULL CHECK (kind IN ('oidc','oauth2','saml')),
       preset               text,
       name                 text NOT NULL CHECK (char_length(name) BETWEEN 1 AND 100),
@@ -65,7 +65,7 @@ export async function up(knex: Knex): Promise<void> {
 
     CREATE TABLE sso_domains (
       id                 uuid PRIMARY KEY,
-      domain             text NOT NULL CHECK (domain ~ '^([a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?\\.)+[a-z][a-z0-9-]{0,61}[a-z0-9]$'),
+      domain             text NOT NULL CHECK (domain ~ '^([a-z0-9]([a-z0-9-]{0,61}[a-z0-9])\\?\\.)+[a-z][a-z0-9-]{0,61}[a-z0-9]$'),
       provider_id        uuid NOT NULL REFERENCES identity_providers ON DELETE CASCADE,
       dns_challenge      text NOT NULL,
       verified_at        timestamptz,

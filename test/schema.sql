@@ -264,7 +264,7 @@ CREATE TABLE identity_providers
   CONSTRAINT identity_providers_name_check CHECK (((char_length(name) >= 1) AND (char_length(name) <= 100)))
   CONSTRAINT identity_providers_pkey PRIMARY KEY (id)
   CONSTRAINT identity_providers_settings_check CHECK ((pg_column_size(settings) <= 65536))
-  CONSTRAINT identity_providers_slug_check CHECK ((slug ~ '^[a-z0-9]([a-z0-9-]{0,48}[a-z0-9])$1$'::text))
+  CONSTRAINT identity_providers_slug_check CHECK ((slug ~ '^[a-z0-9]([a-z0-9-]{0,48}[a-z0-9])?$'::text))
   CONSTRAINT identity_providers_slug_key UNIQUE (slug)
   CREATE TRIGGER identity_providers_changed AFTER INSERT OR DELETE OR UPDATE ON identity_providers FOR EACH STATEMENT EXECUTE FUNCTION lintel_notify('lintel_connections')
 
@@ -763,7 +763,7 @@ CREATE TABLE sso_domains
   enforce_sso boolean NOT NULL DEFAULT false
   created_at timestamp with time zone NOT NULL DEFAULT now()
   CONSTRAINT sso_domains_check CHECK (((NOT enforce_sso) OR (verified_at IS NOT NULL)))
-  CONSTRAINT sso_domains_domain_check CHECK ((domain ~ '^([a-z0-9]([a-z0-9-]{0,61}[a-z0-9])$2\.)+[a-z][a-z0-9-]{0,61}[a-z0-9]$'::text))
+  CONSTRAINT sso_domains_domain_check CHECK ((domain ~ '^([a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?\.)+[a-z][a-z0-9-]{0,61}[a-z0-9]$'::text))
   CONSTRAINT sso_domains_pkey PRIMARY KEY (id)
   CONSTRAINT sso_domains_provider_id_domain_key UNIQUE (provider_id, domain)
   CONSTRAINT sso_domains_provider_id_fkey FOREIGN KEY (provider_id) REFERENCES identity_providers(id) ON DELETE CASCADE
