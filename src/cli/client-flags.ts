@@ -275,6 +275,13 @@ const FLAGS = {
     value: "CLAIM",
     help: "what people are asked for before they sign in to it, such as given_name",
   },
+  "identity-provider": {
+    field: "identity_providers",
+    type: "string",
+    multiple: true,
+    value: "SLUG",
+    help: "connection that its sign-in page offers; all that show a button unless said",
+  },
   "token-exchange-impersonation": {
     field: "token_exchange_impersonation",
     type: "boolean",

@@ -5,6 +5,7 @@ import { presetOf, type Issuer } from "../issuers.ts";
 import type { Seal } from "../keys/seal.ts";
 import { uuidv7 } from "../lib/uuid.ts";
 import { AuthorizationType } from "../models/authorization-type.ts";
+import { IdentityProvider } from "../models/identity-provider.ts";
 import { OAuthClient } from "../models/oauth-client.ts";
 import { endGrantsOfClient } from "./grants.ts";
 import { needsPlainSecret, toMetadata, toRow, usesSecret } from "./metadata.ts";
@@ -64,6 +65,7 @@ export async function createClient(
   const issuer = issuerNamed(registrar, input.issuer ?? registrar.issuers[0]?.name ?? "");
   const metadata = parseClientMetadata(input.metadata, issuer.preset);
   await assertKnownTypes(db, metadata);
+  await assertKnownConnections(db, metadata, issuer.name);
   const clientId = input.clientId ?? uuidv7(now.getTime());
   if (!CLIENT_ID.test(clientId))
     throw errors.invalidClientMetadata(
@@ -162,6 +164,7 @@ export async function updateClient(
   const { preset } = issuerNamed(registrar, before.issuer);
   const metadata = parseClientMetadata(merge(old, change.metadata), preset);
   await assertKnownTypes(db, metadata);
+  await assertKnownConnections(db, metadata, before.issuer);
   const client = await OAuthClient.query(db).patchAndFetchById(before.id, {
     ...toRow(metadata),
     version: before.version + 1,
@@ -259,6 +262,24 @@ async function assertKnownTypes(
   if (missing.length > 0)
     throw errors.invalidClientMetadata(
       `authorization_details_types has ${missing.join(", ")}, which is not registered; see \`lintel authorization-type list\``,
+    );
+}
+
+/** Nobody's page is to offer less than its operator meant because of a misspelt name. */
+async function assertKnownConnections(
+  db: TransactionOrKnex,
+  { identity_providers: slugs = [] }: ClientMetadata,
+  atIssuer: string,
+): Promise<void> {
+  if (slugs.length === 0) return;
+  const known = await IdentityProvider.query(db)
+    .whereIn("slug", slugs)
+    .where({ atIssuer })
+    .forShare();
+  const missing = slugs.filter((slug) => !known.some((row) => row.slug === slug));
+  if (missing.length > 0)
+    throw errors.invalidClientMetadata(
+      `identity_providers has ${missing.join(", ")}, which is no connection of this issuer; see \`lintel connection list\``,
     );
 }
 

@@ -212,6 +212,8 @@ export const clientMetadata = z.strictObject({
   require_verified_email: z.boolean().optional(),
   /** What nobody signs in to it without having said. */
   required_claims: distinct(z.enum(ASKED_CLAIMS), ASKED_CLAIMS.length).optional(),
+  /** Which connections its sign-in page offers; all that show a button unless given, none where it is empty. */
+  identity_providers: distinct(z.string().min(1).max(50), 50).optional(),
   /** Whether it may exchange a person's token for one that does not say who acts (RFC 8693 §1.1). */
   token_exchange_impersonation: z.boolean().default(false),
   /** Seconds in which the previous refresh token is answered with the current one; 0 is strict. */
@@ -244,6 +246,7 @@ export const OPERATOR_ONLY: ReadonlySet<string> = new Set([
   "sign_up",
   "require_verified_email",
   "required_claims",
+  "identity_providers",
   "token_exchange_impersonation",
   "refresh_reuse_interval",
   "cors_origins",

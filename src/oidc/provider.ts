@@ -263,6 +263,7 @@ const OPERATORS_METADATA = [
   "sign_up",
   "require_verified_email",
   "required_claims",
+  "identity_providers",
 ] as const;
 
 /** What clients register and the engine does not know. */

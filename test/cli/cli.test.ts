@@ -11,6 +11,7 @@ import { runCommand } from "../../src/cli/run.ts";
 import { allVerbs } from "../../src/cli/verbs.ts";
 import { addEmailFactor, factorsOf } from "../../src/authn/factors.ts";
 import { migrateJobs } from "../../src/jobs/worker.ts";
+import { IdentityProvider } from "../../src/models/identity-provider.ts";
 import { OutboxMessage } from "../../src/models/outbox-message.ts";
 import { getClient } from "../../src/clients/clients.ts";
 import { liveSecrets, secretMatches } from "../../src/clients/metadata.ts";
@@ -277,6 +278,12 @@ describe("lintel, the command line", () => {
       const keys = join(dataDir, "jwks.json");
       const jwk = { kty: "OKP", crv: "Ed25519", x: "11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo" };
       writeFileSync(keys, JSON.stringify({ keys: [jwk] }));
+      await IdentityProvider.query(db.knex).insert({
+        slug: "acme",
+        kind: "oauth2",
+        name: "Acme",
+        clientId: "lintel",
+      });
       const added = await json([
         "client",
         "add",
@@ -342,6 +349,8 @@ describe("lintel, the command line", () => {
         "--require-verified-email",
         "--required-claim",
         "given_name",
+        "--identity-provider",
+        "acme",
         "--refresh-reuse-interval",
         "0",
         "--cors-origin",
@@ -394,6 +403,7 @@ describe("lintel, the command line", () => {
         sign_up: "open",
         require_verified_email: true,
         required_claims: ["given_name"],
+        identity_providers: ["acme"],
         token_exchange_impersonation: false,
         refresh_reuse_interval: 0,
         cors_origins: ["https://app.example.com"],

@@ -13,6 +13,7 @@ import { secretMatches, toEngine, toMetadata } from "../../src/clients/metadata.
 import { openSeal, type Seal } from "../../src/keys/seal.ts";
 import { uuidv7 } from "../../src/lib/uuid.ts";
 import { AuditEvent } from "../../src/models/audit-event.ts";
+import { IdentityProvider } from "../../src/models/identity-provider.ts";
 import { OAuthClient } from "../../src/models/oauth-client.ts";
 import { OAuthGrant } from "../../src/models/oauth-grant.ts";
 import { RefreshToken } from "../../src/models/refresh-token.ts";
@@ -50,6 +51,18 @@ describe("clients", () => {
     const events = await AuditEvent.query(db.knex).where({ clientId: id }).orderBy("id");
     return events.map(({ type }) => type).toSorted();
   };
+
+  it("knows only connections of its own issuer", async () => {
+    const provider = { kind: "oauth2" as const, name: "Acme", clientId: "lintel" };
+    await IdentityProvider.query(db.knex).insert({ ...provider, slug: "acme" });
+    await IdentityProvider.query(db.knex).insert({ ...provider, slug: "far", atIssuer: "partner" });
+    const { client } = await add({ ...METADATA, identity_providers: ["acme"] });
+    assert.deepEqual(toMetadata(client).identity_providers, ["acme"]);
+    const message = /^identity_providers has far, nowhere, which is no connection of this issuer/;
+    const wrong = { identity_providers: ["acme", "far", "nowhere"] };
+    await assert.rejects(add({ ...METADATA, ...wrong }), { message });
+    await assert.rejects(update(client.clientId, wrong), { message });
+  });
 
   it("gives a confidential client a secret of 256 bits and stores only its hash (T-35)", async () => {
     const { client, secret } = await add();

@@ -72,6 +72,7 @@ describe("client metadata", () => {
       sign_up: "open",
       require_verified_email: true,
       required_claims: ["birthdate"],
+      identity_providers: ["acme"],
     };
     const { sign_up: signUp } = parseClientMetadata({ ...MINIMAL, ...demands }, PRODUCTION);
     assert.equal(signUp, "open");
@@ -79,6 +80,8 @@ describe("client metadata", () => {
       [{ sign_up: "maybe" }, /^sign_up must be closed or invitation or open/],
       [{ required_claims: ["picture"] }, /^required_claims\[0\] must be name or /],
       [{ required_claims: ["name", "name"] }, /^required_claims must not list anything twice/],
+      [{ identity_providers: "acme" }, /^identity_providers must be an array/],
+      [{ identity_providers: ["a", "a"] }, /^identity_providers must not list anything twice/],
     ] as const)
       assert.throws(() => parseClientMetadata({ ...MINIMAL, ...wrong }, PRODUCTION), { message });
   });

@@ -183,6 +183,7 @@ describe("clients that register themselves", () => {
         sign_up: "open",
         require_verified_email: false,
         required_claims: [],
+        identity_providers: [],
         something_unknown: 1,
         "client_name#de": "Meldet sich selbst an",
         software_id: "4NRB1-0XZABZI9E6-5SM3R",
@@ -205,6 +206,7 @@ describe("clients that register themselves", () => {
       "sign_up",
       "require_verified_email",
       "required_claims",
+      "identity_providers",
     ])
       it(`and decide nothing of what is the operator's: ${name} (T-38, RFC 7591 §5)`, async () => {
         assert.equal(made[name], undefined);

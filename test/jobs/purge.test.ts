@@ -87,6 +87,14 @@ describe("purge", () => {
         SELECT gen_random_uuid(), u.id, 'totp', '', '', sha256(int4send(n)),
                timestamptz '2026-11-21 08:00Z' + n * interval '1 hour'
           FROM generate_series(0, 2) n, (SELECT id FROM users LIMIT 1) u;
+      INSERT INTO identity_providers (id, slug, kind, name, client_id)
+        VALUES ('00000000-0000-7000-8000-000000000003', 'acme', 'oauth2', 'Acme', 'lintel');
+      INSERT INTO federation_states (state_hash, provider_id, purpose, binding_hash, return_to, secrets_enc, expires_at)
+        SELECT sha256(int4send(n)), '00000000-0000-7000-8000-000000000003', 'login', sha256('x'), '/', '',
+               timestamptz '2026-11-21 09:00Z' + n * interval '1 hour' FROM generate_series(0, 2) n;
+      INSERT INTO federation_traces (support_id, provider_id, reason, steps, expires_at)
+        SELECT 'support-' || n, '00000000-0000-7000-8000-000000000003', 'refused', '[]',
+               timestamptz '2026-11-21 09:00Z' + n * interval '1 hour' FROM generate_series(0, 2) n;
       INSERT INTO one_time_tokens (id, purpose, token_hash, created_at, expires_at)
         SELECT gen_random_uuid(), 'setup', sha256(int4send(n)), '2026-01-01',
                timestamptz '2026-10-22 09:00Z' + n * interval '1 hour' FROM generate_series(0, 2) n;
@@ -119,6 +127,8 @@ describe("purge", () => {
       login_throttles: 1,
       email_codes: 1,
       trusted_browsers: 1,
+      federation_states: 1,
+      federation_traces: 1,
       one_time_tokens: 1,
       logout_notices: 1,
       outbox_messages: 1,
