@@ -153,6 +153,36 @@ export const errors = {
       404,
       `There is no workload ${id}. Run \`lintel workload list\`.`,
     ),
+  invalidConnection: (detail: string) => new AppError("invalid_connection", 400, detail),
+  unknownConnection: (slug: string) =>
+    new AppError(
+      "unknown_connection",
+      404,
+      `There is no connection ${slug}. Run \`lintel connection list\`.`,
+    ),
+  connectionChanged: (current: number, expected: number) =>
+    new AppError(
+      "connection_changed",
+      409,
+      `The connection was changed meanwhile: it has version ${current}, not ${expected}. Read it again and repeat the change.`,
+    ),
+  connectionInUse: (detail: string) => new AppError("connection_in_use", 409, detail),
+  invalidDomain: (detail: string, cause?: unknown) =>
+    new AppError("invalid_domain", 400, detail, { cause }),
+  unknownDomain: (slug: string, domain: string) =>
+    new AppError(
+      "unknown_domain",
+      404,
+      `The connection ${slug} has no domain ${domain}. Run \`lintel connection domain list ${slug}\`.`,
+    ),
+  domainNotProven: (detail: string, cause?: unknown) =>
+    new AppError("domain_not_proven", 409, detail, { cause }),
+  unknownTrace: (id: string) =>
+    new AppError(
+      "unknown_trace",
+      404,
+      `There is no trace with the support id ${id}. Traces are kept for a limited time; check the number.`,
+    ),
   unknownRegistrationToken: (id: string) =>
     new AppError(
       "unknown_registration_token",

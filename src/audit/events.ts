@@ -90,6 +90,15 @@ export const EVENTS = {
   "authorization.type_saved": { outcome: "success", details: ["type"] },
   "authorization.type_deleted": { outcome: "success", details: ["type"] },
 
+  "connection.created": { outcome: "success", details: ["slug", "kind", "preset"] },
+  "connection.updated": { outcome: "success", details: ["slug", "fields"] },
+  "connection.deleted": { outcome: "success", details: ["slug", "unlinked"] },
+  "connection.metadata_refreshed": { outcome: "success", details: ["slug", "changes"] },
+  "connection.domain_added": { outcome: "success", details: ["slug", "domain"] },
+  "connection.domain_verified": { outcome: "success", details: ["slug", "domain"] },
+  "connection.domain_enforced": { outcome: "success", details: ["slug", "domain", "enforced"] },
+  "connection.domain_removed": { outcome: "success", details: ["slug", "domain"] },
+
   "workload.added": { outcome: "success", details: [] },
   "workload.deleted": { outcome: "success", details: [] },
   "workload.admitted": { outcome: "success", details: [] },
