@@ -57,6 +57,12 @@ export const errors = {
       409,
       "Recovery codes stand in for a second step. Set one up first.",
     ),
+  identityTaken: () =>
+    new AppError(
+      "identity_taken",
+      409,
+      "This sign-in is connected to another account. Remove it there first.",
+    ),
   notFound: () => new AppError("not_found", 404, "There is no page at this address."),
   methodNotAllowed: () =>
     new AppError("method_not_allowed", 405, "This address does not answer this kind of request."),

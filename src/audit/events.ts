@@ -46,6 +46,10 @@ export const EVENTS = {
   "invitation.revoked": { outcome: "success", details: [] },
   "invitation.accepted": { outcome: "success", details: [] },
 
+  "identity.provisioned": { outcome: "success", details: ["connection"] },
+  "identity.linked": { outcome: "success", details: ["connection", "via"] },
+  "identity.unlinked": { outcome: "success", details: ["connection"] },
+
   "factor.added": { outcome: "success", details: ["type"] },
   "factor.removed": { outcome: "success", details: ["type"] },
   "factor.reset": { outcome: "success", details: ["count"] },

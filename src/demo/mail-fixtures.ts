@@ -57,5 +57,17 @@ export const mailFixtures: MailProps = {
     at,
   },
   passkey_removed: { email: "ada@example.com", name: "Apple Passwords", at },
+  identity_linked: {
+    email: "ada@example.com",
+    name: "<b>Acme</b> & Co",
+    url: "https://id.example/account/connected",
+    at,
+  },
+  identity_unlinked: {
+    email: "ada@example.com",
+    name: "GitHub",
+    url: "https://id.example/account/connected",
+    at,
+  },
   test: { at },
 };

@@ -52,6 +52,17 @@ export interface Mailer {
     db: TransactionOrKnex,
     event: { userId: string; name: string; now: Date },
   ): Promise<void>;
+  /** Tells every proven address which connection the account has from now on, or no longer. */
+  identityChanged(
+    db: TransactionOrKnex,
+    event: {
+      userId: string;
+      what: "identity_linked" | "identity_unlinked";
+      name: string;
+      url: string;
+      now: Date;
+    },
+  ): Promise<void>;
   administratorCreated(db: TransactionOrKnex, event: { userId: string; now: Date }): Promise<void>;
   /** Writes a letter that somebody asked for to where it is for, whether that is a user's address or not. */
   letter(
@@ -147,6 +158,13 @@ export function createMailer(needs: {
       if (reader?.isVerified !== true) return;
       const mail = messages.passkeyRemoved({ email: reader.to, name, at: now });
       await sendMail(db, { seal }, { ...reader, mail });
+    },
+
+    async identityChanged(db, { userId, what, now, ...connection }) {
+      for (const reader of await findReaders(db, userId)) {
+        const mail = messages.identityChanged(what, { ...connection, email: reader.to, at: now });
+        await sendMail(db, { seal }, { ...reader, mail });
+      }
     },
 
     async administratorCreated(db, { userId, now }) {

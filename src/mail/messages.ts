@@ -42,6 +42,19 @@ export interface MailProps {
     readonly at: string;
   };
   passkey_removed: { readonly email: string; readonly name: string; readonly at: string };
+  /** A sign-in elsewhere opens the account from now on, or does no longer. */
+  identity_linked: {
+    readonly email: string;
+    readonly name: string;
+    readonly url: string;
+    readonly at: string;
+  };
+  identity_unlinked: {
+    readonly email: string;
+    readonly name: string;
+    readonly url: string;
+    readonly at: string;
+  };
   /** Somebody makes an account with this address, or adds it to theirs. */
   verify_email: {
     readonly email: string;
@@ -172,6 +185,14 @@ export function passkeyAdded(event: { email: string; name: string; url: string; 
 /** Tells a user that a passkey is no longer theirs (T-78). */
 export function passkeyRemoved(event: { email: string; name: string; at: Date }): Mail {
   return { template: "passkey_removed", props: { ...event, at: event.at.toISOString() } };
+}
+
+/** Tells a user with which other account they can sign in from now on, or no longer, and where to change that (T-92). */
+export function identityChanged(
+  what: "identity_linked" | "identity_unlinked",
+  event: { email: string; name: string; url: string; at: Date },
+): Mail {
+  return { template: what, props: { ...event, at: event.at.toISOString() } };
 }
 
 /** Lets somebody show that an address is theirs. */

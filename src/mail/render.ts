@@ -94,6 +94,20 @@ const LETTERS: { readonly [T in MailTemplate]: (props: MailProps[T], words: Word
       t("mail.passkey_removed.not_you"),
     ],
   }),
+  identity_linked: ({ email, name, url, at }, { t, time, product }) => ({
+    subject: t("mail.identity_linked.subject", { product, name }),
+    paragraphs: [
+      t("mail.identity_linked.what", { name, email, product, time: time(at) }),
+      t("mail.identity_linked.not_you", { url }),
+    ],
+  }),
+  identity_unlinked: ({ email, name, url, at }, { t, time, product }) => ({
+    subject: t("mail.identity_unlinked.subject", { product, name }),
+    paragraphs: [
+      t("mail.identity_unlinked.what", { name, email, product, time: time(at) }),
+      t("mail.identity_unlinked.not_you", { url }),
+    ],
+  }),
   verify_email: ({ email, code, url, clientName, expiresAt }, { t, time, product }) => ({
     subject: t("mail.verify_email.subject", { product }),
     paragraphs: [

@@ -2,7 +2,7 @@ import { UniqueViolationError, type TransactionOrKnex } from "objection";
 import { record, type NewEvent } from "../audit/record.ts";
 import { removeFactors } from "../authn/factors.ts";
 import { findByIdentifier, normaliseUsername, readIdentifier } from "../authn/identifier.ts";
-import { normaliseEmail } from "../authn/normalise-email.ts";
+import { normaliseEmail, type NormalisedEmail } from "../authn/normalise-email.ts";
 import { errors } from "../errors.ts";
 import { isUuid } from "../lib/uuid.ts";
 import { RoleAssignment } from "../models/role-assignment.ts";
@@ -17,7 +17,8 @@ type Actor = NewEvent["actor"];
 
 /** A person who is to be able to sign in. */
 export interface NewUser {
-  readonly email: string;
+  /** None where somebody else has it, or nobody knows one. */
+  readonly email: string | undefined;
   /** Whether somebody has made sure that the address is this person's. */
   readonly verified: boolean;
   readonly displayName?: string | undefined;
@@ -41,22 +42,20 @@ const MAX_PAGE = 200;
  *   `bad_request` for a name that cannot be one.
  */
 export async function createUser(db: TransactionOrKnex, input: NewUser, now: Date): Promise<User> {
-  const { email, emailNorm } = normaliseEmail(input.email);
+  const address = input.email === undefined ? undefined : await freeAddress(db, input.email);
   const names = readNames(input);
-  const owner = await UserEmail.query(db).findOne({ emailNorm }).whereNotNull("verifiedAt");
-  if (owner !== undefined) throw errors.emailTaken();
   try {
     const times = { createdAt: now, updatedAt: now, statusChangedAt: now };
     const { id } = await User.query(db).insert({ ...names.user, ...times, createdVia: input.via });
     const verifiedAt = input.verified ? now : null;
-    await UserEmail.query(db).insert({
-      userId: id,
-      email,
-      emailNorm,
-      isPrimary: true,
-      verifiedAt,
-      createdAt: now,
-    });
+    if (address !== undefined)
+      await UserEmail.query(db).insert({
+        userId: id,
+        ...address,
+        isPrimary: true,
+        verifiedAt,
+        createdAt: now,
+      });
     if (names.displayName !== undefined)
       await UserProfile.query(db).insert({
         userId: id,
@@ -78,6 +77,14 @@ export async function createUser(db: TransactionOrKnex, input: NewUser, now: Dat
   } catch (error) {
     throw explain(error);
   }
+}
+
+/** @throws AppError `invalid_email`, or `email_taken` where somebody has verified it. */
+async function freeAddress(db: TransactionOrKnex, typed: string): Promise<NormalisedEmail> {
+  const { email, emailNorm } = normaliseEmail(typed);
+  const owner = await UserEmail.query(db).findOne({ emailNorm }).whereNotNull("verifiedAt");
+  if (owner !== undefined) throw errors.emailTaken();
+  return { email, emailNorm };
 }
 
 /** Users from the oldest on, `limit` at most, beginning after the one with the id `after`; with their addresses. */

@@ -1,0 +1,443 @@
+import assert from "node:assert/strict";
+import { randomBytes } from "node:crypto";
+import type { UpstreamIdentity } from "../../src/federation/connector.ts";
+import { linkIdentity } from "../../src/federation/link.ts";
+import { recognise, type Recognised } from "../../src/federation/people.ts";
+import { migrateJobs } from "../../src/jobs/worker.ts";
+import { openSeal } from "../../src/keys/seal.ts";
+import { createMailer, type Mailer } from "../../src/mail/mailer.ts";
+import { AuditEvent } from "../../src/models/audit-event.ts";
+import { Identity } from "../../src/models/identity.ts";
+import { IdentityProvider } from "../../src/models/identity-provider.ts";
+import { OutboxMessage } from "../../src/models/outbox-message.ts";
+import { SsoDomain } from "../../src/models/sso-domain.ts";
+import { User } from "../../src/models/user.ts";
+import { findUserWithClaims } from "../../src/users/claims.ts";
+import { addEmail } from "../../src/users/emails.ts";
+import { createUser, disableUser } from "../../src/users/users.ts";
+import { testDatabase, testLog, type TestDatabase } from "../support/database.ts";
+
+describe("people from identity providers", () => {
+  let database: TestDatabase;
+  let mailer: Mailer;
+  let serial = 0;
+
+  before(async () => {
+    database = await testDatabase();
+    await migrateJobs(database.url, testLog);
+    const seal = await openSeal(database.knex, { encryptionKey: randomBytes(32) });
+    mailer = createMailer({ seal, locales: ["en"] });
+  });
+  after(() => database.drop());
+
+  const named = (name: string) => `${name}-${(serial += 1)}`;
+  const address = (name = "ada") => `${named(name)}@example.com`;
+  const aProvider = (changes: Partial<IdentityProvider> = {}) =>
+    IdentityProvider.query(database.knex).insertAndFetch({
+      slug: named("upstream"),
+      kind: "oidc",
+      name: "Upstream",
+      clientId: "lintel",
+      issuer: "https://upstream.example",
+      ...changes,
+    });
+  const prove = (provider: IdentityProvider, domain: string, changes: Partial<SsoDomain> = {}) =>
+    SsoDomain.query(database.knex).insert({
+      domain,
+      providerId: provider.id,
+      dnsChallenge: "x",
+      verifiedAt: new Date(),
+      ...changes,
+    });
+  const somebody = (changes: Partial<UpstreamIdentity> = {}): UpstreamIdentity => ({
+    issuer: "https://upstream.example",
+    subject: named("subject"),
+    emailVerified: false,
+    claims: {},
+    ...changes,
+  });
+  const aPerson = (email: string, verified = true) =>
+    createUser(
+      database.knex,
+      { email, verified, via: "admin", passwordHash: "$x$" },
+      new Date(Date.now() - 86_400_000),
+    );
+  const arrive = (provider: IdentityProvider, identity: UpstreamIdentity, emailRequired = false) =>
+    recognise(database.knex, { ...arrival(provider, identity), emailRequired });
+  const arrival = (provider: IdentityProvider, identity: UpstreamIdentity) => ({
+    provider,
+    identity,
+    now: new Date(),
+    mailer,
+    issuer: "https://id.example",
+  });
+  const link = (userId: string, provider: IdentityProvider, identity: UpstreamIdentity) =>
+    linkIdentity(database.knex, { ...arrival(provider, identity), userId, linkedVia: "user" });
+  const userOf = (recognised: Recognised) => {
+    assert.ok("user" in recognised, JSON.stringify(recognised));
+    return recognised.user;
+  };
+  const emailsOf = async ({ id }: User) =>
+    ((await findUserWithClaims(database.knex, id))?.emails ?? []).map(
+      ({ email, verifiedAt }) => `${email}${verifiedAt === null ? "" : " verified"}`,
+    );
+  const eventsOf = async (userId: string) =>
+    (await AuditEvent.query(database.knex).where({ userId }).orderBy("id")).map(({ type }) => type);
+  const mailsTo = async (userId: string) =>
+    (await OutboxMessage.query(database.knex).where({ userId })).map(({ template }) => template);
+
+  describe("who is known", () => {
+    it("is the same person each time, by provider, issuer and subject", async () => {
+      const provider = await aProvider();
+      const identity = somebody();
+      const first = await arrive(provider, identity);
+      const second = await arrive(provider, identity);
+      assert.equal(first.outcome, "made");
+      assert.equal(second.outcome, "known");
+      assert.equal(userOf(first).id, userOf(second).id);
+    });
+
+    it("is somebody else under another issuer or at another provider (T-90)", async () => {
+      const provider = await aProvider();
+      const identity = somebody();
+      const ids = [
+        userOf(await arrive(provider, identity)).id,
+        userOf(await arrive(provider, { ...identity, issuer: "https://tenant.example" })).id,
+        userOf(await arrive(await aProvider(), identity)).id,
+      ];
+      assert.equal(new Set(ids).size, 3);
+    });
+
+    it("is refused while the account is disabled", async () => {
+      const provider = await aProvider();
+      const identity = somebody();
+      const { id } = userOf(await arrive(provider, identity));
+      await disableUser(database.knex, id, {}, new Date());
+      assert.deepEqual(await arrive(provider, identity), {
+        outcome: "refused",
+        reason: "disabled",
+      });
+    });
+
+    it("is refused where the connection was switched off since the sign-in began (T-93)", async () => {
+      const provider = await aProvider();
+      const identity = somebody();
+      await arrive(provider, identity);
+      await IdentityProvider.query(database.knex).findById(provider.id).patch({ enabled: false });
+      const refused = { outcome: "refused", reason: "unavailable" };
+      assert.deepEqual(await arrive(provider, identity), refused);
+    });
+
+    it("has the address that the provider states now on the identity, and keeps their own", async () => {
+      const provider = await aProvider({ syncProfile: true });
+      const before = address();
+      const identity = somebody({ email: before });
+      const user = userOf(await arrive(provider, identity));
+      const after = address("changed");
+      await arrive(provider, { ...identity, email: after, emailVerified: true });
+      const row = await Identity.query(database.knex).findOne({ userId: user.id });
+      assert.equal(row?.email, after);
+      assert.deepEqual(await emailsOf(user), [before]);
+    });
+  });
+
+  describe("a new account", () => {
+    it("is made once by two who arrive at the same time", async () => {
+      const provider = await aProvider();
+      const identity = somebody({ email: address() });
+      const all = await Promise.all([1, 2, 3, 4].map(() => arrive(provider, identity)));
+      assert.equal(new Set(all.map((one) => userOf(one).id)).size, 1);
+      assert.equal(all.filter(({ outcome }) => outcome === "made").length, 1);
+      const rows = await Identity.query(database.knex).where({ providerId: provider.id });
+      assert.equal(rows.length, 1);
+    });
+
+    it("is made once where the provider vouches for the address, too", async () => {
+      const provider = await aProvider({ trustEmailVerified: true });
+      const domain = `${named("raced")}.example`;
+      await prove(provider, domain);
+      const identity = somebody({ email: `ada@${domain}`, emailVerified: true });
+      const all = await Promise.all([1, 2, 3, 4].map(() => arrive(provider, identity)));
+      assert.equal(new Set(all.map((one) => userOf(one).id)).size, 1);
+    });
+
+    it("says in the audit where it comes from, and mails nobody", async () => {
+      const user = userOf(await arrive(await aProvider(), somebody({ email: address() })));
+      assert.equal(user.createdVia, "federation");
+      assert.deepEqual(await eventsOf(user.id), ["user.created", "identity.provisioned"]);
+      assert.deepEqual(await mailsTo(user.id), []);
+    });
+
+    it("is not made where the connection makes none", async () => {
+      const provider = await aProvider({ jitProvisioning: false });
+      const refused = { outcome: "refused", reason: "unknown" };
+      assert.deepEqual(await arrive(provider, somebody()), refused);
+      assert.equal(
+        (await Identity.query(database.knex).where({ providerId: provider.id })).length,
+        0,
+      );
+    });
+
+    it("is not made without an address where one is required", async () => {
+      const refused = { outcome: "refused", reason: "incomplete" };
+      assert.deepEqual(await arrive(await aProvider(), somebody(), true), refused);
+      const nonsense = somebody({ email: "ada@[127.0.0.1]" });
+      assert.deepEqual(await arrive(await aProvider(), nonsense, true), refused);
+    });
+
+    it("has a verified address only from who is trusted, says so, and has proven the domain (T-91)", async () => {
+      const domain = `${named("corp")}.example`;
+      const trusted = await aProvider({ trustEmailVerified: true });
+      const untrusted = await aProvider();
+      const pending = await aProvider({ trustEmailVerified: true });
+      await prove(trusted, domain);
+      await prove(pending, domain, { verifiedAt: null });
+      const at = (name: string, emailVerified: boolean) =>
+        somebody({ email: `${name}@${domain}`, emailVerified });
+      const outcomes = [
+        await emailsOf(userOf(await arrive(trusted, at("a", true)))),
+        await emailsOf(userOf(await arrive(trusted, at("b", false)))),
+        await emailsOf(userOf(await arrive(untrusted, at("c", true)))),
+        await emailsOf(userOf(await arrive(pending, at("d", true)))),
+        await emailsOf(
+          userOf(
+            await arrive(trusted, somebody({ email: `e@sub.${domain}`, emailVerified: true })),
+          ),
+        ),
+      ];
+      assert.deepEqual(outcomes.flat(), [
+        `a@${domain} verified`,
+        `b@${domain}`,
+        `c@${domain}`,
+        `d@${domain}`,
+        `e@sub.${domain}`,
+      ]);
+    });
+
+    it("has what the provider says under the names of the mapping, and nothing that cannot be", async () => {
+      const provider = await aProvider({
+        attributeMapping: { given_name: "urn:oid:2.5.4.42", family_name: "sn" },
+      });
+      const claims = {
+        "urn:oid:2.5.4.42": ["Ada", "Augusta"],
+        sn: "Lovelace",
+        given_name: "not this",
+        nickname: "x".repeat(101),
+        zoneinfo: "Europe/\u0000London",
+        picture: "javascript:alert(1)",
+        website: "https://ada.example",
+        locale: { a: 1 },
+        username: "root",
+        roles: ["superadmin"],
+      };
+      const { id } = userOf(await arrive(provider, somebody({ claims })));
+      const user = await findUserWithClaims(database.knex, id);
+      const { userId: _id, updatedAt: _at, ...profile } = user?.profile ?? {};
+      assert.deepEqual(
+        Object.fromEntries(Object.entries(profile).filter(([, value]) => value !== null)),
+        { givenName: "Ada", familyName: "Lovelace", website: "https://ada.example" },
+      );
+      assert.equal(user?.username, null);
+    });
+  });
+
+  describe("the profile", () => {
+    for (const syncProfile of [true, false])
+      it(`${syncProfile ? "follows" : "does not follow"} the provider where sync_profile is ${syncProfile}`, async () => {
+        const provider = await aProvider({ syncProfile });
+        const identity = somebody({ claims: { name: "Ada", nickname: "Countess" } });
+        const { id } = userOf(await arrive(provider, identity));
+        await arrive(provider, { ...identity, claims: { name: "Ada L." } });
+        const profile = (await findUserWithClaims(database.knex, id))?.profile;
+        assert.equal(profile?.displayName, syncProfile ? "Ada L." : "Ada");
+        assert.equal(profile?.nickname, "Countess");
+      });
+  });
+
+  describe("an address that somebody has here", () => {
+    it("never says who somebody is: another subject with it is asked to sign in (T-90, nOAuth)", async () => {
+      const email = address("victim");
+      const victim = await aPerson(email);
+      for (const emailVerified of [true, false])
+        assert.deepEqual(await arrive(await aProvider(), somebody({ email, emailVerified })), {
+          outcome: "to_link",
+          userId: victim.id,
+        });
+      assert.equal((await Identity.query(database.knex).where({ userId: victim.id })).length, 0);
+    });
+
+    it("of somebody else at the same provider signs nobody in, either (T-90)", async () => {
+      const provider = await aProvider({ trustEmailVerified: true });
+      const domain = `${named("corp")}.example`;
+      await prove(provider, domain);
+      const email = `victim@${domain}`;
+      const victim = userOf(await arrive(provider, somebody({ email, emailVerified: true })));
+      const other = await arrive(provider, somebody({ email, emailVerified: true }));
+      assert.deepEqual(other, { outcome: "to_link", userId: victim.id });
+    });
+
+    it("is matched whatever its case and the form of its domain", async () => {
+      const email = address("case");
+      const victim = await aPerson(email);
+      const shouted = somebody({ email: email.toUpperCase() });
+      assert.deepEqual(await arrive(await aProvider(), shouted), {
+        outcome: "to_link",
+        userId: victim.id,
+      });
+    });
+
+    it("is left to them where accounts are never matched: the new account has none", async () => {
+      for (const linkingPolicy of ["never", "isolated"] as const) {
+        const email = address("owner");
+        await aPerson(email);
+        const provider = await aProvider({ linkingPolicy, trustEmailVerified: true });
+        const made = await arrive(provider, somebody({ email, emailVerified: true }));
+        assert.equal(made.outcome, "made");
+        assert.deepEqual(await emailsOf(userOf(made)), []);
+        const row = await Identity.query(database.knex).findOne({ providerId: provider.id });
+        assert.equal(row?.email, email);
+      }
+    });
+
+    it("leads to no account that is disabled", async () => {
+      const email = address("gone");
+      const { id } = await aPerson(email);
+      await disableUser(database.knex, id, {}, new Date());
+      const refused = { outcome: "refused", reason: "disabled" };
+      assert.deepEqual(await arrive(await aProvider(), somebody({ email })), refused);
+    });
+
+    it("is asked about even where the connection makes no accounts", async () => {
+      const email = address("invited");
+      const { id } = await aPerson(email);
+      const provider = await aProvider({ jitProvisioning: false });
+      const recognised = await arrive(provider, somebody({ email }));
+      assert.deepEqual(recognised, { outcome: "to_link", userId: id });
+    });
+  });
+
+  describe("an address that is free", () => {
+    it("goes to the new account of a connection that is never matched", async () => {
+      const email = address();
+      const provider = await aProvider({ linkingPolicy: "never" });
+      assert.deepEqual(await emailsOf(userOf(await arrive(provider, somebody({ email })))), [
+        email,
+      ]);
+    });
+
+    it("stays out of the accounts of an isolated connection", async () => {
+      const provider = await aProvider({ linkingPolicy: "isolated", trustEmailVerified: true });
+      const domain = `${named("apart")}.example`;
+      await prove(provider, domain);
+      const identity = somebody({ email: `ada@${domain}`, emailVerified: true });
+      assert.deepEqual(await emailsOf(userOf(await arrive(provider, identity))), []);
+      await aPerson(`ada@${domain}`);
+    });
+  });
+
+  describe("linking by a verified address", () => {
+    const aDomain = async (changes: Partial<IdentityProvider> = {}) => {
+      const provider = await aProvider({
+        linkingPolicy: "verified_email",
+        trustEmailVerified: true,
+        ...changes,
+      });
+      const domain = `${named("corp")}.example`;
+      return { provider, domain, email: `ada@${domain}` };
+    };
+
+    it("joins accounts where the provider speaks for the domain, and tells the person", async () => {
+      const { provider, domain, email } = await aDomain();
+      await prove(provider, domain);
+      const ada = await aPerson(email);
+      const identity = somebody({ email, emailVerified: true });
+      const linked = await arrive(provider, identity);
+      assert.equal(linked.outcome, "linked");
+      assert.equal(userOf(linked).id, ada.id);
+      assert.equal((await arrive(provider, identity)).outcome, "known");
+      assert.deepEqual(await mailsTo(ada.id), ["identity_linked"]);
+      assert.ok((await eventsOf(ada.id)).includes("identity.linked"));
+    });
+
+    const weaker: readonly [
+      string,
+      { trust?: boolean; says?: boolean; proof?: "none" | "pending" | "another's" },
+    ][] = [
+      ["is not trusted for addresses", { trust: false }],
+      ["does not say that the address is verified", { says: false }],
+      ["has no proof of the domain", { proof: "none" }],
+      ["has a proof that is pending", { proof: "pending" }],
+      ["names a domain that is another connection's", { proof: "another's" }],
+    ];
+    for (const [why, { trust = true, says = true, proof }] of weaker)
+      it(`asks for the account's own sign-in where the provider ${why} (T-91)`, async () => {
+        const { provider, domain, email } = await aDomain({ trustEmailVerified: trust });
+        if (proof === "another's") await prove(await aProvider(), domain);
+        else if (proof === "pending") await prove(provider, domain, { verifiedAt: null });
+        else if (proof === undefined) await prove(provider, domain);
+        const { id } = await aPerson(email);
+        const recognised = await arrive(provider, somebody({ email, emailVerified: says }));
+        assert.deepEqual(recognised, { outcome: "to_link", userId: id });
+      });
+
+    it("never joins an account that only claims the address (T-91)", async () => {
+      const { provider, domain, email } = await aDomain();
+      await prove(provider, domain);
+      const squatter = await aPerson(email, false);
+      const made = await arrive(provider, somebody({ email, emailVerified: true }));
+      assert.equal(made.outcome, "made");
+      assert.notEqual(userOf(made).id, squatter.id);
+      assert.deepEqual(await emailsOf(userOf(made)), [`${email} verified`]);
+    });
+
+    it("never joins an account that added the address and has not proven it (T-91)", async () => {
+      const { provider, domain, email } = await aDomain();
+      await prove(provider, domain);
+      const eve = await aPerson(address("eve"));
+      const by = { actor: { type: "user", id: eve.id } } as const;
+      await addEmail(database.knex, { userId: eve.id, typed: email, by }, new Date());
+      const made = await arrive(provider, somebody({ email, emailVerified: true }));
+      assert.notEqual(userOf(made).id, eve.id);
+    });
+  });
+
+  describe("linking by hand", () => {
+    it("joins what was proven on both sides, tells the person, and is done once", async () => {
+      const provider = await aProvider();
+      const ada = await aPerson(address());
+      const identity = somebody();
+      const first = await link(ada.id, provider, identity);
+      const second = await link(ada.id, provider, identity);
+      assert.equal(first.id, second.id);
+      assert.equal(userOf(await arrive(provider, identity)).id, ada.id);
+      assert.deepEqual(await mailsTo(ada.id), ["identity_linked"]);
+    });
+
+    it("never moves an identity that is somebody else's", async () => {
+      const provider = await aProvider();
+      const identity = somebody();
+      const owner = userOf(await arrive(provider, identity));
+      const eve = await aPerson(address("eve"));
+      await assert.rejects(link(eve.id, provider, identity), { code: "identity_taken" });
+      assert.equal(userOf(await arrive(provider, identity)).id, owner.id);
+    });
+
+    it("by two people at once gives it to one of them", async () => {
+      const provider = await aProvider();
+      const identity = somebody();
+      const people = await Promise.all([aPerson(address()), aPerson(address())]);
+      const results = await Promise.allSettled(
+        people.map(({ id }) => link(id, provider, identity)),
+      );
+      assert.deepEqual(results.map(({ status }) => status).toSorted(), ["fulfilled", "rejected"]);
+    });
+
+    it("is not for connections whose people have accounts of their own, nor for disabled accounts", async () => {
+      const ada = await aPerson(address());
+      const isolated = await aProvider({ linkingPolicy: "isolated" });
+      await assert.rejects(link(ada.id, isolated, somebody()), { code: "bad_request" });
+      await disableUser(database.knex, ada.id, {}, new Date());
+      await assert.rejects(link(ada.id, await aProvider(), somebody()), { code: "bad_request" });
+    });
+  });
+});
