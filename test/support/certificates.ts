@@ -7,6 +7,7 @@ import {
 } from "node:crypto";
 import { isIP } from "node:net";
 import ipaddr from "ipaddr.js";
+import { bits, der, oid, sequence, time } from "../../src/lib/der.ts";
 
 /** What a certificate of a test says, where it is not what most say. */
 export interface CertificateOptions {
@@ -40,7 +41,7 @@ const DAY = 86_400_000;
 export function aCertificate(options: CertificateOptions = {}, issuer?: Identity): Identity {
   const { publicKey, privateKey } = generateKeyPairSync("ec", { namedCurve: "P-256" });
   const subject = nameOf(options.subject ?? [[[CN, "a client"]]]);
-  const day = (days: number) => der(0x18, Buffer.from(timeOf(Date.now() + days * DAY)));
+  const day = (days: number) => time(new Date(Date.now() + days * DAY));
   const algorithm = sequence(oid("1.2.840.10045.4.3.2"));
   const body = sequence(
     der(0xa0, der(0x02, Buffer.from([2]))),
@@ -53,8 +54,7 @@ export function aCertificate(options: CertificateOptions = {}, issuer?: Identity
     der(0xa3, sequence(...extensions(options))),
   );
   const signature = sign("sha256", body, issuer?.privateKey ?? privateKey);
-  const bits = der(0x03, Buffer.concat([Buffer.from([0]), signature]));
-  const raw = sequence(body, algorithm, bits);
+  const raw = sequence(body, algorithm, bits(signature));
   const certificate = new X509Certificate(raw);
   return {
     certificate,
@@ -95,32 +95,4 @@ function nameOf(steps: NonNullable<CertificateOptions["subject"]>): Buffer {
       der(0x31, ...step.map(([type, value]) => sequence(oid(type), der(0x0c, Buffer.from(value))))),
     ),
   );
-}
-
-function timeOf(milliseconds: number): string {
-  return new Date(milliseconds).toISOString().replaceAll(/[-:T]|\.\d+/g, "");
-}
-
-function oid(text: string): Buffer {
-  const [first = 0, second = 0, ...rest] = text.split(".").map(Number);
-  const bytes = [first * 40 + second, ...rest].flatMap((number) => {
-    const groups = [number & 0x7f];
-    for (let left = Math.floor(number / 128); left > 0; left = Math.floor(left / 128))
-      groups.unshift((left & 0x7f) | 0x80);
-    return groups;
-  });
-  return der(0x06, Buffer.from(bytes));
-}
-
-function sequence(...parts: Buffer[]): Buffer {
-  return der(0x30, ...parts);
-}
-
-/** One value of the distinguished encoding rules (X.690 §8.1). */
-function der(tag: number, ...parts: Buffer[]): Buffer {
-  const content = Buffer.concat(parts);
-  const { length } = content;
-  const size =
-    length < 128 ? [length] : length < 256 ? [0x81, length] : [0x82, length >> 8, length & 0xff];
-  return Buffer.concat([Buffer.from([tag, ...size]), content]);
 }
