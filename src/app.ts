@@ -48,8 +48,8 @@ import { ClientCache } from "./oidc/client-cache.ts";
 import { ClientDocuments } from "./oidc/client-documents.ts";
 import { ConnectionCache } from "./federation/cache.ts";
 import { Connectors } from "./federation/connectors.ts";
-import { federationRoutes } from "./federation/routes.ts";
-import { signOutUpstream } from "./federation/sign-out.ts";
+import { federationRoutes, type FederationNeeds } from "./federation/routes.ts";
+import { signOutElsewhere } from "./federation/sign-out.ts";
 import { Engine } from "./oidc/engine.ts";
 import { observe } from "./oidc/events.ts";
 import { enginePages } from "./oidc/pages.ts";
@@ -91,7 +91,11 @@ export async function createApp(deps: Deps): Promise<App> {
   const observer = observe({ knex, log, mailer });
   const { fetch } = deps;
   const engines = new Map<Issuer, Engine>();
+  const federations = new Map<Issuer, Omit<FederationNeeds, "ownSignIns">>();
   for (const issuer of config.issuers) {
+    const connectors = new Connectors({ knex, seal, fetch, log }, issuer.url);
+    const federation = { knex, seal, page, log, issuer, connections, connectors };
+    federations.set(issuer, federation);
     const clientDocuments =
       issuer.documentHosts.length > 0
         ? new ClientDocuments({ knex, seal, fetch, issuer, log })
@@ -112,6 +116,7 @@ export async function createApp(deps: Deps): Promise<App> {
             fetch,
             pages,
             observe: observer,
+            signOutElsewhere: (ctx, ended) => signOutElsewhere(federation, ctx, ended),
           },
           jwks,
           types,
@@ -151,29 +156,25 @@ export async function createApp(deps: Deps): Promise<App> {
     from: parseSender(config.mailFrom),
   };
   for (const [issuer, engine] of engines) {
+    const federation = federations.get(issuer);
+    if (federation === undefined) continue;
     const { productName } = config;
     const ownSignIns = new OwnSignIns({ knex, engine, issuer, productName });
     const requests = new CibaRequests({ knex, seal, levels: issuer.levels });
-    const connectors = new Connectors({ knex, seal, fetch, log }, issuer.url);
-    const federation = { knex, seal, page, log, issuer, connections, connectors, ownSignIns };
     const guard = accountGuard({ knex, engine, issuer, ownSignIns });
     const routers = [
       interactionRoutes({
         config,
-        knex,
-        seal,
         passwords,
         mailer,
-        page,
         engine,
         resources,
         terms,
-        connections,
-        connectors,
+        ...federation,
         ownSignIns,
         findPlace,
       }),
-      federationRoutes(federation),
+      federationRoutes({ ...federation, ownSignIns }),
       linkRoutes({ config, knex, seal, passwords, mailer, page, ownSignIns }),
       accountRoutes({ config, knex, seal, passwords, mailer, page, guard, issuer, productName }),
       notMeRoutes({ knex, seal, page }),

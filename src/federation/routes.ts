@@ -1,29 +1,21 @@
 import { Router } from "@koa/router";
 import type { Context } from "koa";
-import type { Knex } from "knex";
 import { record } from "../audit/record.ts";
 import { errors } from "../errors.ts";
 import { readParameters } from "../http/body.ts";
 import { originOf } from "../http/origin.ts";
-import type { Page } from "../http/page.ts";
-import type { Issuer } from "../issuers.ts";
-import type { Seal } from "../keys/seal.ts";
 import type { IdentityProvider } from "../models/identity-provider.ts";
-import type { ConnectionCache } from "./cache.ts";
 import { UpstreamError, type Answer, type Connector } from "./connector.ts";
-import type { Connectors } from "./connectors.ts";
 import { endUpstreamSessions } from "./sessions.ts";
-import { comeBack } from "./sign-out.ts";
+import { sendOn } from "./send-on.ts";
+import { comeBack, type SignOutNeeds } from "./sign-out.ts";
 import { answered, handOver } from "./states.ts";
 import { keepTrace, startTrace, traceFailure, type Tracing } from "./trace.ts";
 
-export interface FederationNeeds {
-  readonly knex: Knex;
-  readonly seal: Seal;
-  readonly page: Page;
-  readonly issuer: Pick<Issuer, "name" | "path" | "url">;
-  readonly connections: ConnectionCache;
-  readonly connectors: Connectors;
+/** Bytes: a signed assertion with a hundred groups in it, twice encoded, is far below. */
+const LONGEST_ANSWER = 512 * 1024;
+
+export interface FederationNeeds extends SignOutNeeds {
   /** Begins a sign-in for a page of ours. */
   readonly ownSignIns: {
     begin(
@@ -53,9 +45,7 @@ export function federationRoutes(needs: FederationNeeds): Router {
   const arrive = async (ctx: Context) => {
     const { provider, connector } = await connected(ctx);
     const method = ctx.method === "POST" ? "POST" : "GET";
-    const parameters = single(
-      method === "POST" ? await readParameters(ctx) : new URLSearchParams(ctx.querystring),
-    );
+    const parameters = await parametersOf(ctx);
     const state = parameters["state"] ?? parameters["RelayState"] ?? "";
     const found = await answered(needs, ctx, { state, providerId: provider.id });
     if (found === undefined) {
@@ -81,7 +71,10 @@ export function federationRoutes(needs: FederationNeeds): Router {
   /** A link of an operator's portal: sign in there, and land on one's own pages. */
   const begin = async (ctx: Context, { slug }: IdentityProvider) => {
     const progress = { account: "another", connection: slug };
-    see(ctx, await needs.ownSignIns.begin(ctx, { to: "/account", occasion: "no_session", progress }));
+    see(
+      ctx,
+      await needs.ownSignIns.begin(ctx, { to: "/account", occasion: "no_session", progress }),
+    );
   };
   router.get("/login", async (ctx: Context) => begin(ctx, (await connected(ctx)).provider));
 
@@ -98,9 +91,7 @@ export function federationRoutes(needs: FederationNeeds): Router {
   const signOutByMessage = async (ctx: Context) => {
     const { provider, connector } = await connected(ctx);
     const method = ctx.method === "POST" ? "POST" : "GET";
-    const parameters = single(
-      method === "POST" ? await readParameters(ctx) : new URLSearchParams(ctx.querystring),
-    );
+    const parameters = await parametersOf(ctx);
     if (parameters["SAMLResponse"] !== undefined) return comeBack(needs, ctx, provider);
     if (connector.readLogout === undefined) throw errors.notFound();
     const tracing = startTrace();
@@ -133,17 +124,6 @@ export function federationRoutes(needs: FederationNeeds): Router {
     comeBack(needs, ctx, (await connected(ctx)).provider),
   );
   return router;
-}
-
-/** Sends the browser to an identity provider: there, or by a form where it takes no address that long. */
-export async function sendOn(
-  page: Page,
-  ctx: Context,
-  provider: string,
-  to: { readonly url: string; readonly fields?: Readonly<Record<string, string>> },
-): Promise<void> {
-  if (to.fields === undefined) return see(ctx, to.url);
-  return page(ctx, "federation-post", { provider, action: to.url, fields: to.fields });
 }
 
 /** Shows why a sign-in elsewhere did not end well, and keeps what happened for whoever is asked about it. */
@@ -189,11 +169,17 @@ async function note(
 /** An answer that nobody asked for: where the operator allows it, it begins a sign-in, and says nothing (T-103). */
 function isUnsolicited({ saml }: IdentityProvider, parameters: Answer["parameters"]): boolean {
   const { SAMLResponse: response, RelayState: relayState } = parameters;
-  return saml?.allowIdpInitiated === true && response !== undefined && !relayState?.startsWith("fs_");
+  return (
+    saml?.allowIdpInitiated === true && response !== undefined && !relayState?.startsWith("fs_")
+  );
 }
 
-/** Parameters that came once; none of these may come twice (RFC 6749 §3.1). */
-function single(parameters: URLSearchParams): Record<string, string> {
+/** Parameters of an answer; none may come twice (RFC 6749 §3.1). */
+async function parametersOf(ctx: Context): Promise<Record<string, string>> {
+  const parameters =
+    ctx.method === "POST"
+      ? await readParameters(ctx, LONGEST_ANSWER)
+      : new URLSearchParams(ctx.querystring);
   const names = new Set(parameters.keys());
   if (names.size < parameters.size)
     throw errors.badRequest("The answer has a parameter twice. Start again.");

@@ -43,11 +43,7 @@ export function openUpstream(
  */
 export async function endUpstreamSessions(
   knex: Knex,
-  {
-    provider,
-    logout,
-    ...origin
-  }: { provider: IdentityProvider; logout: UpstreamLogout } & Origin,
+  { provider, logout, ...origin }: { provider: IdentityProvider; logout: UpstreamLogout } & Origin,
   now: Date,
 ): Promise<number> {
   const { issuer, subject, index } = logout;

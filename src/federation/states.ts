@@ -5,7 +5,14 @@ import type { Seal } from "../keys/seal.ts";
 import { newSecret, sha256 } from "../lib/secret.ts";
 import { FederationState } from "../models/federation-state.ts";
 import type { IdentityProvider } from "../models/identity-provider.ts";
-import type { Answer, Connector, Departure, Leaving, Trace, UpstreamIdentity } from "./connector.ts";
+import type {
+  Answer,
+  Connector,
+  Departure,
+  Leaving,
+  Trace,
+  UpstreamIdentity,
+} from "./connector.ts";
 
 /** Milliseconds that somebody has at their identity provider, and that the page they come back to has after it. */
 const AWAY = 15 * 60 * 1000;

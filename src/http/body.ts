@@ -34,15 +34,15 @@ export async function readForm<Shape extends z.ZodRawShape>(
  *
  * @throws AppError `unsupported_body`, `body_too_large`
  */
-export async function readParameters(ctx: Context): Promise<URLSearchParams> {
+export async function readParameters(ctx: Context, limit = LIMIT): Promise<URLSearchParams> {
   if (ctx.get("content-encoding") !== "" || ctx.is("urlencoded") !== "urlencoded") {
     throw errors.unsupportedBody();
   }
-  return new URLSearchParams(await readText(ctx));
+  return new URLSearchParams(await readText(ctx, limit));
 }
 
-async function readText(ctx: Context): Promise<string> {
-  if (Number(ctx.get("content-length") || 0) > LIMIT) throw errors.bodyTooLarge();
+async function readText(ctx: Context, limit: number): Promise<string> {
+  if (Number(ctx.get("content-length") || 0) > limit) throw errors.bodyTooLarge();
   const chunks: Buffer[] = [];
   let size = 0;
   // The answer travels on the same socket, so giving up must not destroy it.
@@ -50,7 +50,7 @@ async function readText(ctx: Context): Promise<string> {
     for await (const chunk of ctx.req.iterator({ destroyOnReturn: false })) {
       if (!Buffer.isBuffer(chunk)) continue;
       size += chunk.length;
-      if (size > LIMIT) throw errors.bodyTooLarge();
+      if (size > limit) throw errors.bodyTooLarge();
       chunks.push(chunk);
     }
   } catch (cause) {

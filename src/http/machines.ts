@@ -1,5 +1,6 @@
 /** Where programs post: the request is authenticated by what it carries, and cookies mean nothing. */
-const ENDPOINTS = /^\/(token|request|me|reg|backchannel|challenge|device\/auth|conformance|federation\/[\w-]+\/backchannel-logout)(\/|$)/i;
+const ENDPOINTS =
+  /^\/(token|request|me|reg|backchannel|challenge|device\/auth|conformance|federation\/[\w-]+\/backchannel-logout)(\/|$)/i;
 
 /** What only programs read. */
 const DOCUMENTS = /^\/(jwks|\.well-known|healthz|readyz)(\/|$)/i;

@@ -122,7 +122,8 @@ function enrolmentOf(
   if (shown.some(({ method }) => method === "recovery_code"))
     return { reason: "recovered", skipsLeft: Infinity };
   const reached = levelOf(shown.map(({ method }) => method));
-  if (levelRequired(visit) > Math.max(reachable(factors), reached)) return { reason: "client", skipsLeft: 0 };
+  if (levelRequired(visit) > Math.max(reachable(factors), reached))
+    return { reason: "client", skipsLeft: 0 };
   if (hasStrongFactor(factors) || shown.some(({ method }) => method === "federated_mfa"))
     return undefined;
   const { policy } = visit;

@@ -9,7 +9,8 @@ import type { ConnectionCache } from "../federation/cache.ts";
 import { UpstreamError, type UpstreamIdentity } from "../federation/connector.ts";
 import type { Connectors } from "../federation/connectors.ts";
 import { recognise } from "../federation/people.ts";
-import { sendOn, showFailure } from "../federation/routes.ts";
+import { showFailure } from "../federation/routes.ts";
+import { sendOn } from "../federation/send-on.ts";
 import { upstreamOf } from "../federation/sessions.ts";
 import { leaveFor, takeOutcome } from "../federation/states.ts";
 import { startTrace } from "../federation/trace.ts";
@@ -26,12 +27,12 @@ import type { StepTools } from "./routes.ts";
 import type { Visit } from "./visit.ts";
 
 export interface InteractionFederationNeeds {
-  readonly knex: Knex;
-  readonly seal: Seal;
-  readonly page: Page;
-  readonly mailer: Mailer;
-  readonly connections: ConnectionCache;
-  readonly connectors: Connectors;
+  knex: Knex;
+  seal: Seal;
+  page: Page;
+  mailer: Mailer;
+  connections: ConnectionCache;
+  connectors: Connectors;
   readonly config: { readonly locales: readonly string[] };
 }
 
@@ -59,7 +60,13 @@ export function federationRoutes(
     const tracing = startTrace();
     try {
       const connector = needs.connectors.of(provider);
-      const to = await leaveFor(needs, ctx, { provider, connector }, errandOf(needs, ctx, visit), tracing.trace);
+      const to = await leaveFor(
+        needs,
+        ctx,
+        { provider, connector },
+        errandOf(needs, ctx, visit),
+        tracing.trace,
+      );
       return await sendOn(page, ctx, provider.name, to);
     } catch (error) {
       if (!(error instanceof UpstreamError)) throw error;
@@ -80,7 +87,12 @@ export function federationRoutes(
     const provider = await connections.find(slug, issuer?.name ?? "");
     if (provider === undefined || demand.homeRealm?.how === "forced") {
       const name = provider?.name ?? slug;
-      return page(ctx, "federation-error", { provider: name, reason: "cancelled", backHref: here }, 400);
+      return page(
+        ctx,
+        "federation-error",
+        { provider: name, reason: "cancelled", backHref: here },
+        400,
+      );
     }
     const { connection: _chosen, ...rest } = withoutSignIn(progress);
     return tools.proceed(ctx, { ...rest, stopped: provider.name });

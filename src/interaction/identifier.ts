@@ -50,12 +50,14 @@ export function identifierRoutes(router: Router, tools: StepTools, needs: Identi
         forgotHref: `${here}/forgot`,
         cancelAction: `${here}/cancel`,
         ...(await passkeyQuestion(needs.knex, visit, { purpose: "sign_in" }, signal)),
-        connections: offeredConnections(visit.connections, client).map(({ slug, name, preset }) => ({
-          slug,
-          name,
-          preset: preset ?? "",
-          href: `${here}/federation/${slug}`,
-        })),
+        connections: offeredConnections(visit.connections, client).map(
+          ({ slug, name, preset }) => ({
+            slug,
+            name,
+            preset: preset ?? "",
+            href: `${here}/federation/${slug}`,
+          }),
+        ),
         errors,
       },
       status,

@@ -71,7 +71,7 @@ export interface VisitNeeds {
   readonly knex: Knex;
   readonly resources: ResourceCache;
   readonly terms: TermsCache;
-  readonly connections: ConnectionCache;
+  connections: ConnectionCache;
   readonly ownSignIns: { named(clientId: string): Client | undefined };
 }
 
@@ -140,7 +140,7 @@ async function assess(
   >,
   claimed: Progress,
 ): Promise<Visit> {
-  const { interaction, client, issuer, parked, apis, connections, current } = request;
+  const { interaction, client, issuer, parked, apis, current } = request;
   const create = interaction.prompt.name === "create";
   const signIn = create || mustSignIn(interaction, claimed);
   const chooseAccount = interaction.prompt.name === "select_account";

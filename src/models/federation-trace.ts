@@ -8,7 +8,11 @@ export class FederationTrace extends BaseModel {
   declare supportId: string;
   declare providerId: string;
   declare reason: string;
-  declare steps: readonly { at: number; step: string; detail?: Readonly<Record<string, unknown>> }[];
+  declare steps: readonly {
+    at: number;
+    step: string;
+    detail?: Readonly<Record<string, unknown>>;
+  }[];
   declare createdAt: Date;
   declare expiresAt: Date;
 }

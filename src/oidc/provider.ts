@@ -52,6 +52,7 @@ import {
 } from "./resource-indicators.ts";
 import { forgetBrowserState, withSessionState } from "./session-state.ts";
 import { keepToTheLetter } from "./to-the-letter.ts";
+import { signOutElsewhereToo, type SignOutElsewhere } from "./upstream-logout.ts";
 import { registerTokenExchange } from "./token-exchange.ts";
 
 /** What the engine is made from. */
@@ -68,6 +69,7 @@ export interface EngineNeeds extends Storage {
     signingOut: ShowFrames;
   } & DevicePages;
   observe: (provider: Provider) => void;
+  signOutElsewhere: SignOutElsewhere;
 }
 
 /**
@@ -122,7 +124,7 @@ export function createProvider(
     claims: { ...CLAIMS_BY_SCOPE, acr: null, sid: null, auth_time: null, iss: null },
     acrValues: [...issuer.levels.keys()],
     // The engine has one hook that sees every parameter of an authorization request, however it was sent.
-    extraParams: { login_hint: assertParameters },
+    extraParams: { login_hint: assertParameters, idp_hint: null, domain_hint: null },
     // What was exchanged says already what the first token did.
     extraTokenClaims: (ctx, token) => token.extra ?? signInClaims(ctx, token),
     formats: { customizers: { jwt: nameGrant } },
@@ -225,6 +227,7 @@ export function createProvider(
   if (preset.takesRequestsByReference) fetchRequestObjects(provider, needs.fetch);
   queueLogoutNotices(provider, knex);
   if (preset.frontchannelLogout) showLogoutFrames(provider, needs.pages.signingOut);
+  signOutElsewhereToo(provider, needs.signOutElsewhere);
   if (preset.sessionManagement) forgetBrowserState(provider, issuer);
   queuePings(provider, knex);
   sayWhatIsOffered(provider);

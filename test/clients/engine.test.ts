@@ -109,6 +109,7 @@ describe("a client that we accept", () => {
           successSource: none,
         },
         observe: () => {},
+        signOutElsewhere: async () => {},
       },
       { keys: [...signing] as never },
     );
