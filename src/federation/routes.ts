@@ -44,8 +44,8 @@ export function federationRoutes(needs: FederationNeeds): Router {
 
   const arrive = async (ctx: Context) => {
     const { provider, connector } = await connected(ctx);
-    const method = ctx.method === "POST" ? "POST" : "GET";
-    const parameters = await parametersOf(ctx);
+    const answer = await answerOf(ctx);
+    const { parameters } = answer;
     const state = parameters["state"] ?? parameters["RelayState"] ?? "";
     const found = await answered(needs, ctx, { state, providerId: provider.id });
     if (found === undefined) {
@@ -55,7 +55,7 @@ export function federationRoutes(needs: FederationNeeds): Router {
     const { errand, secrets } = found;
     const tracing = startTrace();
     try {
-      const identity = await connector.arrive({ method, parameters, secrets }, tracing.trace);
+      const identity = await connector.arrive({ ...answer, secrets }, tracing.trace);
       return see(ctx, await handOver(needs, errand, identity));
     } catch (error) {
       if (!(error instanceof UpstreamError)) throw error;
@@ -90,13 +90,13 @@ export function federationRoutes(needs: FederationNeeds): Router {
 
   const signOutByMessage = async (ctx: Context) => {
     const { provider, connector } = await connected(ctx);
-    const method = ctx.method === "POST" ? "POST" : "GET";
-    const parameters = await parametersOf(ctx);
+    const answer = await answerOf(ctx);
+    const { parameters } = answer;
     if (parameters["SAMLResponse"] !== undefined) return comeBack(needs, ctx, provider);
     if (connector.readLogout === undefined) throw errors.notFound();
     const tracing = startTrace();
     try {
-      const logout = await connector.readLogout({ method, parameters }, tracing.trace);
+      const logout = await connector.readLogout(answer, tracing.trace);
       await endUpstreamSessions(needs.knex, { provider, logout, ...originOf(ctx) }, new Date());
       if (logout.reply !== undefined) return sendOn(page, ctx, provider.name, logout.reply);
       ctx.set("Cache-Control", "no-store");
@@ -174,16 +174,16 @@ function isUnsolicited({ saml }: IdentityProvider, parameters: Answer["parameter
   );
 }
 
-/** Parameters of an answer; none may come twice (RFC 6749 §3.1). */
-async function parametersOf(ctx: Context): Promise<Record<string, string>> {
+/** What a browser brings. No parameter may come twice (RFC 6749 §3.1). */
+async function answerOf(ctx: Context): Promise<Omit<Answer, "secrets">> {
+  const method = ctx.method === "POST" ? "POST" : "GET";
+  const query = ctx.querystring;
   const parameters =
-    ctx.method === "POST"
-      ? await readParameters(ctx, LONGEST_ANSWER)
-      : new URLSearchParams(ctx.querystring);
+    method === "POST" ? await readParameters(ctx, LONGEST_ANSWER) : new URLSearchParams(query);
   const names = new Set(parameters.keys());
   if (names.size < parameters.size)
     throw errors.badRequest("The answer has a parameter twice. Start again.");
-  return Object.fromEntries(parameters);
+  return { method, parameters: Object.fromEntries(parameters), query };
 }
 
 /** The page that an outcome would have gone to, without its last segment: where the person left from. */
