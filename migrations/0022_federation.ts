@@ -101,6 +101,8 @@ export async function up(knex: Knex): Promise<void> {
       refresh_token_enc bytea,
       scopes            text[] NOT NULL DEFAULT '{}',
       expires_at        timestamptz,
+      -- Until when somebody is getting new ones.
+      refreshing_until  timestamptz,
       updated_at        timestamptz NOT NULL DEFAULT now()
     );
 

@@ -274,6 +274,7 @@ CREATE TABLE identity_tokens
   refresh_token_enc bytea
   scopes text[] NOT NULL DEFAULT '{}'::text[]
   expires_at timestamp with time zone
+  refreshing_until timestamp with time zone
   updated_at timestamp with time zone NOT NULL DEFAULT now()
   CONSTRAINT identity_tokens_identity_id_fkey FOREIGN KEY (identity_id) REFERENCES identities(id) ON DELETE CASCADE
   CONSTRAINT identity_tokens_pkey PRIMARY KEY (identity_id)

@@ -3,9 +3,8 @@ import { record } from "../audit/record.ts";
 import { errors } from "../errors.ts";
 import { Identity } from "../models/identity.ts";
 import { User } from "../models/user.ts";
-import { addressOf } from "./addresses.ts";
 import type { Arrival } from "./people.ts";
-import { nameIn } from "./profile.ts";
+import { bringUpToDate } from "./sync.ts";
 
 /** Both sides of a link, each proven: the account by its own sign-in, the identity by the provider. */
 export interface Link extends Omit<Arrival, "emailRequired"> {
@@ -15,7 +14,7 @@ export interface Link extends Omit<Arrival, "emailRequired"> {
 
 /**
  * Connects an identity to the account of somebody who has shown, in the browser that brought the identity, that the
- * account is theirs (T-92), and tells them. One that is theirs already is left as it is.
+ * account is theirs (T-92), and tells them. One that is theirs already is only brought up to date.
  *
  * @throws AppError `identity_taken` where it is connected to somebody else's account, from which it is never moved;
  *   `bad_request` where the connection's people have accounts of their own (`isolated`), or the account is disabled.
@@ -34,14 +33,16 @@ export async function linkIdentity(
   if (before === undefined) {
     try {
       // A statement that may fail is in a savepoint of its own.
-      return await db.transaction((trx) => addIdentity(trx, arrival, userId, linkedVia));
+      return await db.transaction(async (trx) =>
+        bringUpToDate(trx, arrival, await addIdentity(trx, arrival, userId, linkedVia)),
+      );
     } catch (error) {
       if (!(error instanceof UniqueViolationError)) throw error;
     }
   }
   const taken = before ?? (await find());
   if (taken?.userId !== userId) throw errors.identityTaken();
-  return taken;
+  return bringUpToDate(db, arrival, taken);
 }
 
 /** Notes whose an identity is, in a transaction: a unique key refuses it where it is anybody's already. */
@@ -51,15 +52,11 @@ export async function addIdentity(
   userId: string,
   linkedVia: Identity["linkedVia"],
 ): Promise<Identity> {
-  const { email } = addressOf(identity) ?? {};
   const row = await Identity.query(db).insertAndFetch({
     userId,
     providerId: provider.id,
     issuer: identity.issuer,
     subject: identity.subject,
-    email: email ?? null,
-    emailVerified: email !== undefined && identity.emailVerified,
-    name: nameIn(provider, identity.claims) ?? null,
     linkedVia,
     createdAt: now,
     updatedAt: now,

@@ -2,6 +2,7 @@ import type { TransactionOrKnex } from "objection";
 import { UniqueViolationError } from "objection";
 import { record, type NewEvent } from "../audit/record.ts";
 import { AppError } from "../errors.ts";
+import type { Seal } from "../keys/seal.ts";
 import type { Mailer } from "../mail/mailer.ts";
 import { Identity } from "../models/identity.ts";
 import { IdentityProvider } from "../models/identity-provider.ts";
@@ -9,14 +10,15 @@ import { User } from "../models/user.ts";
 import { addressOf, isAuthoritative, ownerOf } from "./addresses.ts";
 import type { UpstreamIdentity } from "./connector.ts";
 import { addIdentity } from "./link.ts";
-import { nameIn, saveProfile } from "./profile.ts";
 import { provision } from "./provision.ts";
+import { bringUpToDate } from "./sync.ts";
 
 /** Somebody who comes from an identity provider, as it was proven to us. */
 export interface Arrival {
   readonly provider: IdentityProvider;
   readonly identity: UpstreamIdentity;
   readonly now: Date;
+  readonly seal: Seal;
   readonly mailer: Mailer;
   /** The address of the issuer of ours where they arrive; mails lead there. */
   readonly issuer: string;
@@ -110,36 +112,25 @@ async function meet(db: TransactionOrKnex, arrival: Arrival): Promise<Recognised
   return welcome(db, arrival, user, row, "made");
 }
 
-/** What each sign-in brings up to date. */
 async function welcome(
   db: TransactionOrKnex,
-  { provider, identity, now, origin }: Arrival,
+  arrival: Arrival,
   user: User,
   row: Identity,
   outcome: "known" | "linked" | "made",
 ): Promise<Recognised> {
-  const { email } = addressOf(identity) ?? {};
-  const updated = await Identity.query(db)
-    .patchAndFetchById(row.id, {
-      email: email ?? null,
-      emailVerified: email !== undefined && identity.emailVerified,
-      name: nameIn(provider, identity.claims) ?? null,
-      lastLoginAt: now,
-      updatedAt: now,
-    })
-    .throwIfNotFound();
-  if (outcome === "made" || provider.syncProfile)
-    await saveProfile(db, user.id, { provider, claims: identity.claims, now });
-  if (outcome === "made")
+  const isNew = outcome === "made";
+  const identity = await bringUpToDate(db, arrival, row, { isNew });
+  if (isNew)
     await record(db, {
-      ...origin,
+      ...arrival.origin,
       type: "identity.provisioned",
       actor: { type: "user", id: user.id },
       userId: user.id,
       target: { type: "identity", id: row.id },
-      details: { connection: provider.slug },
+      details: { connection: arrival.provider.slug },
     });
-  return { outcome, user, identity: updated };
+  return { outcome, user, identity };
 }
 
 function refused(reason: ArrivalRefusal): Recognised {

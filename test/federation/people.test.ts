@@ -4,10 +4,11 @@ import type { UpstreamIdentity } from "../../src/federation/connector.ts";
 import { linkIdentity } from "../../src/federation/link.ts";
 import { recognise, type Recognised } from "../../src/federation/people.ts";
 import { migrateJobs } from "../../src/jobs/worker.ts";
-import { openSeal } from "../../src/keys/seal.ts";
+import { openSeal, type Seal } from "../../src/keys/seal.ts";
 import { createMailer, type Mailer } from "../../src/mail/mailer.ts";
 import { AuditEvent } from "../../src/models/audit-event.ts";
 import { Identity } from "../../src/models/identity.ts";
+import { IdentityToken } from "../../src/models/identity-token.ts";
 import { IdentityProvider } from "../../src/models/identity-provider.ts";
 import { OutboxMessage } from "../../src/models/outbox-message.ts";
 import { SsoDomain } from "../../src/models/sso-domain.ts";
@@ -19,13 +20,14 @@ import { testDatabase, testLog, type TestDatabase } from "../support/database.ts
 
 describe("people from identity providers", () => {
   let database: TestDatabase;
+  let seal: Seal;
   let mailer: Mailer;
   let serial = 0;
 
   before(async () => {
     database = await testDatabase();
     await migrateJobs(database.url, testLog);
-    const seal = await openSeal(database.knex, { encryptionKey: randomBytes(32) });
+    seal = await openSeal(database.knex, { encryptionKey: randomBytes(32) });
     mailer = createMailer({ seal, locales: ["en"] });
   });
   after(() => database.drop());
@@ -68,6 +70,7 @@ describe("people from identity providers", () => {
     provider,
     identity,
     now: new Date(),
+    seal,
     mailer,
     issuer: "https://id.example",
   });
@@ -398,6 +401,39 @@ describe("people from identity providers", () => {
       await addEmail(database.knex, { userId: eve.id, typed: email, by }, new Date());
       const made = await arrive(provider, somebody({ email, emailVerified: true }));
       assert.notEqual(userOf(made).id, eve.id);
+    });
+  });
+
+  describe("their tokens", () => {
+    const tokens = { accessToken: "at-1", refreshToken: "rt-1", scopes: ["mail"] };
+    const kept = async (provider: IdentityProvider) =>
+      IdentityToken.query(database.knex).whereIn(
+        "identityId",
+        Identity.query(database.knex).select("id").where({ providerId: provider.id }),
+      );
+
+    it("are kept only where the connection keeps access, and sealed", async () => {
+      const [off, on] = [await aProvider(), await aProvider({ keepAccess: true })];
+      for (const provider of [off, on]) await arrive(provider, somebody({ tokens }));
+      assert.deepEqual(await kept(off), []);
+      const [row] = await kept(on);
+      assert.ok(row !== undefined && !row.accessTokenEnc.includes("at-1"));
+      const place = { table: "identity_tokens", column: "access_token_enc", id: row.identityId };
+      assert.equal(seal.decrypt(row.accessTokenEnc, place).toString(), "at-1");
+    });
+
+    it("go at the next sign-in where it no longer does; without a new refresh token the old one stays", async () => {
+      const provider = await aProvider({ keepAccess: true });
+      const identity = somebody({ tokens });
+      await arrive(provider, identity);
+      await arrive(provider, { ...identity, tokens: { accessToken: "at-2", scopes: [] } });
+      const [row] = await kept(provider);
+      assert.ok(row?.refreshTokenEnc);
+      await IdentityProvider.query(database.knex)
+        .findById(provider.id)
+        .patch({ keepAccess: false });
+      await arrive(provider, identity);
+      assert.deepEqual(await kept(provider), []);
     });
   });
 
