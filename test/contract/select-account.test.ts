@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
 import { decodeJwt } from "jose";
+import { LogoutNotice } from "../../src/models/logout-notice.ts";
 import { Session } from "../../src/models/session.ts";
 import { errorOf, json, RelyingParty, response, send, walk, WebBrowser } from "../support/rp.ts";
 import { aClient, aServer, aUser, type TestServer } from "../support/server.ts";
@@ -142,6 +143,29 @@ describe("prompt=select_account", () => {
         "SELECT count(*)::int AS n FROM sessions WHERE end_reason = 'superseded'",
       );
       assert.equal(rows[0].n, 1);
+    });
+
+    it("tells the clients of the one that makes room (OIDC Back-Channel Logout §2)", async () => {
+      const told = new RelyingParty(
+        server,
+        await aClient(server, {
+          first_party: true,
+          backchannel_logout_uri: "https://rp.example/logout",
+        }),
+      );
+      const first = await aUser(server);
+      const browser = new WebBrowser(server);
+      await walk(server, browser, told.authorization(), first);
+      const notices = () =>
+        LogoutNotice.query(server.database.knex).where({ userId: first.id }).resultSize();
+      for (let more = 0; more < 4; more += 1) {
+        const chosen = await choose(browser, "another");
+        await walk(server, browser, chosen.location ?? "", await aUser(server));
+      }
+      assert.equal(await notices(), 0);
+      const chosen = await choose(browser, "another");
+      await walk(server, browser, chosen.location ?? "", await aUser(server));
+      assert.equal(await notices(), 1);
     });
   });
 

@@ -2,7 +2,9 @@ import assert from "node:assert/strict";
 import { decodeJwt } from "jose";
 import { Session } from "../../src/models/session.ts";
 import { anApi, asksFor } from "../support/api.ts";
-import { anApp, type App } from "../support/factors.ts";
+import { SoftwareAuthenticator } from "../support/authenticator.ts";
+import { anApp, codeAt, seedOn, type App } from "../support/factors.ts";
+import { questionOf } from "../support/passkeys.ts";
 import {
   errorOf,
   json,
@@ -156,6 +158,44 @@ describe("step-up", () => {
       const { browser } = await aPerson();
       const asked = { scope: "openid write", resource: api, prompt: "none" };
       assert.equal(errorOf(await open(browser, asked, client)), "login_required");
+    });
+
+    it("has the owner of an app alone set a passkey up, where it takes what cannot be phished (RFC 9470 §1)", async () => {
+      const guarded = await anApi(server, { levels: { write: 3 } });
+      const user = await aUser(server);
+      const phone = await anApp(server, user.id);
+      const browser = new WebBrowser(server);
+      const path = asksFor(client, { scope: "openid write", resource: guarded });
+      const page = await walk(server, browser, path, user);
+      const enroll = await show(browser, page, phone);
+      assert.equal(enroll.page, "enroll", errorOf(enroll));
+      assert.equal((await browser.submit(`${enroll.url.pathname}/skip`, {})).status, 403);
+      const form = await browser.open(`${enroll.url.pathname}/passkey`);
+      const device = new SoftwareAuthenticator(server.issuer);
+      const question = questionOf(form.text) as unknown as Parameters<typeof device.create>[0];
+      const sent = await browser.submit(form.url.href, {
+        passkey_response: device.create(question),
+      });
+      const codes = await walk(server, browser, sent.location ?? "");
+      assert.equal(codes.page, "enroll-codes");
+      const saved = await browser.submit(codes.url.href, { saved: "1" });
+      const back = await walk(server, browser, saved.location ?? "");
+      const { code = "" } = response(back);
+      const tokens = json(await client.redeem(code, { resource: guarded }));
+      assert.equal(decodeJwt(String(tokens["access_token"]))["acr"], "3");
+    });
+
+    it("takes no further app for it (RFC 9470 §1)", async () => {
+      const guarded = await anApi(server, { levels: { write: 3 } });
+      const user = await aUser(server);
+      const phone = await anApp(server, user.id);
+      const browser = new WebBrowser(server);
+      const path = asksFor(client, { scope: "openid write", resource: guarded });
+      const enroll = await show(browser, await walk(server, browser, path, user), phone);
+      const form = await browser.open(`${enroll.url.pathname}/totp`);
+      const otp = codeAt(seedOn(form.text), new Date());
+      const sent = await browser.submit(form.url.href, { otp });
+      assert.equal((await walk(server, browser, sent.location ?? "")).page, "enroll");
     });
 
     it("has who has no second factor set one up (RFC 9470 §1)", async () => {

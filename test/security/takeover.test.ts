@@ -1,8 +1,13 @@
 import assert from "node:assert/strict";
+import { randomBytes } from "node:crypto";
 import { LoginThrottle } from "../../src/models/login-throttle.ts";
+import { MfaFactor } from "../../src/models/mfa-factor.ts";
+import { RecoveryCode } from "../../src/models/recovery-code.ts";
 import { Session } from "../../src/models/session.ts";
-import { anApp } from "../support/factors.ts";
+import { TrustedBrowser } from "../../src/models/trusted-browser.ts";
+import { anApp, codeAt, seedOn } from "../support/factors.ts";
 import { allWritten, mailsTo, mailTo } from "../support/mailbox.ts";
+import { aPasskey } from "../support/passkeys.ts";
 import { errorOf, RelyingParty, walk, WebBrowser, type Answer } from "../support/rp.ts";
 import { aClient, aServer, aUser, PASSWORD, type TestServer } from "../support/server.ts";
 import { Walker } from "../support/walker.ts";
@@ -91,6 +96,95 @@ describe("taking an account over, and keeping it", function () {
     const sent = await thief.submit(page.url.href, { decision: "allow", scope: "openid" });
     const after = await walk(server, thief, sent.location ?? "");
     assert.equal(after.location, undefined);
+  });
+
+  it("ending all sign-ins ends all, also those that no page lists (T-30)", async () => {
+    const user = await aUser(server);
+    const owner = await signedIn(user.email, "/account/sessions");
+    const { knex } = server.database;
+    await knex.raw(
+      `INSERT INTO sessions (uid, user_id, cookie_hash, transient, logged_in_at, last_active_at, expires_at, gc_on)
+         SELECT 'many-sessions-of-one-' || n, :userId, sha256(('many-' || n)::bytea), false, now(), now(), now() + interval '1 day',
+           current_date + 3 FROM generate_series(1, 150) AS n`,
+      { userId: user.id },
+    );
+    await owner.submit("/account/sessions", { others: "1" });
+    assert.equal(await Session.liveOf(knex, user.id, new Date()).resultSize(), 1);
+    assert.equal((await owner.open("/account/sessions")).page, "sessions");
+  });
+
+  it("the link that undoes a change takes the factors of its week away, and no older one (T-67)", async () => {
+    const { knex } = server.database;
+    const user = await aUser(server);
+    const thief = await signedIn(user.email);
+    const address = someAddress();
+    let page = await thief.submit("/account/emails", { email: address });
+    const { code } = await mailTo(server, address, "verify_email");
+    page = await thief.submit(formOf(page, 2, "verify"), { otp: code });
+    await thief.submit(formOf(page, 2, "primary"), {});
+    const { url } = await mailTo(server, user.email, "email_changed");
+    const offered = await thief.open("/account/authenticators/new");
+    await thief.submit(offered, { otp: codeAt(seedOn(offered.text), new Date()) });
+    const older = await anApp(server, user.id);
+    const longAgo = new Date(Date.now() - 8 * 86_400_000);
+    await MfaFactor.query(knex).findById(older.id).patch({ createdAt: longAgo });
+    assert.equal(await MfaFactor.query(knex).where({ userId: user.id }).resultSize(), 2);
+    assert.equal(await RecoveryCode.countLeft(knex, user.id), 10);
+    await new Walker(server).submit(url, {});
+    const left = await MfaFactor.query(knex).where({ userId: user.id });
+    assert.deepEqual(
+      left.map(({ id }) => id),
+      [older.id],
+    );
+    assert.equal(await RecoveryCode.countLeft(knex, user.id), 0);
+  });
+
+  describe("on a browser that is trusted", () => {
+    const trust = (userId: string, on = server) =>
+      TrustedBrowser.query(on.database.knex).insert({
+        userId,
+        tokenHash: randomBytes(32),
+        agentHash: Buffer.alloc(32),
+        name: "Firefox",
+        expiresAt: new Date(Date.now() + 86_400_000),
+      });
+    const trusted = (userId: string, on = server) =>
+      TrustedBrowser.query(on.database.knex).where({ userId }).resultSize();
+
+    it("an app that its owner adds is asked for: the trust is of before (T-86)", async () => {
+      const user = await aUser(server);
+      const owner = await signedIn(user.email);
+      await trust(user.id);
+      const page = await owner.open("/account/authenticators/new");
+      await owner.submit(page, { otp: codeAt(seedOn(page.text), new Date()) });
+      assert.equal(await trusted(user.id), 0);
+    });
+
+    it("so is a passkey, from when its owner wants it asked for (T-86)", async () => {
+      const user = await aUser(server);
+      await aPasskey(server, user.id);
+      const owner = await signedIn(user.email, "/account/passkeys");
+      await trust(user.id);
+      await owner.submit("/account/passkeys/second-step", { always: "no" });
+      assert.equal(await trusted(user.id), 1);
+      await owner.submit("/account/passkeys/second-step", { always: "yes" });
+      assert.equal(await trusted(user.id), 0);
+    });
+
+    it("so is a mailbox that becomes the second step (T-86)", async () => {
+      const strict = await aServer({ SECOND_FACTOR: "required", SECOND_FACTOR_BY_EMAIL: "on" });
+      try {
+        const user = await aUser(strict);
+        const owner = new Walker(strict);
+        let page = await owner.submit(await owner.open("/account"), { username: user.email });
+        page = await owner.submit(page, { password: PASSWORD });
+        await trust(user.id, strict);
+        assert.equal((await owner.submit(page, { factor: "email" })).page, "mfa-email");
+        assert.equal(await trusted(user.id, strict), 0);
+      } finally {
+        await strict.stop();
+      }
+    });
   });
 
   describe("on a browser that is not asked for the second step", () => {
