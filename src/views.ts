@@ -273,6 +273,8 @@ export interface Views {
     stage: "email" | "password" | "details" | "closed";
     email: string;
     minLength: number;
+    /** Where a passkey can be made instead of a password. */
+    passkey?: PasskeyView;
     givenName: string;
     familyName: string;
     terms: readonly TermsView[];

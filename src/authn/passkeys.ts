@@ -129,7 +129,8 @@ export async function signInWithPasskey(
 
 /** How a password manager shows whom a passkey is for. */
 export interface PasskeyOwner {
-  readonly user: User;
+  /** Who may not be there yet, and then has no passkeys. */
+  readonly user: Pick<User, "webauthnUserHandle">;
   readonly name: string;
   readonly displayName: string;
 }
@@ -142,7 +143,8 @@ export async function askForNewPasskey(
   { owner, productName }: { owner: PasskeyOwner; productName: string },
   { now, until }: { now: Date; until: Date },
 ): Promise<PublicKeyCredentialCreationOptionsJSON> {
-  const passkeys = await WebauthnCredential.of(db, owner.user.id, rpId);
+  const { userId } = occasion;
+  const passkeys = userId === undefined ? [] : await WebauthnCredential.of(db, userId, rpId);
   return generateRegistrationOptions({
     rpID: rpId,
     rpName: productName,
@@ -158,6 +160,25 @@ export async function askForNewPasskey(
   });
 }
 
+/** A passkey that was made and is nobody's yet. It can be JSON; bytes are in base64url. */
+export interface NewPasskey {
+  readonly credentialId: string;
+  readonly publicKey: string;
+  readonly rpId: string;
+  readonly signCount: number;
+  readonly aaguid: string;
+  readonly transports: readonly string[];
+  readonly backupEligible: boolean;
+  readonly backedUp: boolean;
+}
+
+/** A passkey as it was kept. */
+interface KeptPasskey {
+  readonly id: string;
+  readonly name: string;
+  readonly aaguid: string;
+}
+
 /**
  * Checks the answer to {@link askForNewPasskey} (WebAuthn §7.1) and keeps the passkey, under a name that its
  * authenticator suggests.
@@ -171,10 +192,21 @@ export async function addPasskey(
   occasion: Occasion & { readonly userId: string },
   answer: string,
   { now, isSilent = false }: { now: Date; isSilent?: boolean },
-): Promise<
-  | { readonly passkey: { readonly id: string; readonly name: string; readonly aaguid: string } }
-  | { readonly refused: PasskeyRefusal | "taken" }
-> {
+): Promise<{ readonly passkey: KeptPasskey } | { readonly refused: PasskeyRefusal | "taken" }> {
+  const made = await checkNewPasskey(db, relyingParty, occasion, answer, { now, isSilent });
+  if ("refused" in made) return made;
+  const passkey = await keepPasskey(db, occasion.userId, made.passkey, now);
+  return passkey === undefined ? { refused: "taken" } : { passkey };
+}
+
+/** Checks the answer to {@link askForNewPasskey}, and keeps nothing: its owner may not be there yet. */
+export async function checkNewPasskey(
+  db: TransactionOrKnex,
+  relyingParty: RelyingParty,
+  occasion: Occasion,
+  answer: string,
+  { now, isSilent = false }: { now: Date; isSilent?: boolean },
+): Promise<{ readonly passkey: NewPasskey } | { readonly refused: PasskeyRefusal }> {
   const read = readRegistration(answer);
   if (read === undefined) return { refused: "malformed" };
   const { response, clientData } = read;
@@ -193,25 +225,43 @@ export async function addPasskey(
   );
   if (proof?.registrationInfo === undefined) return { refused: "not_verified" };
   const { credential, aaguid, credentialDeviceType, credentialBackedUp } = proof.registrationInfo;
-  const others = await WebauthnCredential.of(db, occasion.userId, relyingParty.id);
+  return {
+    passkey: {
+      credentialId: credential.id,
+      publicKey: Buffer.from(credential.publicKey).toString("base64url"),
+      rpId: relyingParty.id,
+      signCount: credential.counter,
+      aaguid,
+      transports: response.response.transports ?? [],
+      backupEligible: credentialDeviceType === "multiDevice",
+      backedUp: credentialBackedUp,
+    },
+  };
+}
+
+/** @returns undefined where somebody has this passkey already, or the person too many. */
+export async function keepPasskey(
+  db: TransactionOrKnex,
+  userId: string,
+  { credentialId, publicKey, aaguid, transports, ...passkey }: NewPasskey,
+  now: Date,
+): Promise<KeptPasskey | undefined> {
+  const others = await WebauthnCredential.of(db, userId, passkey.rpId);
   const name = suggestName(
     aaguid,
-    others.map((passkey) => passkey.name),
+    others.map((other) => other.name),
   );
   const id = await WebauthnCredential.add(db, {
-    userId: occasion.userId,
-    credentialId: Buffer.from(credential.id, "base64url"),
-    publicKey: Buffer.from(credential.publicKey),
-    rpId: relyingParty.id,
-    signCount: credential.counter,
+    ...passkey,
+    userId,
+    credentialId: Buffer.from(credentialId, "base64url"),
+    publicKey: Buffer.from(publicKey, "base64url"),
     aaguid: aaguid === NO_AAGUID ? null : aaguid,
-    transports: response.response.transports ?? [],
-    backupEligible: credentialDeviceType === "multiDevice",
-    backedUp: credentialBackedUp,
+    transports: [...transports],
     name,
     createdAt: now,
   });
-  return id === undefined ? { refused: "taken" } : { passkey: { id, name, aaguid } };
+  return id === undefined ? undefined : { id, name, aaguid };
 }
 
 /** A name as a person may give it to a passkey, or `undefined` where it cannot be one. */

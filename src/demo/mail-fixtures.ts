@@ -37,7 +37,12 @@ export const mailFixtures: MailProps = {
     hasPassword: false,
     expiresAt: at,
   },
-  no_password: { email: "ada@example.com" },
+  no_password: {
+    email: "ada@example.com",
+    code: "12345678",
+    url: "https://id.example/reset/x",
+    expiresAt: at,
+  },
   password_changed: { email: "ada@example.com", at },
   email_added: { email: "ada@example.com", other: "a•••@example.org", at },
   email_removed: { email: "ada@example.com", other: "a•••@example.org", at },

@@ -1,5 +1,6 @@
 import { hasSecondStep, levelOf, type Level, type Method, type Shown } from "../authn/levels.ts";
 import { hasStrongFactor, type Factor } from "../authn/factors.ts";
+import type { NewPasskey } from "../authn/passkeys.ts";
 import type { Risk } from "../devices/risk.ts";
 import type { UpstreamIdentity } from "../federation/connector.ts";
 import type { HomeRealm } from "./home-realm.ts";
@@ -69,8 +70,9 @@ export interface Registration {
   readonly isProven?: true;
   /** The invitation that let the person in. */
   readonly invitation?: string;
-  /** How the person will sign in. */
+  /** How the person will sign in: by a password or a passkey. */
   readonly passwordHash?: string;
+  readonly passkey?: NewPasskey;
 }
 
 /** What the request asks for, as far as it decides what comes next. */

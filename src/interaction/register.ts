@@ -20,10 +20,17 @@ import { passwordProblemOf } from "../recovery/reset-password.ts";
 import { decideTerms, inLanguage } from "../terms/terms.ts";
 import { acceptInvitation } from "../users/invitations.ts";
 import { readClaim, saveClaims } from "../users/requirements.ts";
+import { keepFirstPasskey } from "../users/passkeys.ts";
 import { createUser } from "../users/users.ts";
 import type { FieldError, Views } from "../views.ts";
 import type { Registration } from "./flow.ts";
 import { refusal, sendLetter, type LetterNeeds, type Refusal } from "./letter.ts";
+import {
+  choosePasskey,
+  newPasskeyFields,
+  newPasskeyQuestion,
+  userHandleOf,
+} from "./register-passkey.ts";
 import type { StepTools } from "./routes.ts";
 import type { Visit } from "./visit.ts";
 
@@ -40,6 +47,7 @@ const registerForm = z.strictObject({
   given_name: z.string().trim().max(400).default(""),
   family_name: z.string().trim().max(400).default(""),
   terms: z.array(z.uuid()).max(50).default([]),
+  ...newPasskeyFields,
 });
 type RegisterForm = z.output<typeof registerForm>;
 
@@ -51,7 +59,7 @@ export function signUpAt(client: Client, issuer: Pick<Issuer, "signUp"> | undefi
 
 /**
  * Making an account: the address, which the person shows to be theirs on the `verify` page, then how they will sign
- * in, then names and terms; only then there is an account, and the sign-in goes on. An address that has an account
+ * in, by a passkey or a password, then names and terms; only then there is an account, and the sign-in goes on. An address that has an account
  * already looks the same (T-62).
  */
 export function registerRoutes(router: Router, tools: StepTools, needs: RegisterNeeds): void {
@@ -73,7 +81,10 @@ export function registerRoutes(router: Router, tools: StepTools, needs: Register
     const { registration } = progress;
     if (registration === undefined) return tools.proceed(ctx, progress);
     if (stage === "password") {
-      const chosen = await choosePassword(needs, visit, registration, form);
+      const isByPasskey = form.passkey_response !== "";
+      const chosen = isByPasskey
+        ? await choosePasskey(needs.knex, visit, registration, form.passkey_response)
+        : await choosePassword(needs, visit, registration, form);
       if ("errors" in chosen) return show(needs, ctx, visit, chosen, form);
       return tools.proceed(ctx, { ...progress, registration: chosen });
     }
@@ -84,7 +95,9 @@ export function registerRoutes(router: Router, tools: StepTools, needs: Register
       ...rest,
       identifier: registration.email,
       userId: made.userId,
-      shown: [{ method: "pwd", at: Date.now() / 1000 }],
+      shown: [
+        { method: registration.passkey === undefined ? "pwd" : "passkey", at: Date.now() / 1000 },
+      ],
     });
   });
 }
@@ -95,11 +108,12 @@ function stageOf({ client, issuer, progress: { registration } }: Visit): Stage {
   const isInvited = registration?.invitation !== undefined;
   if (!isInvited && signUpAt(client, issuer) !== "open") return "closed";
   if (registration?.isProven !== true) return "email";
-  return registration.passwordHash === undefined ? "password" : "details";
+  const hasChosen = registration.passwordHash !== undefined || registration.passkey !== undefined;
+  return hasChosen ? "details" : "password";
 }
 
 async function show(
-  { config, page }: RegisterNeeds,
+  { config, knex, page }: RegisterNeeds,
   ctx: Context,
   visit: Visit,
   { errors = [], status = 200 }: { errors?: FieldError[]; status?: number } = {},
@@ -117,6 +131,7 @@ async function show(
       stage,
       email: form?.email || (progress.registration?.email ?? suggested),
       minLength: MIN_PASSWORD_LENGTH,
+      ...(stage === "password" ? await newPasskeyQuestion(knex, visit, config.productName) : {}),
       givenName: form?.given_name ?? "",
       familyName: form?.family_name ?? "",
       terms:
@@ -183,9 +198,10 @@ async function choosePassword(
 async function createAccount(
   { config, knex }: RegisterNeeds,
   ctx: Context,
-  { current }: Visit,
+  visit: Visit,
   { registration, form }: { registration: Registration; form: RegisterForm },
 ): Promise<{ readonly userId: string } | Refusal> {
+  const { current } = visit;
   const locale = localeOf(ctx, config.locales);
   const names = readNames(form);
   if ("errors" in names) return names;
@@ -194,7 +210,7 @@ async function createAccount(
   const now = new Date();
   const db = await writer(knex);
   try {
-    const user = await db.transaction((trx) => storeAccount(trx, registration, now));
+    const user = await db.transaction((trx) => storeAccount(trx, visit, registration, now));
     await saveClaims(db, user.id, names, now, locale);
     const decisions = current.map((version) => ({
       versionId: version.id,
@@ -212,11 +228,17 @@ async function createAccount(
 
 async function storeAccount(
   db: TransactionOrKnex,
-  { email, letter, passwordHash, invitation }: Registration,
+  visit: Visit,
+  registration: Registration,
   now: Date,
 ): Promise<User> {
+  const { email, letter, passwordHash, passkey, invitation } = registration;
   const via = invitation === undefined ? "registration" : "invitation";
-  const user = await createUser(db, { email, verified: true, passwordHash, via }, now);
+  const webauthnUserHandle = passkey === undefined ? undefined : userHandleOf(visit, registration);
+  const made = { email, verified: true, passwordHash, webauthnUserHandle, via } as const;
+  const user = await createUser(db, made, now);
+  if (passkey !== undefined && !(await keepFirstPasskey(db, user, passkey, now)))
+    throw appErrors.badRequest("This passkey cannot be used. Begin again with another one.");
   if (invitation === undefined) return user;
   if (await acceptInvitation(db, { id: invitation, letterId: letter }, user.id, now)) return user;
   throw appErrors.badRequest("This invitation was used or taken back.");

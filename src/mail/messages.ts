@@ -75,8 +75,13 @@ export interface MailProps {
     readonly hasPassword: boolean;
     readonly expiresAt: string;
   };
-  /** Somebody who signs in without a password asks for a new one. */
-  no_password: { readonly email: string };
+  /** Somebody who signs in without a password asks for a new one; they may have lost their passkeys. */
+  no_password: {
+    readonly email: string;
+    readonly code: string;
+    readonly url: string;
+    readonly expiresAt: string;
+  };
   password_changed: { readonly email: string; readonly at: string };
   email_added: { readonly email: string; readonly other: string; readonly at: string };
   email_removed: { readonly email: string; readonly other: string; readonly at: string };
@@ -224,9 +229,14 @@ export function resetPassword(event: {
   return { template: "reset_password", props };
 }
 
-/** Tells somebody who has no password how they sign in. */
-export function noPassword(event: { email: string }): Mail {
-  return { template: "no_password", props: event };
+/** Tells somebody who has no password how they sign in, and how to set one where no passkey is left. */
+export function noPassword(event: {
+  email: string;
+  code: string;
+  url: string;
+  expiresAt: Date;
+}): Mail {
+  return { template: "no_password", props: { ...event, expiresAt: event.expiresAt.toISOString() } };
 }
 
 /** Tells somebody that the password was changed. */

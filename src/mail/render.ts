@@ -139,9 +139,16 @@ const LETTERS: { readonly [T in MailTemplate]: (props: MailProps[T], words: Word
       t("mail.reset_password.not_you"),
     ],
   }),
-  no_password: ({ email }, { t, product }) => ({
+  no_password: ({ email, code, url, expiresAt }, { t, time, product }) => ({
     subject: t("mail.no_password.subject", { product }),
-    paragraphs: [t("mail.no_password.what", { email, product }), t("mail.no_password.next")],
+    paragraphs: [
+      t("mail.no_password.what", { email, product }),
+      t("mail.no_password.next"),
+      t("mail.no_password.lost", { url }),
+      t("mail.code", { code: grouped(code) }),
+      t("mail.until", { time: time(expiresAt) }),
+      t("mail.no_password.not_you"),
+    ],
   }),
   password_changed: ({ email, at }, { t, time, product }) => ({
     subject: t("mail.password_changed.subject", { product }),

@@ -80,23 +80,16 @@ async function writeReset(
   const address = await addressOf(db, user.id, context.to);
   if (address === undefined) return;
   const to = address.email;
-  if (passwordHash === undefined && (await hasOtherWays(db, user.id)))
-    return mailer.letter(db, {
-      to,
-      locale,
-      mail: messages.noPassword({ email: to }),
-      userId: user.id,
-    });
-  const about = { id: letter.id, userId: user.id, emailId: address.id };
-  const secrets = await makeSecrets(db, seal, about, now);
+  const whose = { id: letter.id, userId: user.id, emailId: address.id };
+  const secrets = await makeSecrets(db, seal, whose, now);
   if (secrets === undefined) return;
-  const mail = messages.resetPassword({
-    email: to,
-    code: secrets.code,
-    url: `${issuer}/reset/${secrets.secret}`,
-    hasPassword: passwordHash !== undefined,
-    expiresAt: letter.expiresAt,
-  });
+  const url = `${issuer}/reset/${secrets.secret}`;
+  const about = { email: to, code: secrets.code, url, expiresAt: letter.expiresAt };
+  const hasPassword = passwordHash !== undefined;
+  const mail =
+    !hasPassword && (await hasOtherWays(db, user.id))
+      ? messages.noPassword(about)
+      : messages.resetPassword({ ...about, hasPassword });
   await mailer.letter(db, { to, mail, locale, userId: user.id });
   await record(db, {
     type: "password.reset_requested",

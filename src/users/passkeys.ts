@@ -2,7 +2,14 @@ import { forgetTrustedBrowsers } from "../authn/trusted-browsers.ts";
 import type { PublicKeyCredentialCreationOptionsJSON } from "@simplewebauthn/server";
 import type { TransactionOrKnex } from "objection";
 import { record, type NewEvent } from "../audit/record.ts";
-import { addPasskey, askForNewPasskey, passkeyName, type Occasion } from "../authn/passkeys.ts";
+import {
+  addPasskey,
+  askForNewPasskey,
+  keepPasskey,
+  passkeyName,
+  type NewPasskey,
+  type Occasion,
+} from "../authn/passkeys.ts";
 import type { RelyingParty } from "../issuers.ts";
 import { isUuid } from "../lib/uuid.ts";
 import { User } from "../models/user.ts";
@@ -57,6 +64,24 @@ export async function createPasskey(
   const { id, name, aaguid } = outcome.passkey;
   await recordOf(db, circumstances, user, "passkey.created", id, { via, aaguid });
   return { id, name };
+}
+
+/**
+ * Keeps the passkey with which somebody made their account, in the caller's transaction.
+ *
+ * @returns whether it could be kept: it cannot where somebody has it already.
+ */
+export async function keepFirstPasskey(
+  db: TransactionOrKnex,
+  user: User,
+  made: NewPasskey,
+  now: Date,
+): Promise<boolean> {
+  const passkey = await keepPasskey(db, user.id, made, now);
+  if (passkey === undefined) return false;
+  const { id, aaguid } = passkey;
+  await recordOf(db, {}, user, "passkey.created", id, { via: "registration", aaguid });
+  return true;
 }
 
 /** @returns whether there is such a passkey of theirs, and the name can be one. */

@@ -25,6 +25,8 @@ export interface NewUser {
   readonly username?: string | undefined;
   /** As it is stored, ours or an imported one; without one the person cannot sign in by password. */
   readonly passwordHash?: string | undefined;
+  /** By which their authenticators know them, where a passkey was made before the account (WebAuthn §5.4.3). */
+  readonly webauthnUserHandle?: Buffer | undefined;
   readonly via: User["createdVia"];
   readonly roles?: readonly RoleAssignment["role"][];
   readonly actor?: Actor;
@@ -46,7 +48,9 @@ export async function createUser(db: TransactionOrKnex, input: NewUser, now: Dat
   const names = readNames(input);
   try {
     const times = { createdAt: now, updatedAt: now, statusChangedAt: now };
-    const { id } = await User.query(db).insert({ ...names.user, ...times, createdVia: input.via });
+    const { webauthnUserHandle, via: createdVia } = input;
+    const handle = webauthnUserHandle === undefined ? {} : { webauthnUserHandle };
+    const { id } = await User.query(db).insert({ ...names.user, ...times, ...handle, createdVia });
     const verifiedAt = input.verified ? now : null;
     if (address !== undefined)
       await UserEmail.query(db).insert({

@@ -75,7 +75,7 @@ describe("recovery: who cannot sign in (NIST SP 800-63B-4 §4.2, ASVS 6.4)", fun
     assert.equal(decodeJwt(String(tokens["id_token"]))["acr"], "2");
   });
 
-  it("says how to sign in to who has no password but a passkey, and sends no link", async () => {
+  it("says how to sign in to who has no password but a passkey, and lets them set one (NIST SP 800-63B-4 §4.2)", async () => {
     const email = "keys-only@example.com";
     const user = await createUser(
       server.database.knex,
@@ -83,12 +83,17 @@ describe("recovery: who cannot sign in (NIST SP 800-63B-4 §4.2, ASVS 6.4)", fun
       new Date(),
     );
     await aPasskey(server, user.id);
-    await asked(email);
+    const { walker, sent } = await asked(email);
     await mailTo(server, email, "no_password");
     assert.deepEqual(
       (await mailsTo(server, email)).map(({ template }) => template),
       ["no_password"],
     );
+    const { code } = await mailTo(server, email, "no_password");
+    const choose = await walker.submit(sent, { otp: code });
+    assert.equal(choose.page, "new-password");
+    const done = await walker.submit(choose, { password: NEW });
+    assert.ok(hasCode(done));
   });
 
   it("goes on with it after the link, too, in the same browser, and signs nobody in by itself", async () => {

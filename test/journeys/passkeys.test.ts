@@ -2,9 +2,12 @@ import assert from "node:assert/strict";
 import type { Browser, BrowserContext, Page } from "playwright-core";
 import { AuditEvent } from "../../src/models/audit-event.ts";
 import { PasskeyOffer } from "../../src/models/passkey-offer.ts";
+import { UserEmail } from "../../src/models/user-email.ts";
+import { UserPassword } from "../../src/models/user-password.ts";
 import { User } from "../../src/models/user.ts";
 import { WebauthnCredential } from "../../src/models/webauthn-credential.ts";
 import { aBrowser } from "../support/browser.ts";
+import { mailTo } from "../support/mailbox.ts";
 import { aPasskey, aVirtualAuthenticator } from "../support/passkeys.ts";
 import { axe } from "../support/axe.ts";
 import { authorizationUrl } from "../support/raw.ts";
@@ -18,7 +21,7 @@ describe("passkeys in a browser", () => {
   let complaints: string[];
 
   before(async () => {
-    [server, browser] = await Promise.all([aServer(), aBrowser()]);
+    [server, browser] = await Promise.all([aServer({ SIGN_UP: "open" }), aBrowser()]);
   });
   after(async () => {
     await browser?.close();
@@ -69,6 +72,31 @@ describe("passkeys in a browser", () => {
     await page.waitForSelector("body[data-page=account]");
     const row = await WebauthnCredential.query(server.database.knex).findOne({ userId: user.id });
     assert.ok(row?.lastUsedAt);
+  });
+
+  it("take the place of a password when somebody makes an account", async () => {
+    const email = "grace@example.com";
+    const authenticator = await aVirtualAuthenticator(page);
+    await page.goto(`${server.issuer}/account`);
+    await page.click("#register-link");
+    await page.fill("#email", email);
+    await page.click("#register-submit");
+    await page.waitForSelector("body[data-page=verify]");
+    const { code } = await mailTo(server, email, "verify_email");
+    await page.fill("#otp", code);
+    await page.click("#otp-submit");
+    await page.waitForSelector("#passkey-create:visible");
+    await inspect("register");
+    await page.click("#passkey-create");
+    await page.waitForSelector("#given_name");
+    assert.equal((await authenticator.credentials()).length, 1);
+    await page.click("#register-submit");
+    await page.waitForSelector("body[data-page=account]");
+    const row = await UserEmail.query(server.database.knex).findOne({ emailNorm: email });
+    assert.equal(
+      await UserPassword.query(server.database.knex).findById(row?.userId ?? ""),
+      undefined,
+    );
   });
 
   it("say under the button what went wrong, and alarm nobody", async () => {
