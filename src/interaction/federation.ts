@@ -121,6 +121,7 @@ export function federationRoutes(
       provider,
       identity,
       now,
+      seal: needs.seal,
       mailer: needs.mailer,
       issuer: issuer?.url ?? "",
       emailRequired: provider.settings["email_required"] === true,

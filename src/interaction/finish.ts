@@ -96,7 +96,7 @@ export async function finish(
 
 /** Connects who somebody is elsewhere to the account that they have just signed in to (T-91). */
 async function connect(
-  { knex, mailer }: ArrivalNeeds,
+  { knex, seal, mailer }: ArrivalNeeds,
   ctx: Context,
   { issuer }: Visit,
   { providerId, userId, identity }: NonNullable<Progress["link"]>,
@@ -105,7 +105,7 @@ async function connect(
   const db = await writer(knex);
   const provider = await IdentityProvider.query(db).findById(providerId).where({ enabled: true });
   if (provider === undefined) return;
-  const link = { provider, identity, userId, linkedVia: "user", now, mailer } as const;
+  const link = { provider, identity, userId, linkedVia: "user", now, seal, mailer } as const;
   await linkIdentity(db, { ...link, issuer: issuer?.url ?? "", origin: originOf(ctx) });
 }
 
