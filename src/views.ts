@@ -548,6 +548,7 @@ interface Partials {
   "partials/client-links": { client: ClientView };
   "partials/cancel": { client: ClientView; cancelAction: string };
   "partials/passkey": object;
+  "partials/connections": { connections: readonly ConnectionView[] };
   "partials/code-field": {
     id: "otp" | "recovery_code";
     label: string;

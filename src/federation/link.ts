@@ -7,7 +7,7 @@ import type { Arrival } from "./people.ts";
 import { bringUpToDate } from "./sync.ts";
 
 /** Both sides of a link, each proven: the account by its own sign-in, the identity by the provider. */
-export interface Link extends Omit<Arrival, "emailRequired"> {
+export interface Link extends Arrival {
   readonly userId: string;
   readonly linkedVia: "user" | "admin";
 }
@@ -48,7 +48,7 @@ export async function linkIdentity(
 /** Notes whose an identity is, in a transaction: a unique key refuses it where it is anybody's already. */
 export async function addIdentity(
   db: TransactionOrKnex,
-  { provider, identity, now, mailer, issuer, origin }: Omit<Arrival, "emailRequired">,
+  { provider, identity, now, mailer, issuer, origin }: Arrival,
   userId: string,
   linkedVia: Identity["linkedVia"],
 ): Promise<Identity> {

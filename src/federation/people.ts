@@ -22,8 +22,6 @@ export interface Arrival {
   readonly mailer: Mailer;
   /** The address of the issuer of ours where they arrive; mails lead there. */
   readonly issuer: string;
-  /** Whether nobody signs in here who has no address. */
-  readonly emailRequired: boolean;
   readonly origin?: Pick<NewEvent, "requestId" | "ipPrefix" | "clientId">;
 }
 
@@ -91,7 +89,7 @@ async function decide(db: TransactionOrKnex, arrival: Arrival): Promise<Recognis
 
 /** Somebody whom nobody has seen before. */
 async function meet(db: TransactionOrKnex, arrival: Arrival): Promise<Recognised> {
-  const { provider, identity, emailRequired, now } = arrival;
+  const { provider, identity, now } = arrival;
   const address = addressOf(identity);
   const isVouchedFor = await isAuthoritative(db, provider, identity, address);
   const owner = address === undefined ? undefined : await ownerOf(db, address);
@@ -106,7 +104,6 @@ async function meet(db: TransactionOrKnex, arrival: Arrival): Promise<Recognised
   if (!provider.jitProvisioning) return refused("unknown");
   const isFree = owner === undefined && provider.linkingPolicy !== "isolated";
   const own = isFree ? address : undefined;
-  if (emailRequired && own === undefined) return refused("incomplete");
   const user = await provision(db, { address: own, isVouchedFor }, now);
   const row = await addIdentity(db, arrival, user.id, "signup");
   return welcome(db, arrival, user, row, "made");

@@ -124,7 +124,6 @@ export function federationRoutes(
       seal: needs.seal,
       mailer: needs.mailer,
       issuer: issuer?.url ?? "",
-      emailRequired: provider.settings["email_required"] === true,
       origin: originOf(ctx),
     });
     if (found.outcome === "refused") {

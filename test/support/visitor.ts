@@ -32,6 +32,12 @@ export class Visitor {
     });
   }
 
+  /** Goes on where another is, with its cookies. */
+  take(other: Visitor): void {
+    this.url = other.url;
+    for (const [key, value] of other.#cookies) this.#cookies.set(key, value);
+  }
+
   /** The name of the page, as its body says it. */
   get page(): string | undefined {
     return /data-page="([^"]+)"/.exec(this.html)?.[1];
