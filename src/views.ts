@@ -464,6 +464,8 @@ export interface Views {
     email: string;
     /** Whether browsers make passkeys for this issuer. */
     hasPasskeys: boolean;
+    /** Whether there are, or could be, sign-ins elsewhere. */
+    hasConnections: boolean;
   };
   sessions: {
     /** Where the person is signed in, this browser first; times in milliseconds since the epoch. */
@@ -503,6 +505,25 @@ export interface Views {
   "account-authenticator-new": NewAppView & {
     account: string;
     backHref: string;
+    errors: readonly FieldError[];
+  };
+  "account-connected": {
+    identities: readonly {
+      id: string;
+      /** The connection's name. */
+      name: string;
+      /** Who the person is there, as far as that is known. */
+      who: string;
+      /** In milliseconds since the epoch. */
+      usedAt: number;
+      /** Whether it can be disconnected. */
+      isRemovable: boolean;
+    }[];
+    /** What else can be connected. */
+    connections: readonly { slug: string; name: string }[];
+    here: string;
+    /** What was done just now. */
+    done?: "connected" | "disconnected";
     errors: readonly FieldError[];
   };
   "account-recovery-codes": {

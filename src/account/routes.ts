@@ -5,6 +5,7 @@ import { runInUnitOfWork } from "../database/transaction.ts";
 import type { Page } from "../http/page.ts";
 import type { Issuer } from "../issuers.ts";
 import { nameOf } from "../users/claims.ts";
+import { connectedRoutes, hasConnections, type ConnectedNeeds } from "./connected.ts";
 import { emailRoutes, type EmailNeeds } from "./emails.ts";
 import { visitor, type AccountGuard } from "./guard.ts";
 import { passwordRoutes, type PasswordNeeds } from "./password.ts";
@@ -15,7 +16,7 @@ import { accountFactorRoutes, type AccountFactorNeeds } from "./second-factors.t
 import { accountBrowserRoutes } from "./trusted-browsers.ts";
 
 export interface AccountNeeds
-  extends AccountFactorNeeds, AccountPasskeysNeeds, EmailNeeds, PasswordNeeds {
+  extends AccountFactorNeeds, AccountPasskeysNeeds, ConnectedNeeds, EmailNeeds, PasswordNeeds {
   readonly config: EmailNeeds["config"] & PasswordNeeds["config"];
   readonly knex: Knex;
   readonly page: Page;
@@ -35,6 +36,7 @@ export function accountRoutes(needs: AccountNeeds): Router {
       userName: nameOf(user),
       email: user.primaryEmail?.email ?? "",
       hasPasskeys: issuer.relyingParty !== undefined,
+      hasConnections: await hasConnections(needs, user),
     });
   });
   sessionsRoutes(router, { knex, page, guard });
@@ -45,5 +47,6 @@ export function accountRoutes(needs: AccountNeeds): Router {
   accountBrowserRoutes(router, needs);
   emailRoutes(router, needs);
   passwordRoutes(router, needs);
+  connectedRoutes(router, needs);
   return router;
 }

@@ -791,7 +791,12 @@ export const fixtures: { readonly [Name in keyof Views]: Readonly<Record<string,
     },
   },
   account: {
-    somebody: { userName: "Ada Lovelace", email: "ada@example.com", hasPasskeys: true },
+    somebody: {
+      userName: "Ada Lovelace",
+      email: "ada@example.com",
+      hasPasskeys: true,
+      hasConnections: true,
+    },
   },
   sessions: {
     one: {
@@ -866,6 +871,45 @@ export const fixtures: { readonly [Name in keyof Views]: Readonly<Record<string,
   "account-authenticator-new": {
     plain: { ...newApp, account: "ada@example.com", backHref: "/account", errors: [] },
     wrong: { ...newApp, account: LONG, backHref: "/account", errors: [wrongCode] },
+  },
+  "account-connected": {
+    none: { identities: [], connections: [], here: "/account/connected", errors: [] },
+    some: {
+      identities: [
+        {
+          id: "01960000-0000-7000-8000-000000000000",
+          name: "GitHub",
+          who: LONG,
+          usedAt: Date.parse(AT),
+          isRemovable: true,
+        },
+        {
+          id: "01960000-0000-7000-8000-000000000001",
+          name: odd.name,
+          who: "",
+          usedAt: Date.parse(AT),
+          isRemovable: false,
+        },
+      ],
+      connections: [{ slug: "google", name: "Google" }],
+      here: "/account/connected",
+      done: "connected",
+      errors: [],
+    },
+    last: {
+      identities: [
+        {
+          id: "01960000-0000-7000-8000-000000000000",
+          name: "GitHub",
+          who: "ada",
+          usedAt: Date.parse(AT),
+          isRemovable: true,
+        },
+      ],
+      connections: [],
+      here: "/account/connected",
+      errors: [{ field: "disconnect-1", message: "err.identity.last" }],
+    },
   },
   "account-recovery-codes": {
     some: { left: 7, isOfUse: true },

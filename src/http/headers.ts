@@ -2,7 +2,7 @@ import type { Middleware } from "koa";
 import type { Issuer } from "../issuers.ts";
 
 /** Addresses whose forms end, after redirects, at a client: browsers hold `form-action` against the whole chain. */
-const PROTOCOL = /^\/(auth|interaction|session|device|ciba|federation)(\/|$)/;
+const PROTOCOL = /^\/(auth|interaction|session|device|ciba|federation|account\/connected)(\/|$)/;
 
 const CONTENT_SECURITY_POLICY = [
   "default-src 'none'",

@@ -103,7 +103,9 @@ export class WebauthnCredential extends IdentifiedModel {
       db,
       `DELETE FROM webauthn_credentials c WHERE id = :id AND user_id = :userId
          AND (EXISTS (SELECT FROM user_passwords p WHERE p.user_id = c.user_id)
-           OR EXISTS (SELECT FROM webauthn_credentials o WHERE o.user_id = c.user_id AND o.id <> c.id))
+           OR EXISTS (SELECT FROM webauthn_credentials o WHERE o.user_id = c.user_id AND o.id <> c.id)
+           OR EXISTS (SELECT FROM identities i JOIN identity_providers p ON p.id = i.provider_id
+                WHERE i.user_id = c.user_id AND p.enabled))
        RETURNING name`,
       { id, userId },
     );
