@@ -28,6 +28,7 @@ import { Templates } from "./http/templates.ts";
 import { Catalogues } from "./i18n/catalogue.ts";
 import { logoRoutes } from "./interaction/logo.ts";
 import { passwordAdviceRoutes } from "./interaction/password-advice.ts";
+import { signedInBeside } from "./interaction/parked-sessions.ts";
 import { interactionRoutes } from "./interaction/routes.ts";
 import type { Issuer } from "./issuers.ts";
 import { schedule } from "./jobs/schedule.ts";
@@ -87,7 +88,8 @@ export async function createApp(deps: Deps): Promise<App> {
   await terms.current();
   const workloadKeys = new WorkloadKeys(deps.fetch);
   const refreshTokenFormat = new RefreshTokenFormat(seal.derive("refresh-token"));
-  const pages = enginePages({ knex, seal, page, mode: config.mode });
+  const beside = signedInBeside(knex);
+  const pages = enginePages({ knex, seal, page, mode: config.mode, beside });
   const observer = observe({ knex, log, mailer });
   const { fetch } = deps;
   const engines = new Map<Issuer, Engine>();
@@ -115,6 +117,7 @@ export async function createApp(deps: Deps): Promise<App> {
             mailer,
             fetch,
             pages,
+            beside,
             observe: observer,
             signOutElsewhere: (ctx, ended) => signOutElsewhere(federation, ctx, ended),
           },

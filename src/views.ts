@@ -410,13 +410,19 @@ export interface Views {
     clientName?: string;
     /** Whether the client proved that it asks for this very user; then scripts need not wait for a click. */
     isConfirmed: boolean;
+    /** Who else is signed in on this browser. */
+    others: readonly string[];
   };
   "signing-out": {
     /** Pages of clients, each in a frame, that end their sessions. */
     frames: readonly { readonly name: string; readonly src: string }[];
     continueHref: string;
   };
-  "signed-out": { clientName?: string };
+  "signed-out": {
+    clientName?: string;
+    /** Who still is signed in on this browser. */
+    others: readonly string[];
+  };
   stale: {
     variant: "finished" | "expired" | "unknown";
     clientName?: string;
@@ -578,6 +584,7 @@ interface Partials {
   };
   "partials/new-app": NewAppView & { account: string; errors: readonly FieldError[] };
   "partials/codes": { codes: readonly string[]; shell: Shell };
+  "partials/others": { others: readonly string[] };
   "partials/trust": { canTrust: boolean };
   "partials/other-factors": { hasOthers: boolean; here: string };
   "partials/new-passkey": { id: string };

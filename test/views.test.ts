@@ -90,7 +90,7 @@ describe("templates", () => {
       '{"settings":{"view options":{"client":true,"escapeFunction":"1;throw new Error(\'ran\')"}},"outputFunctionName":"x;throw new Error(\'ran\');s","client":true,"escape":"throw"}',
     ) as object;
     const html = new Templates().fill("signed-out", {
-      view: { ...hostile, shell: { productName: "<i>" } },
+      view: { ...hostile, others: [], shell: { productName: "<i>" } },
       t: new Catalogues().translator("en"),
       ...hostile,
     });
@@ -109,7 +109,7 @@ describe("templates", () => {
       for (const [key, value] of Object.entries(polluted))
         Object.defineProperty(Object.prototype, key, { value, configurable: true, writable: true });
       const html = new Templates().fill("signed-out", {
-        view: { shell: { productName: "Lintel" } },
+        view: { others: [], shell: { productName: "Lintel" } },
         t: new Catalogues().translator("en"),
       });
       assert.match(html, /<h1>You are signed out<\/h1>/);

@@ -18,6 +18,7 @@ export const EVENTS = {
   "federation.failed": { outcome: "failure", details: ["connection", "reason", "rule"] },
   "logout.user": { outcome: "success", details: [] },
   "logout.rp": { outcome: "success", details: [] },
+  "session.switched": { outcome: "success", details: [] },
   "session.revoked": { outcome: "success", details: ["reason", "count"] },
 
   "passkey.created": { outcome: "success", details: ["via", "aaguid"] },

@@ -692,11 +692,19 @@ export const fixtures: { readonly [Name in keyof Views]: Readonly<Record<string,
     over: { outcome: "over" },
   },
   logout: {
-    plain: { action: "/session/end/confirm", xsrf: "x".repeat(48), isConfirmed: false },
+    plain: { action: "/session/end/confirm", xsrf: "x".repeat(48), isConfirmed: false, others: [] },
     client: {
       action: "/session/end/confirm",
       xsrf: "x".repeat(48),
       isConfirmed: false,
+      others: [],
+      clientName: odd.name,
+    },
+    others: {
+      action: "/session/end/confirm",
+      xsrf: "x".repeat(48),
+      isConfirmed: false,
+      others: ["Grace Hopper", "<i>Zoë"],
       clientName: odd.name,
     },
   },
@@ -713,7 +721,11 @@ export const fixtures: { readonly [Name in keyof Views]: Readonly<Record<string,
       continueHref: "#continue",
     },
   },
-  "signed-out": { plain: {}, client: { clientName: "Acme Photos" } },
+  "signed-out": {
+    plain: { others: [] },
+    client: { clientName: "Acme Photos", others: [] },
+    others: { others: ["Grace Hopper", LONG] },
+  },
   stale: {
     finished: {
       variant: "finished",

@@ -47,12 +47,12 @@ export async function listSessions(
 /** Who ends sign-ins of a person, and why. */
 export interface Ending extends Pick<NewEvent, "actor" | "requestId" | "ipPrefix"> {
   readonly userId: string;
-  readonly reason: "user_revoked" | "disavowed" | "superseded" | "upstream_logout";
+  readonly reason: "logout" | "user_revoked" | "disavowed" | "superseded" | "upstream_logout";
 }
 
 /**
- * Ends sign-ins of a person with everything that was made in them: their grants, offline access too, every token under
- * those, and the sign-in at each app that wants to be told (OIDC Back-Channel Logout §2). Those of others stay.
+ * Ends sign-ins of a person with everything that was made in them: their grants, every token under those, offline
+ * access too unless they only signed out, and the sign-in at each app that wants to be told (OIDC Back-Channel Logout §2). Those of others stay.
  *
  * @returns how many there were to end.
  */
@@ -63,7 +63,8 @@ export async function endSessions(
   now: Date,
 ): Promise<number> {
   const live = Session.liveOf(db, userId, now).whereIn("uid", uids);
-  const ending = (await live.select("uid").forUpdate()).map(({ uid }) => uid);
+  const sessions = await live.select("uid", "authorizations").forUpdate();
+  const ending = sessions.map(({ uid }) => uid);
   if (ending.length === 0) return 0;
   await LogoutNotice.queueForSessions(db, ending, now);
   await Session.query(db)
@@ -75,7 +76,10 @@ export async function endSessions(
       previousCookieHash: null,
     })
     .whereIn("uid", ending);
-  const grants = OAuthGrant.query(db).where({ userId }).whereIn("sessionUid", ending);
+  const grants = OAuthGrant.query(db)
+    .where({ userId })
+    .whereIn("sessionUid", ending)
+    .whereNotIn("id", reason === "logout" ? sessions.flatMap(offlineGrants) : []);
   await RefreshToken.query(db)
     .patch({ revokedAt: now })
     .whereIn("grantId", grants.clone().select("id"))
@@ -89,6 +93,13 @@ export async function endSessions(
     details: { reason, count: ending.length },
   });
   return ending.length;
+}
+
+/** What goes on when somebody signs out (OIDC Core §11). */
+function offlineGrants({ authorizations }: Session): string[] {
+  return Object.values(authorizations ?? {}).flatMap(({ grantId, persistsLogout }) =>
+    persistsLogout === true && grantId !== undefined ? [grantId] : [],
+  );
 }
 
 /** Ends all sign-ins of a person, but one where it is named, and those that were begun and not finished (T-30). */

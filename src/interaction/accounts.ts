@@ -3,8 +3,12 @@ import type { Context } from "koa";
 import type { Knex } from "knex";
 import type { Provider } from "oidc-provider";
 import { z } from "zod";
+import { record } from "../audit/record.ts";
+import { recordedId } from "../consents/consents.ts";
+import { writer } from "../database/transaction.ts";
 import { errors } from "../errors.ts";
 import { readForm } from "../http/body.ts";
+import { originOf } from "../http/origin.ts";
 import type { Page } from "../http/page.ts";
 import { clientView } from "../consents/client-view.ts";
 import type { User } from "../models/user.ts";
@@ -44,7 +48,7 @@ export function accountsRoutes(router: Router, tools: StepTools, needs: Accounts
 
   router.post("/accounts", tools.at("accounts"), async (ctx: Context) => {
     const { account } = await readForm(ctx, accountsForm);
-    const { progress, parked, interaction } = tools.visit(ctx);
+    const { progress, parked, interaction, client } = tools.visit(ctx);
     if (account === "current" || account === "another")
       return tools.proceed(ctx, { ...progress, account });
     const chosen = parked.find(({ user }) => user.id === account);
@@ -54,6 +58,14 @@ export function accountsRoutes(router: Router, tools: StepTools, needs: Accounts
       );
     await unparkSession(knex, engine.provider, ctx, chosen);
     const { uid, acr, amr } = chosen.session;
+    await record(await writer(knex), {
+      ...originOf(ctx),
+      type: "session.switched",
+      actor: { type: "user", id: account },
+      userId: account,
+      sessionUid: uid,
+      clientId: recordedId(client),
+    });
     interaction.session = {
       accountId: account,
       uid,

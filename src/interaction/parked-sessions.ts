@@ -1,14 +1,14 @@
 import type { Context } from "koa";
 import type { Knex } from "knex";
-import type { Provider } from "oidc-provider";
+import type { KoaContextWithOIDC, Provider } from "oidc-provider";
 import { reader, writer } from "../database/transaction.ts";
 import { endSessions } from "../devices/sessions.ts";
 import { originOf } from "../http/origin.ts";
 import { issuerFor } from "../http/host.ts";
 import { sha256 } from "../lib/secret.ts";
-import { Session } from "../models/session.ts";
+import { Session, type SessionAuthorizations } from "../models/session.ts";
 import type { User } from "../models/user.ts";
-import { findUserWithClaims } from "../users/claims.ts";
+import { findUserWithClaims, nameOf } from "../users/claims.ts";
 
 /** Most people who are signed in on one browser beside the one whose session is in use. */
 const SLOTS = [1, 2, 3, 4] as const;
@@ -80,6 +80,32 @@ export async function unparkSession(
     ctx.cookies.set(slotName(names, slot), null, attributes(ctx));
   else setCookie(ctx, slotName(names, slot), current, replaced);
   setCookie(ctx, names.cookieName("session"), cookie, session);
+}
+
+/** Who is signed in beside whoever signs out, and how that ends too. */
+export function signedInBeside(knex: Knex) {
+  return {
+    async names(ctx: KoaContextWithOIDC): Promise<string[]> {
+      const { provider, session } = ctx.oidc;
+      const parked = await parkedSessions(knex, provider, ctx);
+      return parked
+        .filter(({ user }) => user.id !== session?.accountId)
+        .map(({ user }) => nameOf(user));
+    },
+
+    async signOut(ctx: KoaContextWithOIDC, actorId: string): Promise<SessionAuthorizations[]> {
+      const { provider } = ctx.oidc;
+      const parked = await parkedSessions(knex, provider, ctx);
+      const db = await writer(knex);
+      const about = { ...originOf(ctx), actor: { type: "user", id: actorId } } as const;
+      for (const { slot, session, user } of parked) {
+        const ending = { ...about, userId: user.id, reason: "logout" } as const;
+        await endSessions(db, [session.uid], ending, new Date());
+        ctx.cookies.set(slotName(provider, slot), null, attributes(ctx));
+      }
+      return parked.map(({ session }) => session.authorizations ?? {});
+    },
+  };
 }
 
 /** Whose session it is, if it is one that may still be used (T-30). */

@@ -1,5 +1,6 @@
 import type { Client, KoaContextWithOIDC, Provider } from "oidc-provider";
 import type { Views } from "../views.ts";
+import { endedBeside } from "./sign-out-everybody.ts";
 
 export type ShowFrames = (ctx: KoaContextWithOIDC, view: Views["signing-out"]) => Promise<void>;
 
@@ -14,7 +15,10 @@ export function showLogoutFrames(provider: Provider, show: ShowFrames): void {
     const { route, session } = ctx.oidc ?? {};
     if (route !== "end_session_confirm" || ctx.status !== 303) return;
     if (session === undefined || !("destroyed" in session) || session.destroyed !== true) return;
-    const frames = await framesOf(provider, session.authorizations ?? {});
+    const bySrc = new Map<string, Views["signing-out"]["frames"][number]>();
+    for (const ended of [session.authorizations ?? {}, ...endedBeside(ctx)])
+      for (const frame of await framesOf(provider, ended)) bySrc.set(frame.src, frame);
+    const frames = [...bySrc.values()];
     if (frames.length === 0) return;
     const continueHref = ctx.response.get("location");
     ctx.remove("Location");

@@ -6,11 +6,13 @@ import type { Page } from "../http/page.ts";
 import { PROTOCOL_ERRORS } from "../protocol-errors.ts";
 import { devicePages, type DevicePageNeeds } from "./device-pages.ts";
 import type { EngineNeeds } from "./provider.ts";
+import type { SignedInBeside } from "./sign-out-everybody.ts";
 
 type RenderError = NonNullable<EngineNeeds["pages"]["renderError"]>;
 
 export interface EnginePageNeeds extends DevicePageNeeds {
   mode: Config["mode"];
+  beside: SignedInBeside;
 }
 
 /**
@@ -18,7 +20,7 @@ export interface EnginePageNeeds extends DevicePageNeeds {
  * devices. In development an error also says what to change.
  */
 export function enginePages(needs: EnginePageNeeds): EngineNeeds["pages"] {
-  const { page, mode } = needs;
+  const { page, mode, beside } = needs;
   const renderError = errorPage(page, mode);
   return {
     renderError,
@@ -32,6 +34,7 @@ export function enginePages(needs: EnginePageNeeds): EngineNeeds["pages"] {
         action: oidc.urlFor("end_session_confirm"),
         xsrf: typeof secret === "string" ? secret : "",
         isConfirmed: isHintOfThisSession(ctx),
+        others: await beside.names(ctx),
         ...(clientName === undefined ? {} : { clientName }),
       });
     },
@@ -40,7 +43,11 @@ export function enginePages(needs: EnginePageNeeds): EngineNeeds["pages"] {
 
     async postLogoutSuccessSource(ctx) {
       const clientName = ctx.oidc.client?.clientName;
-      await page(ctx, "signed-out", clientName === undefined ? {} : { clientName });
+      const others = await beside.names(ctx);
+      await page(ctx, "signed-out", {
+        others,
+        ...(clientName === undefined ? {} : { clientName }),
+      });
     },
   };
 }

@@ -51,6 +51,7 @@ import {
   signInClaims,
 } from "./resource-indicators.ts";
 import { forgetBrowserState, withSessionState } from "./session-state.ts";
+import { signOutEverybody, type SignedInBeside } from "./sign-out-everybody.ts";
 import { keepToTheLetter } from "./to-the-letter.ts";
 import { signOutElsewhereToo, type SignOutElsewhere } from "./upstream-logout.ts";
 import { registerTokenExchange } from "./token-exchange.ts";
@@ -68,6 +69,7 @@ export interface EngineNeeds extends Storage {
     postLogoutSuccessSource: (ctx: KoaContextWithOIDC) => Promise<void>;
     signingOut: ShowFrames;
   } & DevicePages;
+  beside: SignedInBeside;
   observe: (provider: Provider) => void;
   signOutElsewhere: SignOutElsewhere;
 }
@@ -235,6 +237,7 @@ export function createProvider(
   detectReplaysAtomically(provider, knex);
   provider.use((ctx, next) => runInUnitOfWork(knex, next, () => ctx.status < 500));
   if (config.conformanceSuiteUrl !== undefined) offerAccounts(provider, needs);
+  signOutEverybody(provider, needs.beside);
   needs.observe(provider);
   return provider;
 }

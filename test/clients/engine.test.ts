@@ -108,6 +108,7 @@ describe("a client that we accept", () => {
           userCodeConfirmSource: none,
           successSource: none,
         },
+        beside: { names: async () => [], signOut: async () => [] },
         observe: () => {},
         signOutElsewhere: async () => {},
       },

@@ -95,6 +95,20 @@ describe("front-channel logout", () => {
     assert.deepEqual(framesIn(page).toSorted(), [`${ACME}/logout`, "https://wiki.example/bye"]);
   });
 
+  it("shows those of everybody on the browser where everybody signs out (Front-Channel Logout §3)", async () => {
+    const { browser } = await signedIn(LOGOUT);
+    const grace = await aUser(server);
+    const wiki = { frontchannel_logout_uri: "https://wiki.example/bye" };
+    const redirects = { redirect_uris: ["https://wiki.example/cb"], ...wiki };
+    const app = new RelyingParty(server, await register(redirects));
+    const page = await walk(server, browser, app.authorization({ prompt: "select_account" }));
+    const chosen = await browser.submit(page.url.href, { account: "another" });
+    await walk(server, browser, chosen.location ?? "", grace);
+    const xsrf = xsrfOf(await browser.open("/session/end"));
+    const frames = await browser.submit("/session/end/confirm", { xsrf, logout: "everybody" });
+    assert.deepEqual(framesIn(frames).toSorted(), [`${ACME}/logout`, "https://wiki.example/bye"]);
+  });
+
   it("tells a client that asked for it the issuer and the session, both (Front-Channel Logout §2, §3)", async () => {
     const { browser, apps } = await signedIn(WITH_SESSION);
     const [frame = ""] = framesIn(await signOut(browser));

@@ -1,8 +1,18 @@
 import assert from "node:assert/strict";
 import { decodeJwt } from "jose";
+import { AuditEvent } from "../../src/models/audit-event.ts";
 import { LogoutNotice } from "../../src/models/logout-notice.ts";
 import { Session } from "../../src/models/session.ts";
-import { errorOf, json, RelyingParty, response, send, walk, WebBrowser } from "../support/rp.ts";
+import {
+  errorOf,
+  json,
+  RelyingParty,
+  response,
+  send,
+  walk,
+  WebBrowser,
+  xsrfOf,
+} from "../support/rp.ts";
 import { aClient, aServer, aUser, type TestServer } from "../support/server.ts";
 
 describe("prompt=select_account", () => {
@@ -129,6 +139,90 @@ describe("prompt=select_account", () => {
       stranger.put("lintel_session.1", stolen);
       stranger.put("lintel_session.1.sig", "A".repeat(27));
       assert.equal((await open(stranger, app.authorization())).page, "login");
+    });
+
+    it("says in the audit who took whose place (ASVS 16.3.1)", async () => {
+      const browser = await both();
+      const chosen = await choose(browser, ada.id);
+      assert.equal(chosen.status, 303);
+      const [event] = await AuditEvent.query(server.database.knex)
+        .where({ type: "session.switched", userId: ada.id })
+        .orderBy("id", "desc");
+      const session = await Session.query(server.database.knex).findById(event?.sessionUid ?? "");
+      assert.equal(session?.userId, ada.id);
+    });
+
+    describe("signing out", () => {
+      const live = (userId: string) =>
+        Session.liveOf(server.database.knex, userId, new Date()).resultSize();
+      async function signOut(browser: WebBrowser, logout: string, xsrf?: string) {
+        const page = await browser.open("/session/end");
+        const answer = await browser.submit("/session/end/confirm", {
+          xsrf: xsrf ?? xsrfOf(page),
+          logout,
+        });
+        return { page, answer };
+      }
+      beforeEach(() =>
+        Session.query(server.database.knex)
+          .patch({ endedAt: new Date() })
+          .whereIn("userId", [ada.id, grace.id]),
+      );
+
+      it("says who else is signed in on this browser (ux.md P16)", async () => {
+        const browser = await both();
+        const { page, answer } = await signOut(browser, "yes");
+        assert.match(page.text, /id="others">\s*<li><bdi>Ada Lovelace</);
+        const done = await browser.open(answer.location ?? "");
+        assert.match(done.text, /Ada Lovelace/);
+        assert.deepEqual([await live(ada.id), await live(grace.id)], [1, 0]);
+      });
+
+      it("says nothing of others where there are none", async () => {
+        const { page } = await signOut(await signedIn(), "yes");
+        assert.doesNotMatch(page.text, /id="others"|id="logout-everybody"/);
+      });
+
+      it("everybody ends the sessions of all, with a word to their clients (OIDC Back-Channel Logout §2)", async () => {
+        const client = { first_party: true, backchannel_logout_uri: "https://rp.example/logout" };
+        const told = new RelyingParty(server, await aClient(server, client));
+        const browser = new WebBrowser(server);
+        await walk(server, browser, told.authorization(), ada);
+        const chosen = await choose(browser, "another");
+        await walk(server, browser, chosen.location ?? "", grace);
+        const { answer } = await signOut(browser, "everybody");
+        assert.equal(answer.status, 303);
+        assert.deepEqual([await live(ada.id), await live(grace.id)], [0, 0]);
+        const notices = await LogoutNotice.query(server.database.knex).where({ userId: ada.id });
+        assert.equal(notices.length, 1);
+        assert.equal(browser.cookie("lintel_session.1"), undefined);
+        const events = await AuditEvent.query(server.database.knex)
+          .where({ type: "session.revoked", userId: ada.id })
+          .orderBy("id", "desc");
+        assert.equal(events[0]?.actorId, grace.id);
+        assert.deepEqual(events[0]?.details, { reason: "logout", count: 1 });
+      });
+
+      it("everybody leaves what goes on without anybody: offline access (OIDC Core §11)", async () => {
+        const browser = new WebBrowser(server);
+        const path = app.authorization({ scope: "openid offline_access", prompt: "consent" });
+        const { code = "" } = response(await walk(server, browser, path, ada));
+        const tokens = json(await app.redeem(code));
+        const chosen = await choose(browser, "another");
+        await walk(server, browser, chosen.location ?? "", grace);
+        await signOut(browser, "everybody");
+        const refreshed = await app.token({
+          grant_type: "refresh_token",
+          refresh_token: String(tokens["refresh_token"]),
+        });
+        assert.equal(refreshed.status, 200, refreshed.text);
+      });
+
+      it("everybody is for nobody who was not shown the page (T-15, T-40)", async () => {
+        const browser = await both();
+        await signOut(browser, "everybody", "x".repeat(48));
+        assert.deepEqual([await live(ada.id), await live(grace.id)], [1, 1]);
+      });
     });
 
     it("keeps four beside the one in use, and ends the session of one that makes room", async () => {
