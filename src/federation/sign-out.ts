@@ -17,7 +17,7 @@ import { answered, keepErrand, type StateNeeds } from "./states.ts";
 export interface SignOutNeeds extends StateNeeds {
   readonly page: Page;
   readonly log: Logger;
-  readonly issuer: Pick<Issuer, "name">;
+  readonly issuer: Issuer;
   readonly connections: ConnectionCache;
   readonly connectors: Connectors;
 }
