@@ -1,0 +1,124 @@
+import type { Pool } from "undici";
+import { ISSUER } from "../world.ts";
+
+/** What came back, redirects not followed. */
+export interface Answer {
+  readonly status: number;
+  /** The path it redirects to, with its query; absolute where that is another host. */
+  readonly location: string | undefined;
+  readonly text: string;
+  readonly cookies: readonly string[];
+}
+
+export type Fields = Readonly<Record<string, string | readonly string[]>>;
+
+export interface Sent {
+  readonly path: string;
+  /** They make it a POST of a form. */
+  readonly fields?: Fields;
+  readonly headers?: Readonly<Record<string, string>>;
+}
+
+const { host } = new URL(ISSUER);
+
+/** Sends one request as a proxy that ended TLS would. */
+export async function send(pool: Pool, { path, fields, headers }: Sent): Promise<Answer> {
+  const answer = await pool.request({
+    path,
+    method: fields === undefined ? "GET" : "POST",
+    headers: {
+      host,
+      "x-forwarded-proto": "https",
+      ...(fields === undefined ? {} : { "content-type": "application/x-www-form-urlencoded" }),
+      ...headers,
+    },
+    body: fields === undefined ? null : encode(fields),
+  });
+  return {
+    status: answer.statusCode,
+    location: pathOf(answer.headers["location"]),
+    text: await answer.body.text(),
+    cookies: [answer.headers["set-cookie"] ?? []].flat(),
+  };
+}
+
+function encode(fields: Fields): string {
+  const body = new URLSearchParams();
+  for (const [name, values] of Object.entries(fields))
+    for (const value of [values].flat()) body.append(name, value);
+  return body.toString();
+}
+
+function pathOf(location: string | string[] | undefined): string | undefined {
+  if (typeof location !== "string") return undefined;
+  return location.startsWith(ISSUER) ? location.slice(ISSUER.length) || "/" : location;
+}
+
+/** A browser that shows nothing: a cookie jar, and forms posted as pages would post them. */
+export class Browser {
+  readonly #pool: Pool;
+  readonly #headers: Readonly<Record<string, string>>;
+  /** By path and name. */
+  readonly #jar = new Map<string, { path: string; pair: string }>();
+  /** The path of the page that it is on. */
+  path = "/";
+
+  constructor(pool: Pool, address: string) {
+    this.#pool = pool;
+    this.#headers = { accept: "text/html", "x-forwarded-for": address, "user-agent": "bench" };
+  }
+
+  /** Opens a path and follows redirects until there is a page, or another host's address. */
+  async open(path: string): Promise<Answer> {
+    let answer = await this.#ask({ path });
+    while (answer.location?.startsWith("/") === true)
+      answer = await this.#ask({ path: answer.location });
+    return answer;
+  }
+
+  /** Posts a form, to the page it is on unless `path` says otherwise, and goes where that leads. */
+  async submit(fields: Fields, path = this.path): Promise<Answer> {
+    const headers = { origin: ISSUER, "sec-fetch-site": "same-origin" };
+    const answer = await this.#ask({ path, fields, headers });
+    return answer.location?.startsWith("/") === true ? this.open(answer.location) : answer;
+  }
+
+  /** Asks for a path once, with its cookies, and keeps none: for what is asked over and over again. */
+  peek(path: string): Promise<Answer> {
+    return send(this.#pool, {
+      path,
+      headers: { ...this.#headers, cookie: this.#cookiesFor(path) },
+    });
+  }
+
+  /** Forgets who is signed in, but not that this browser was here before. */
+  forgetSession(): void {
+    for (const key of this.#jar.keys()) if (/session/.test(key)) this.#jar.delete(key);
+  }
+
+  async #ask(sent: Sent): Promise<Answer> {
+    const cookie = this.#cookiesFor(sent.path);
+    const headers = { ...this.#headers, ...sent.headers, ...(cookie === "" ? {} : { cookie }) };
+    const answer = await send(this.#pool, { ...sent, headers });
+    for (const line of answer.cookies) this.#keep(line);
+    this.path = sent.path;
+    return answer;
+  }
+
+  #cookiesFor(target: string): string {
+    const [path = ""] = target.split("?");
+    return [...this.#jar.values()]
+      .filter((each) => each.path === "/" || path === each.path || path.startsWith(`${each.path}/`))
+      .map(({ pair }) => pair)
+      .join("; ");
+  }
+
+  #keep(line: string): void {
+    const [pair = ""] = line.split(";", 1);
+    const path = /; path=([^;]+)/i.exec(line)?.[1] ?? "/";
+    const key = `${path} ${pair.split("=", 1)[0]}`;
+    const isGone = pair.endsWith("=") || /expires=Thu, 01 Jan 1970|max-age=0/i.test(line);
+    if (isGone) this.#jar.delete(key);
+    else this.#jar.set(key, { path, pair });
+  }
+}

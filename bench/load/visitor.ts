@@ -1,0 +1,87 @@
+import type { Pool } from "undici";
+import { CLIENTS, PASSWORD, REDIRECT_URI, SCOPE, SECRET, type Person } from "../world.ts";
+import { Browser, send, type Answer, type Fields } from "./browser.ts";
+import { answerWith } from "./passkey.ts";
+
+const VERIFIER = "a-code-verifier-that-is-long-enough-for-rfc-7636";
+const CHALLENGE = "KNczEurq67rF28NySvSIcG9G500QgPaoK2MO-TTWuoc";
+const AUTHORIZATION = {
+  client_id: CLIENTS.web,
+  redirect_uri: REDIRECT_URI,
+  response_type: "code",
+  scope: SCOPE,
+  state: "a-state",
+  nonce: "a-nonce",
+  code_challenge: CHALLENGE,
+  code_challenge_method: "S256",
+};
+
+/** The fields of an authorization request that is right. */
+export function authorization(changes: Readonly<Record<string, string>> = {}) {
+  return { ...AUTHORIZATION, ...changes };
+}
+
+export function authorizationPath(changes: Readonly<Record<string, string>> = {}): string {
+  return `/auth?${new URLSearchParams(authorization(changes)).toString()}`;
+}
+
+export function basic(clientId: string): { authorization: string } {
+  return { authorization: `Basic ${Buffer.from(`${clientId}:${SECRET}`).toString("base64")}` };
+}
+
+/** Signs a person in on the pages, consent included; returns the code that the client gets. */
+export async function signIn(browser: Browser, person: Person): Promise<string> {
+  let answer = await browser.open(authorizationPath({ prompt: "consent" }));
+  for (let steps = 0; answer.location === undefined; steps += 1) {
+    const page = /data-page="([^"]+)"/.exec(answer.text)?.[1] ?? "";
+    const fields = fieldsFor(page, answer, person);
+    if (fields === undefined || steps === 8)
+      throw new Error(`sign-in stops at ${page || answer.status}: ${answer.text.slice(0, 300)}`);
+    answer = await browser.submit(fields);
+  }
+  return codeIn(answer);
+}
+
+function fieldsFor(page: string, { text }: Answer, { email, passkey }: Person): Fields | undefined {
+  if (page === "consent") return { decision: "allow", scope: ["profile", "email"] };
+  if (page === "profile") return { decision: "skip" };
+  if (page === "password") return { password: PASSWORD };
+  if (page !== "login") return undefined;
+  if (passkey === undefined) return { username: email, password: PASSWORD };
+  const challenge = /&#34;challenge&#34;:&#34;([\w-]+)&#34;/.exec(text)?.[1] ?? "";
+  return {
+    username: "",
+    password: "",
+    passkey_response: answerWith(passkey, challenge),
+    passkey_via: "button",
+  };
+}
+
+/** The code in an answer that leads to the client. */
+export function codeIn({ status, location, text }: Answer): string {
+  const code = location && new URL(location).searchParams.get("code");
+  if (!code) throw new Error(`no code but ${status} ${location ?? ""} ${text.slice(0, 300)}`);
+  return code;
+}
+
+export interface Tokens {
+  readonly access_token: string;
+  readonly refresh_token: string;
+  readonly id_token: string;
+}
+
+/** Asks the token endpoint as the application of people. */
+export async function tokens(pool: Pool, fields: Fields): Promise<Tokens> {
+  const answer = await send(pool, { path: "/token", fields, headers: basic(CLIENTS.web) });
+  if (answer.status !== 200) throw new Error(`/token: ${answer.status} ${answer.text}`);
+  return JSON.parse(answer.text) as Tokens;
+}
+
+export async function redeem(pool: Pool, code: string): Promise<Tokens> {
+  return tokens(pool, {
+    grant_type: "authorization_code",
+    code,
+    redirect_uri: REDIRECT_URI,
+    code_verifier: VERIFIER,
+  });
+}

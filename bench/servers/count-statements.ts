@@ -1,0 +1,19 @@
+import { Client } from "pg";
+
+/*
+ * Loaded into a server under measurement with `--import`: counts the statements that it sends to PostgreSQL, which are
+ * its round trips, and tells the number to whoever started it and asks.
+ */
+
+let statements = 0;
+const { query } = Client.prototype;
+Object.assign(Client.prototype, {
+  query(this: Client, ...call: unknown[]) {
+    statements += 1;
+    return Reflect.apply(query, this, call) as unknown;
+  },
+});
+
+process.on("message", () => process.send?.(statements));
+// Whoever only counts keeps nobody running.
+process.channel?.unref();
