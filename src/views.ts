@@ -34,9 +34,9 @@ export type ClientWords = Partial<
 export interface ConnectionView {
   readonly slug: string;
   readonly name: string;
-  /** Whose it is, where it is one that many have. */
-  readonly preset: string;
   readonly href: string;
+  /** Whether somebody signed in through it on this browser, and through no other since. */
+  readonly isLastUsed?: boolean;
 }
 
 /** Why a sign-in elsewhere did not end well: what was wrong there, or why nobody is known here by it. */

@@ -86,10 +86,10 @@ const login: Views["login"] = {
 };
 
 const connections: Views["login"]["connections"] = [
-  { slug: "google", name: "Google", preset: "google", href: `${interaction}/federation/google` },
-  { slug: "contoso", name: "Contoso", preset: "", href: `${interaction}/federation/contoso` },
-  { slug: "github", name: "GitHub", preset: "github", href: `${interaction}/federation/github` },
-  { slug: "odd", name: LONG, preset: "", href: `${interaction}/federation/odd` },
+  { slug: "google", name: "Google", isLastUsed: true, href: `${interaction}/federation/google` },
+  { slug: "contoso", name: "Contoso", href: `${interaction}/federation/contoso` },
+  { slug: "github", name: "GitHub", href: `${interaction}/federation/github` },
+  { slug: "odd", name: LONG, href: `${interaction}/federation/odd` },
 ];
 
 const password: Views["password"] = {

@@ -11,6 +11,7 @@ import { originOf, type Origin } from "../http/origin.ts";
 import { linkIdentity } from "../federation/link.ts";
 import { IdentityProvider } from "../models/identity-provider.ts";
 import { arrive, type ArrivalNeeds } from "./arrival.ts";
+import { rememberConnection } from "./last-used.ts";
 import { reached, type Progress } from "./flow.ts";
 import type { Visit } from "./visit.ts";
 
@@ -49,6 +50,7 @@ export async function finish(
       await noteTrustUsed(db, { userId: accountId, token: visit.browser.trustOf(accountId), now });
     if (progress.userId !== undefined) {
       if (progress.link?.userId === accountId) await connect(needs, ctx, visit, progress.link, now);
+      if (progress.federated !== undefined) rememberConnection(ctx, progress.federated.connection);
       const signIn = {
         ...(await arrive(needs, ctx, visit, now)),
         upstream: progress.federated?.upstream,

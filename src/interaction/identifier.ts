@@ -8,6 +8,7 @@ import { clientView } from "../consents/client-view.ts";
 import { passkeyFields, passkeyQuestion, provePasskey } from "./passkey.ts";
 import { withoutSignIn } from "./flow.ts";
 import { offeredConnections } from "./home-realm.ts";
+import { lastUsedFirst } from "./last-used.ts";
 import { identifierOf, provePassword, type PasswordNeeds } from "./password.ts";
 import { signUpAt } from "./register.ts";
 import type { StepTools } from "./routes.ts";
@@ -50,13 +51,13 @@ export function identifierRoutes(router: Router, tools: StepTools, needs: Identi
         forgotHref: `${here}/forgot`,
         cancelAction: `${here}/cancel`,
         ...(await passkeyQuestion(needs.knex, visit, { purpose: "sign_in" }, signal)),
-        connections: offeredConnections(visit.connections, client).map(
-          ({ slug, name, preset }) => ({
+        connections: lastUsedFirst(
+          ctx,
+          offeredConnections(visit.connections, client).map(({ slug, name }) => ({
             slug,
             name,
-            preset: preset ?? "",
             href: `${here}/federation/${slug}`,
-          }),
+          })),
         ),
         errors,
       },
