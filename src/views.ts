@@ -193,6 +193,8 @@ export interface Views {
     forgotHref: string;
     cancelAction: string;
     passkey?: PasskeyView;
+    /** The provider at which the person did not finish signing in. */
+    stopped?: string;
     /** Where else people can sign in. */
     connections: readonly ConnectionView[];
     errors: readonly FieldError[];
@@ -212,6 +214,8 @@ export interface Views {
     provider: string;
     action: string;
     fields: Readonly<Record<string, string>>;
+    /** Whether a browser with scripts sends it by itself. */
+    atOnce: boolean;
   };
   "federation-error": {
     provider: string;

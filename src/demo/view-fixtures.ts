@@ -291,13 +291,7 @@ export const fixtures: { readonly [Name in keyof Views]: Readonly<Record<string,
     "combined-error": { ...login, combined: true, username: "ada@example.com", errors: [wrong] },
     odd: { ...login, client: odd, username: '"><script>alert(1)</script>' },
     connections: { ...login, connections, passkey, registerHref: `${interaction}/register` },
-    stopped: {
-      ...login,
-      connections,
-      errors: [
-        { field: "username", message: "err.federation.stopped", values: { provider: "GitHub" } },
-      ],
-    },
+    stopped: { ...login, connections, stopped: "GitHub" },
   },
   sso: {
     plain: {
@@ -329,6 +323,8 @@ export const fixtures: { readonly [Name in keyof Views]: Readonly<Record<string,
       provider: "Contoso",
       action: "https://idp.example/sso",
       fields: { SAMLRequest: "PHNhbWw+", RelayState: "fs_x" },
+      // Looked at, and not sent.
+      atOnce: false,
     },
   },
   "federation-error": Object.fromEntries(

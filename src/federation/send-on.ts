@@ -10,7 +10,12 @@ export async function sendOn(
   to: Leaving["to"],
 ): Promise<void> {
   if (to.fields !== undefined)
-    return page(ctx, "federation-post", { provider, action: to.url, fields: to.fields });
+    return page(ctx, "federation-post", {
+      provider,
+      action: to.url,
+      fields: to.fields,
+      atOnce: true,
+    });
   ctx.status = 303;
   ctx.redirect(to.url);
 }

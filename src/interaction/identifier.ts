@@ -50,6 +50,7 @@ export function identifierRoutes(router: Router, tools: StepTools, needs: Identi
         ...(signUpAt(client, issuer) === "open" ? { registerHref: `${here}/register` } : {}),
         forgotHref: `${here}/forgot`,
         cancelAction: `${here}/cancel`,
+        ...(visit.progress.stopped === undefined ? {} : { stopped: visit.progress.stopped }),
         ...(await passkeyQuestion(needs.knex, visit, { purpose: "sign_in" }, signal)),
         connections: lastUsedFirst(
           ctx,
@@ -66,7 +67,7 @@ export function identifierRoutes(router: Router, tools: StepTools, needs: Identi
   };
 
   router.get("/", tools.at("identifier"), (ctx: Context) =>
-    show(ctx, suggestion(tools.visit(ctx)), stopped(tools.visit(ctx))),
+    show(ctx, suggestion(tools.visit(ctx)), []),
   );
 
   router.post("/", tools.at("identifier"), async (ctx: Context) => {
@@ -103,12 +104,6 @@ export function identifierRoutes(router: Router, tools: StepTools, needs: Identi
     if ("progress" in outcome) return tools.proceed(ctx, { ...outcome.progress, canMakePasskey });
     return show(ctx, username, outcome.errors, outcome);
   });
-}
-
-/** Somebody who went to a provider and did not finish there is told, and sees the other ways. */
-function stopped({ progress: { stopped: provider } }: Visit): FieldError[] {
-  if (provider === undefined) return [];
-  return [{ field: "username", message: "err.federation.stopped", values: { provider } }];
 }
 
 /** What the field holds at first: what was typed before, or what the client hints at (OIDC Core §3.1.2.1). */
