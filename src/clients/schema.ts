@@ -10,6 +10,7 @@ import {
   type Preset,
   type ResponseType,
 } from "../issuers.ts";
+import { describe, problemsIn } from "../lib/problems.ts";
 import { httpsUri, origin, pictureUri, redirectUri, requestUri, serviceUri } from "./addresses.ts";
 import { keySet } from "./key-set.ts";
 import { inEachLanguage } from "./localized.ts";
@@ -278,7 +279,7 @@ export function registeredMetadata(
 export function parseClientMetadata(given: unknown, preset: Preset): ClientMetadata {
   const input = withProfile(given);
   const parsed = clientMetadata.safeParse(input, { error: describe });
-  const problems = parsed.success ? [] : parsed.error.issues.map(toProblem);
+  const problems = parsed.success ? [] : problemsIn(parsed.error, "metadata");
   problems.push(...contradictions(validFields(input), preset));
   if (!parsed.success || problems.length > 0)
     throw errors.invalidClientMetadata([...new Set(problems)].join("; "));
@@ -300,36 +301,6 @@ function validFields(input: unknown): Partial<z.output<typeof clientMetadata>> {
     if (parsed.success) valid[field] = parsed.data;
   }
   return valid;
-}
-
-function toProblem({ code, path, message, ...issue }: z.core.$ZodIssue): string {
-  if (code === "unrecognized_keys" && path.length === 0) {
-    const { keys } = issue as z.core.$ZodIssueUnrecognizedKeys;
-    return `${keys.join(", ")} ${keys.length > 1 ? "are" : "is"} not known, so remove or rename`;
-  }
-  const [field = "metadata", ...rest] = path;
-  const place = rest.map((step) => (typeof step === "number" ? `[${step}]` : `.${String(step)}`));
-  return `${String(field)}${place.join("")} ${message}`;
-}
-
-/** Zod's own messages, as the end of a sentence that begins with the field. */
-function describe(issue: z.core.$ZodRawIssue): string | undefined {
-  if (issue.code === "invalid_type")
-    return issue.input === undefined ? "is missing" : `must be ${article(issue.expected)}`;
-  if (issue.code === "invalid_value") return `must be ${issue.values.join(" or ")}`;
-  if (issue.code === "too_big") return `must be at most ${issue.maximum}${unit(issue.origin)}`;
-  if (issue.code === "too_small") return `must be at least ${issue.minimum}${unit(issue.origin)}`;
-  if (issue.code === "unrecognized_keys") return `must not contain ${issue.keys.join(", ")}`;
-  return undefined;
-}
-
-function unit(of: string): string {
-  return of === "array" ? " entries" : "";
-}
-
-function article(type: string): string {
-  if (type === "int") return "a whole number";
-  return /^[aeiou]/.test(type) ? `an ${type}` : `a ${type}`;
 }
 
 function distinct<Item extends z.ZodType>(item: Item, most: number) {
