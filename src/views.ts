@@ -236,6 +236,8 @@ export interface Views {
     methodsHref?: string;
     /** Whether somebody who is signed in is asked again. */
     reauthenticate: boolean;
+    /** Whether the code from their mailbox that they have shown is not enough. */
+    isMore: boolean;
     changeHref: string;
     forgotHref: string;
     cancelAction: string;

@@ -24,7 +24,6 @@ export type Level = 1 | 2 | 3;
 /** Authentication method references (RFC 8176 §2) of each method; for a mailed code and a provider elsewhere it has none. */
 const REFERENCES: Readonly<Record<Method, readonly string[]>> = {
   pwd: ["pwd"],
-  // Its user was verified where it is, which makes it two factors in one.
   passkey: ["pop", "user", "mfa"],
   webauthn: ["pop", "user"],
   totp: ["otp"],
@@ -46,11 +45,11 @@ const SECOND_STEPS: ReadonlySet<Method> = new Set([
 
 /** The level that what was shown amounts to. */
 export function levelOf(methods: readonly Method[]): Level {
-  if (methods.includes("passkey")) return 3;
-  if (methods.includes("federated_mfa")) return methods.includes("webauthn") ? 3 : 2;
-  if (!methods.includes("pwd") && !methods.includes("federated")) return 1;
-  if (methods.includes("webauthn")) return 3;
-  return methods.includes("totp") ? 2 : 1;
+  // A passkey verifies who holds it, which makes it two factors in one (NIST SP 800-63B-4 §3.1.7).
+  if (methods.includes("passkey") || methods.includes("webauthn")) return 3;
+  if (methods.includes("federated_mfa")) return 2;
+  const isBegun = methods.includes("pwd") || methods.includes("federated");
+  return isBegun && methods.includes("totp") ? 2 : 1;
 }
 
 /** How the sign-in is described in tokens (`amr`, RFC 8176). */

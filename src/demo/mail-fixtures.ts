@@ -64,7 +64,7 @@ export const mailFixtures: MailProps = {
   passkey_removed: { email: "ada@example.com", name: "Apple Passwords", at },
   identity_linked: {
     email: "ada@example.com",
-    name: "<b>Acme</b> & Co",
+    name: "Acme <b> & Co",
     url: "https://id.example/account/connected",
     at,
   },

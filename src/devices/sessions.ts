@@ -47,7 +47,13 @@ export async function listSessions(
 /** Who ends sign-ins of a person, and why. */
 export interface Ending extends Pick<NewEvent, "actor" | "requestId" | "ipPrefix"> {
   readonly userId: string;
-  readonly reason: "logout" | "user_revoked" | "disavowed" | "superseded" | "upstream_logout";
+  readonly reason:
+    | "logout"
+    | "admin_revoked"
+    | "user_revoked"
+    | "disavowed"
+    | "superseded"
+    | "upstream_logout";
 }
 
 /**

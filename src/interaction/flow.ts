@@ -222,6 +222,19 @@ export function canTrust({ userId, risk }: Progress, demand: Demand): boolean {
   return demand.held === undefined && demand.sessionUserId !== userId && demand.level === 1;
 }
 
+/**
+ * Somebody has shown a first factor. Who began with a code from their mailbox and shows their password as well keeps
+ * what they have shown; nothing of it is anybody else's.
+ */
+export function signedInBy(
+  progress: Progress,
+  { userId, ...first }: { userId: string } & Shown,
+): Progress {
+  const isSame = progress.userId === userId;
+  const before = isSame ? progress : withoutSignIn(progress);
+  return { ...before, userId, shown: [...(before.shown ?? []), first] };
+}
+
 /** As if nobody had signed in yet; what was typed and chosen stays. */
 export function withoutSignIn(progress: Progress): Progress {
   const kept = ["identifier", "account", "connection", "isLocal", "link"] as const;
@@ -242,9 +255,14 @@ function owesFederation({ federated, link }: Progress, { homeRealm }: Demand): b
 
 /** Who has set something up is asked for it (T-70), unless the session proves more or the browser is trusted. */
 function owesSecondStep(progress: Progress, demand: Demand): boolean {
-  const { isSecondStepOwed, held } = demand;
+  const { isSecondStepOwed, held, factors } = demand;
   const isSpared = demand.trusted && !mustEnrol(progress, demand);
-  return isSecondStepOwed && held === undefined && !isSpared && !hasSecondStep(methodsOf(progress));
+  const methods = methodsOf(progress);
+  // Whichever of the two came first.
+  const isByMailbox =
+    factors.includes("email") && methods.includes("pwd") && methods.includes("email_code");
+  const hasShown = hasSecondStep(methods) || isByMailbox;
+  return isSecondStepOwed && held === undefined && !isSpared && !hasShown;
 }
 
 function mustEnrol(progress: Progress, { enrolment }: Demand): boolean {

@@ -17,7 +17,7 @@ import type { Mailer } from "../mail/mailer.ts";
 import type { User } from "../models/user.ts";
 import type { FieldError } from "../views.ts";
 import { clientView } from "../consents/client-view.ts";
-import { withoutSignIn, type Progress } from "./flow.ts";
+import { signedInBy, type Progress } from "./flow.ts";
 import {
   passkeyFields,
   passkeyQuestion,
@@ -80,14 +80,16 @@ async function showPassword(
 ): Promise<void> {
   const { interaction, here, client } = visit;
   const reauthenticate = isAskedAgain(visit);
+  const isMore = hasBegunByMailbox(visit);
   await page(
     ctx,
     "password",
     {
       client: clientView(client, interaction.params["redirect_uri"]),
       identifier: identifierOf(visit),
-      ...(hasOtherMethods(ctx) ? { methodsHref: `${here}/methods` } : {}),
+      ...(hasOtherMethods(ctx) && !isMore ? { methodsHref: `${here}/methods` } : {}),
       reauthenticate,
+      isMore,
       changeHref: `${here}?change=1`,
       forgotHref: `${here}/forgot`,
       cancelAction: `${here}/cancel`,
@@ -96,6 +98,12 @@ async function showPassword(
     },
     status,
   );
+}
+
+/** Whether a code from the mailbox was shown, here or for the session, and proves too little (NIST SP 800-63B-4 §3.1.3.1). */
+function hasBegunByMailbox({ progress, demand }: Visit): boolean {
+  const isHere = progress.shown?.some(({ method }) => method === "email_code") === true;
+  return isHere || demand.held?.amr.includes("email") === true;
 }
 
 /** Whether there is another way to begin than the password. */
@@ -129,10 +137,8 @@ async function provePasskeyOf(
   const { user, shown } = outcome;
   return {
     progress: {
-      ...withoutSignIn(visit.progress),
+      ...signedInBy(visit.progress, { userId: user.id, ...shown }),
       identifier,
-      userId: user.id,
-      shown: [shown],
       remember,
     },
   };
@@ -166,10 +172,12 @@ export async function provePassword(
   if ("errors" in outcome) return outcome;
   return {
     progress: {
-      ...withoutSignIn(visit.progress),
+      ...signedInBy(visit.progress, {
+        userId: outcome.user.id,
+        method: "pwd",
+        at: now.getTime() / 1000,
+      }),
       identifier,
-      userId: outcome.user.id,
-      shown: [{ method: "pwd", at: now.getTime() / 1000 }],
       remember,
     },
   };

@@ -6,6 +6,7 @@ import { LoginThrottle } from "../../src/models/login-throttle.ts";
 import { MfaFactor } from "../../src/models/mfa-factor.ts";
 import { Session } from "../../src/models/session.ts";
 import { TrustedBrowser } from "../../src/models/trusted-browser.ts";
+import { UserPassword } from "../../src/models/user-password.ts";
 import {
   anApp,
   codeAt,
@@ -14,6 +15,8 @@ import {
   seedOn,
   someRecoveryCodes,
 } from "../support/factors.ts";
+import { allWritten } from "../support/mailbox.ts";
+import { aPasskey, questionOf } from "../support/passkeys.ts";
 import {
   aProductionServer,
   errorOf,
@@ -429,6 +432,113 @@ describe("second factors", function () {
       const { signIn, code } = await atCode(aBrowser(), user);
       assert.equal((await signIn.post("/code", { otp: code })).page, "password");
       assert.equal(await hasSession(user.id), false);
+    });
+  });
+
+  describe("T-75: a mailbox is no authenticator (NIST SP 800-63B-4 §3.1.3.1)", () => {
+    /** Somebody who has shown a code from their mailbox, and what came of it. */
+    async function byMailbox(user: { id: string; email: string }, changes: Fields = {}, of = app) {
+      const signIn = await begin(of, aBrowser(), changes);
+      await signIn.post("", { username: user.email });
+      await signIn.post("/methods", { method: "email-code" });
+      const otp = await mailedCode(server, user.id);
+      return { signIn, answer: await signIn.post("/code", { otp }) };
+    }
+    async function withApp() {
+      const user = await aUser(server);
+      return { user, phone: await anApp(server, user.id) };
+    }
+
+    for (const [what, changes] of [
+      ["by acr_values", { acr_values: "2" }],
+      ["by its registration", {}],
+    ] as const)
+      it(`with an app beside it is level 1: a client that asks for 2 ${what} gets the password too, and the app is asked once`, async () => {
+        const { user, phone } = await withApp();
+        const of = what === "by acr_values" ? app : strict;
+        const { signIn, answer } = await byMailbox(user, changes, of);
+        assert.equal(answer.page, "mfa-totp");
+        const more = await signIn.post("/mfa/totp", { otp: await phone.code() });
+        assert.equal(more.page, "password");
+        assert.match(more.text, /id="more">A code from your email is not enough here/);
+        assert.doesNotMatch(more.text, /id="other-methods"/);
+        assert.equal(await hasSession(user.id), false);
+        const claims = await claimsOf(await signIn.post("/password", { password: PASSWORD }), of);
+        assert.equal(claims["acr"], "2");
+        assert.deepEqual((claims["amr"] as string[]).toSorted(), ["email", "mfa", "otp", "pwd"]);
+      });
+
+    it("who has neither password nor passkey sets a password on the way, and arrives", async () => {
+      const { user, phone } = await withApp();
+      await UserPassword.query(server.database.knex).deleteById(user.id);
+      const { signIn } = await byMailbox(user, { acr_values: "2" });
+      const more = await signIn.post("/mfa/totp", { otp: await phone.code() });
+      assert.equal(more.page, "password");
+      assert.match(more.text, /id="forgot-link"/);
+      await signIn.post("/forgot", { username: user.email });
+      await allWritten(server);
+      await signIn.post("/forgot/code", {
+        otp: await mailedCode(server, user.id, "reset_password"),
+      });
+      const chosen = await signIn.post("/forgot/password", { password: "seven purple umbrellas" });
+      assert.equal(chosen.page, "mfa-totp");
+      const claims = await claimsOf(await signIn.post("/mfa/totp", { otp: await phone.code() }));
+      assert.equal(claims["acr"], "2");
+    });
+
+    it("a passkey beside it is enough by itself", async () => {
+      const { user } = await withApp();
+      const device = await aPasskey(server, user.id);
+      const { signIn, answer } = await byMailbox(user, { acr_values: "2" });
+      assert.equal(answer.page, "mfa-webauthn");
+      const passkey_response = device.get(questionOf(answer.text));
+      const done = await signIn.post("/mfa/webauthn", { passkey_response });
+      const claims = await claimsOf(done);
+      assert.equal(claims["acr"], "2");
+      assert.ok((claims["amr"] as string[]).includes("mfa"));
+    });
+
+    it("the password of somebody else beside it begins anew", async () => {
+      const { user, phone } = await withApp();
+      const other = await withApp();
+      const { signIn } = await byMailbox(user, { acr_values: "2" });
+      await signIn.post("/mfa/totp", { otp: await phone.code() });
+      await signIn.post("", { username: other.user.email });
+      const answer = await signIn.post("/password", { password: PASSWORD });
+      assert.equal(answer.page, "mfa-totp");
+      assert.equal(await hasSession(other.user.id), false);
+    });
+
+    it("the password beside it does not spare the app (T-70)", async () => {
+      const { user } = await withApp();
+      const { signIn } = await byMailbox(user);
+      await signIn.post("", { username: user.email });
+      assert.equal((await signIn.post("/password", { password: PASSWORD })).page, "mfa-totp");
+      assert.equal(await hasSession(user.id), false);
+    });
+
+    it("where it is the second step, the password completes it, and no further code is asked for", async () => {
+      const user = await aUser(server);
+      await addEmailFactor(server.database.knex, user.id, new Date());
+      const { signIn, answer } = await byMailbox(user);
+      assert.equal(answer.page, "password");
+      const claims = await claimsOf(await signIn.post("/password", { password: PASSWORD }));
+      assert.equal(claims["acr"], "1");
+      assert.deepEqual(claims["amr"], ["otp", "email", "pwd"]);
+    });
+
+    it("who has a session by it is asked for the password where more is wanted", async () => {
+      const { user, phone } = await withApp();
+      const { signIn } = await byMailbox(user);
+      const { code = "" } = response(await signIn.post("/mfa/totp", { otp: await phone.code() }));
+      await app.redeem(code);
+      const again = await begin(app, signIn.browser, { acr_values: "2" });
+      const more = await again.open("");
+      assert.equal(more.page, "password");
+      assert.match(more.text, /id="more"/);
+      assert.equal((await again.post("/password", { password: PASSWORD })).page, "mfa-totp");
+      const claims = await claimsOf(await again.post("/mfa/totp", { otp: await phone.code() }));
+      assert.equal(claims["acr"], "2");
     });
   });
 
