@@ -7,6 +7,8 @@ export interface Options {
   readonly seconds: number;
   /** How many requests are on their way at a time. */
   readonly concurrency: number;
+  /** Where a CPU profile of Lintel goes, if anywhere. */
+  readonly profile: string | undefined;
   readonly json: boolean;
 }
 
@@ -18,6 +20,7 @@ Measures Lintel against the bare engine in memory, on this machine, in rounds th
   --rounds N          rounds of each flow at each server (5)
   --seconds N         length of a round (2)
   --concurrency N     requests on their way at a time (16)
+  --profile DIR       a CPU profile of Lintel into this directory, for Chrome DevTools
   --json              one JSON object instead of the table
   --help
 
@@ -35,6 +38,7 @@ export function readOptions(args: readonly string[]): Options | string {
       rounds: { type: "string", default: "5" },
       seconds: { type: "string", default: "2" },
       concurrency: { type: "string", default: "16" },
+      profile: { type: "string" },
       json: { type: "boolean", default: false },
       help: { type: "boolean", default: false },
     },
@@ -53,6 +57,7 @@ export function readOptions(args: readonly string[]): Options | string {
     rounds: Math.ceil(rounds ?? 1),
     seconds: seconds ?? 1,
     concurrency: Math.ceil(concurrency ?? 1),
+    profile: values.profile,
     json: values.json,
   };
 }

@@ -104,7 +104,7 @@ async function lintelOn(server: string, name: string, options: Options): Promise
 }
 
 async function lintelAt(url: string, name: string, options: Options): Promise<Subject> {
-  const lintel = await startLintel(url, { people: options.concurrency });
+  const lintel = await startLintel(url, { people: options.concurrency, profile: options.profile });
   closers.push(() => lintel.stop());
   const database = await Database.watch(url);
   closers.push(() => database.close());

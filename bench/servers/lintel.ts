@@ -45,7 +45,7 @@ export interface RunningLintel {
 /** Migrates and fills a database, and starts `lintel start` on it. */
 export async function startLintel(
   url: string,
-  options: { people: number },
+  options: { people: number; profile: string | undefined },
 ): Promise<RunningLintel> {
   const port = await freePort();
   const environment = {
@@ -70,7 +70,10 @@ export async function startLintel(
   const people = await fill(url, options.people);
 
   const startedAt = performance.now();
-  const child = spawn(process.execPath, ["--import", COUNTER, LAUNCHER, "start"], {
+  const profile =
+    options.profile === undefined ? [] : ["--cpu-prof", `--cpu-prof-dir=${options.profile}`];
+  const args = [...profile, "--import", COUNTER, LAUNCHER, "start"];
+  const child = spawn(process.execPath, args, {
     env: environment,
     stdio: ["ignore", "ignore", "inherit", "ipc"],
   });

@@ -1,9 +1,10 @@
 import knex from "knex";
 import type { Knex } from "knex";
 import { knexSnakeCaseMappers } from "objection";
-import { types as pgTypes } from "pg";
+import { types as pgTypes, type Client } from "pg";
 
 import type { Logger } from "../lib/log.ts";
+import { recognise } from "./statement.ts";
 
 const TEXT = 25;
 const DATE = 1082;
@@ -21,7 +22,8 @@ const types: Knex.PgCustomTypesConfig = {
 
 /**
  * A pool of connections. Connections open when needed and carry no session state (no SET, no LISTEN, no start-up
- * parameter but `application_name`), so everything works behind a transaction-pooling pgbouncer. Whoever waits
+ * parameter but `application_name`), so everything works behind a transaction-pooling pgbouncer; statements are prepared
+ * only where nothing of the kind is in between. Whoever waits
  * longer than 5 s for a connection gets knex's `KnexTimeoutError`. `bigint` and `numeric` arrive as strings.
  *
  * @param options.applicationName what `pg_stat_activity` shows; begin it with `lintel`, by which the embedded
@@ -46,7 +48,13 @@ export function connect(options: {
       types,
     },
     acquireConnectionTimeout: 5000,
-    pool: { min: 0, max: options.poolMax ?? 10 },
+    pool: {
+      min: 0,
+      max: options.poolMax ?? 10,
+      afterCreate(connection: Client, done: (error: Error | undefined) => void) {
+        recognise(connection).then(() => done(undefined), done);
+      },
+    },
     // Identifiers are camelCase in queries and rows, snake_case in the database; written-out SQL stays as it is.
     ...knexSnakeCaseMappers(),
     log: {

@@ -1,4 +1,5 @@
 import { Model, type TransactionOrKnex } from "objection";
+import { runStatement } from "../database/statement.ts";
 import { uuidv7 } from "../lib/uuid.ts";
 
 /** What every model shares. Properties are camelCase, columns snake_case; `database/connect.ts` maps between them. */
@@ -8,16 +9,16 @@ export class BaseModel extends Model {
   static readonly concurrency = 1;
 
   /**
-   * Runs a statement that is written out, for the few places where what is decided cannot be said with the query
-   * builder, or where building costs more than running. `:name` in the text stands for a binding.
+   * Runs a statement that is written out and prepared, for the few places where what is decided cannot be said with
+   * the query builder, or where building costs more than running. `:name` in the text, which must be a constant, stands
+   * for a binding.
    */
-  static async statement<Row>(
+  static statement<Row>(
     db: TransactionOrKnex,
     sql: string,
     bindings: Readonly<Record<string, unknown>>,
   ): Promise<Row[]> {
-    const result: { rows: Row[] } = await db.raw(sql, bindings);
-    return result.rows;
+    return runStatement<Row>(db, sql, bindings);
   }
 }
 
