@@ -1091,6 +1091,7 @@ describe("signing out at an OpenID provider", () => {
 
   it("is nothing where the provider knows no such thing", async () => {
     upstream.metadata = { end_session_endpoint: undefined };
+    assert.equal(await open({ settings: { sign_out: false } }).signOut?.({}, "a-state"), undefined);
     assert.equal(await open().signOut?.({}, "a-state"), undefined);
   });
 });

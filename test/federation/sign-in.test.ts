@@ -1,4 +1,5 @@
 import assert from "node:assert/strict";
+import { setTimeout as delay } from "node:timers/promises";
 import { decodeJwt } from "jose";
 import { Identity } from "../../src/models/identity.ts";
 import { IdentityProvider } from "../../src/models/identity-provider.ts";
@@ -8,6 +9,13 @@ import { User } from "../../src/models/user.ts";
 import { RelyingParty, json } from "../support/rp.ts";
 import { aClient, aServer, aUser, PASSWORD, type TestServer } from "../support/server.ts";
 import { Visitor } from "../support/visitor.ts";
+
+async function eventually(check: () => Promise<boolean>): Promise<void> {
+  for (let tries = 0; !(await check()); tries += 1) {
+    assert(tries < 100, "it never came to be");
+    await delay(100);
+  }
+}
 
 /** Two Lintels: people of the one sign in to apps of the other. */
 describe("signing in at another OpenID provider", () => {
@@ -32,7 +40,7 @@ describe("signing in at another OpenID provider", () => {
       name: "Work",
       issuer: work.issuer,
       clientId,
-      settings: {},
+      settings: { sign_out: true },
     });
     await provider.$query(knex).patch({
       clientSecretEnc: home.deps.seal.encrypt(clientSecret, {
@@ -247,6 +255,84 @@ describe("signing in at another OpenID provider", () => {
       await visitor.submit({ username: `ada@${domain}` });
       assert.equal(visitor.page, "password");
     });
+  });
+
+  /** Everything that a person of the provider signs in to, and what our session keeps of it. */
+  const aSession = async () => {
+    const person = await aUser(work);
+    const visitor = await signsInAtWork(await arrives(), person.email);
+    const { sub } = await tokensOf(visitor);
+    const session = () =>
+      Session.query(home.database.knex)
+        .findOne({ userId: String(sub) })
+        .throwIfNotFound();
+    return { person, visitor, session, userId: String(sub) };
+  };
+
+  it("ends our session when the provider says that its own has ended", async () => {
+    const { person, session } = await aSession();
+    await aSession();
+    assert.equal((await session()).endedAt, null);
+    const atWork = new Visitor();
+    await atWork.open(`${work.issuer}/account`);
+    await atWork.submit({ username: person.email, password: PASSWORD });
+    await atWork.open(`${work.issuer}/account/sessions`);
+    const { knex } = work.database;
+    const there = await Session.query(knex).where({ userId: person.id }).whereNotNull("loggedInAt");
+    for (const { uid } of there)
+      await atWork.submit({ end: uid }, `${work.issuer}/account/sessions`);
+    await eventually(async () => (await session()).endedAt !== null);
+    assert.equal((await session()).endReason, "upstream_logout");
+    const others = await Session.query(home.database.knex)
+      .where({ endReason: "upstream_logout" })
+      .whereNot({ uid: (await session()).uid });
+    assert.deepEqual(others, [], "nobody else's ends");
+  });
+
+  it("signs people out there too, and brings them to where they were going", async () => {
+    const { visitor, session, person } = await aSession();
+    await visitor.open(`${home.issuer}/session/end`);
+    assert.equal(visitor.page, "logout");
+    const xsrf = /name="xsrf" value="([^"]+)"/.exec(visitor.html)?.[1] ?? "";
+    await visitor.submit({ xsrf, logout: "yes" }, `${home.issuer}/session/end/confirm`);
+    assert.equal(new URL(visitor.url).origin, work.issuer);
+    const there = /name="xsrf" value="([^"]+)"/.exec(visitor.html)?.[1] ?? "";
+    await visitor.submit({ xsrf: there, logout: "yes" }, `${work.issuer}/session/end/confirm`);
+    assert.equal(visitor.page, "signed-out");
+    assert.equal(new URL(visitor.url).origin, home.issuer);
+    assert.notEqual((await session()).endedAt, null);
+    const live = await Session.query(work.database.knex)
+      .where({ userId: person.id })
+      .whereNull("endedAt");
+    assert.deepEqual(live, []);
+  });
+
+  it("asks who has nothing else to show it there once more, and anew, before a change", async () => {
+    const { visitor, session, userId, person } = await aSession();
+    const longAgo = new Date(Date.now() - 3_600_000);
+    await Session.query(home.database.knex).patch({ loggedInAt: longAgo }).where({ userId });
+    await visitor.open(`${home.issuer}/account/emails`);
+    await visitor.submit({ email: "x@example.com" }, `${home.issuer}/account/emails`);
+    assert.equal(new URL(visitor.url).origin, work.issuer);
+    assert.equal(visitor.page, "password", "though there is a session");
+    await visitor.submit({ password: PASSWORD });
+    await allows(visitor);
+    assert.equal(visitor.url, `${home.issuer}/account/emails`, person.email);
+    assert.notEqual((await session()).confirmedAt, null);
+  });
+
+  it("reaches the level of two factors where the operator believes the provider", async () => {
+    const { email } = await aUser(work);
+    const first = await tokensOf(await signsInAtWork(await arrives(), email));
+    assert.equal(first["acr"], "1");
+    await provider.$query(home.database.knex).patch({ trustedAcrValues: ["pwd"] });
+    try {
+      const second = await tokensOf(await signsInAtWork(await arrives(), email));
+      assert.equal(second["acr"], "2");
+      assert.deepEqual(second["amr"], ["fed", "mfa"]);
+    } finally {
+      await provider.$query(home.database.knex).patch({ trustedAcrValues: [] });
+    }
   });
 
   it("leads from a link of its own to the account", async () => {

@@ -94,7 +94,7 @@ export function connectionTo(
     clientSecretEnc: seal.encrypt(upstream.clientSecret, place),
     privateKeyEnc: null,
     issuer: upstream.issuer,
-    settings: { ...(kind === "oauth2" ? oauth2 : {}), ...settings },
+    settings: { ...(kind === "oauth2" ? oauth2 : { sign_out: true }), ...settings },
     attributeMapping: {},
     groupMapping: {},
     ...more,

@@ -109,6 +109,7 @@ export class OidcConnector implements Connector {
 
   /** RP-Initiated Logout §2; nothing where the provider knows none. */
   async signOut({ idToken }: UpstreamSession, state: string): Promise<Leaving["to"] | undefined> {
+    if (!this.#settings.sign_out) return undefined;
     const { end_session_endpoint: endpoint } = await this.#metadata.get(quiet);
     if (endpoint === undefined) return undefined;
     const url = withParameters(endpoint, {

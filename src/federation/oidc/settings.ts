@@ -97,6 +97,8 @@ export const oidcSettings = z
     userinfo_endpoint: serviceUri.optional(),
     jwks_uri: serviceUri.optional(),
     end_session_endpoint: serviceUri.optional(),
+    /** Whether who signs out here is signed out there too: right for a company's provider, rude for a public one. */
+    sign_out: z.boolean().default(false),
     /** Whether the userinfo endpoint is asked as well, where there is one (OIDC Core §5.3). */
     userinfo: z.boolean().default(true),
     /** Off for servers that do not repeat it in the ID token, against OIDC Core §3.1.3.6. */
