@@ -70,7 +70,9 @@ export async function findUserWithClaims(
   sub: string,
 ): Promise<User | undefined> {
   if (!isUuid(sub)) return undefined;
-  return User.query(db).findById(sub).withGraphJoined("[emails, profile]");
+  // Not `findById`, which asks for one row: of a join, each address is one.
+  const [user] = await User.query(db).where("users.id", sub).withGraphJoined("[emails, profile]");
+  return user;
 }
 
 /** Everything we could say about a user (OIDC Core §5.1); the engine releases what scopes and consent allow. */

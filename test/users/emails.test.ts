@@ -7,6 +7,7 @@ import { openSeal, type Seal } from "../../src/keys/seal.ts";
 import { AuditEvent } from "../../src/models/audit-event.ts";
 import { Session } from "../../src/models/session.ts";
 import { UserPassword } from "../../src/models/user-password.ts";
+import { findUserWithClaims } from "../../src/users/claims.ts";
 import {
   addEmail,
   emailsOf,
@@ -86,6 +87,16 @@ describe("addresses and passwords that people change", () => {
     await assert.rejects(promote(ada, id), { code: "bad_request" });
     assert.equal(await verify(ada, id), true);
     assert.equal(await whoIs(pending), ada.id);
+  });
+
+  it("are all there where claims are made of them, the primary one first among them", async () => {
+    const ada = await aPerson();
+    const { id } = await add(ada, named("second"));
+    await verify(ada, id);
+    await promote(ada, id);
+    const user = await findUserWithClaims(database.knex, ada.id);
+    assert.equal(user?.emails?.length, 2);
+    assert.equal(user?.primaryEmail?.id, id);
   });
 
   it("belong to the first who proves them, whoever claimed them first", async () => {
