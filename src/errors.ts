@@ -57,6 +57,10 @@ export const errors = {
       409,
       "Recovery codes stand in for a second step. Set one up first.",
     ),
+  unknownGroup: (name: string) =>
+    new AppError("unknown_group", 404, `There is no group ${name}. Run \`lintel group list\`.`),
+  groupExists: (name: string) =>
+    new AppError("group_exists", 409, `There is a group ${name} already.`),
   identityTaken: () =>
     new AppError(
       "identity_taken",

@@ -57,7 +57,7 @@ export type FederationFailure = (typeof FEDERATION_FAILURES)[number];
 
 /** One scope of a consent page, with the value it would release. */
 export interface ConsentScope {
-  readonly name: "openid" | "profile" | "email" | "phone" | "address" | "offline_access";
+  readonly name: "openid" | "profile" | "email" | "phone" | "address" | "groups" | "offline_access";
   readonly required: boolean;
   readonly allowedBefore: boolean;
   readonly value: string | undefined;

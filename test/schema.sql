@@ -182,7 +182,7 @@ CREATE TABLE federation_states
   CONSTRAINT federation_states_outcome_hash_key UNIQUE (outcome_hash)
   CONSTRAINT federation_states_pkey PRIMARY KEY (state_hash)
   CONSTRAINT federation_states_provider_id_fkey FOREIGN KEY (provider_id) REFERENCES identity_providers(id) ON DELETE CASCADE
-  CONSTRAINT federation_states_purpose_check CHECK ((purpose = ANY (ARRAY['login'::text, 'link'::text, 'test'::text])))
+  CONSTRAINT federation_states_purpose_check CHECK ((purpose = ANY (ARRAY['login'::text, 'link'::text, 'test'::text, 'logout'::text])))
   CONSTRAINT federation_states_return_to_check CHECK ((char_length(return_to) <= 2048))
   CONSTRAINT federation_states_state_hash_check CHECK ((octet_length(state_hash) = 32))
   CONSTRAINT federation_states_user_id_fkey FOREIGN KEY (user_id) REFERENCES users(id) ON DELETE CASCADE
@@ -203,6 +203,27 @@ CREATE TABLE federation_traces
   CONSTRAINT federation_traces_support_id_check CHECK ((char_length(support_id) <= 64))
   CREATE INDEX federation_traces_gc_idx ON federation_traces USING btree (expires_at)
   CREATE INDEX federation_traces_provider_idx ON federation_traces USING btree (provider_id)
+
+CREATE TABLE group_members
+  group_id uuid NOT NULL
+  user_id uuid NOT NULL
+  identity_id uuid
+  created_at timestamp with time zone NOT NULL DEFAULT now()
+  CONSTRAINT group_members_group_id_fkey FOREIGN KEY (group_id) REFERENCES groups(id) ON DELETE CASCADE
+  CONSTRAINT group_members_group_id_user_id_identity_id_key UNIQUE NULLS NOT DISTINCT (group_id, user_id, identity_id)
+  CONSTRAINT group_members_identity_id_fkey FOREIGN KEY (identity_id) REFERENCES identities(id) ON DELETE CASCADE
+  CONSTRAINT group_members_user_id_fkey FOREIGN KEY (user_id) REFERENCES users(id) ON DELETE CASCADE
+  CREATE INDEX group_members_identity_idx ON group_members USING btree (identity_id) WHERE (identity_id IS NOT NULL)
+  CREATE INDEX group_members_user_idx ON group_members USING btree (user_id)
+
+CREATE TABLE groups
+  id uuid NOT NULL
+  name text NOT NULL
+  require_second_factor boolean NOT NULL DEFAULT false
+  created_at timestamp with time zone NOT NULL DEFAULT now()
+  CONSTRAINT groups_name_check CHECK (((char_length(name) >= 1) AND (char_length(name) <= 100)))
+  CONSTRAINT groups_name_key UNIQUE (name)
+  CONSTRAINT groups_pkey PRIMARY KEY (id)
 
 CREATE TABLE identities
   id uuid NOT NULL
@@ -707,7 +728,7 @@ CREATE TABLE sessions WITH (fillfactor=75, autovacuum_vacuum_scale_factor=0.02)
   risk_reasons text[] NOT NULL DEFAULT '{}'::text[]
   confirmed_at timestamp with time zone
   identity_id uuid
-  upstream jsonb
+  upstream_enc bytea
   upstream_key bytea
   not_after timestamp with time zone
   CONSTRAINT sessions_cookie_hash_check CHECK ((octet_length(cookie_hash) = 32))

@@ -304,7 +304,7 @@ describe("pages", () => {
       "web",
       [
         "form#consent-form",
-        ...["openid", "profile", "email", "phone", "address", "offline_access"].map(
+        ...["openid", "profile", "email", "phone", "address", "groups", "offline_access"].map(
           (scope) => `input#scope-${scope}[name=scope]`,
         ),
         "button#consent-allow[name=decision]",

@@ -40,6 +40,7 @@ export interface ConnectedNeeds {
 }
 
 const noForm = z.strictObject({});
+const KEPT = { last: "err.identity.last", enforced: "err.identity.enforced" } as const;
 const DONE = ["connected", "disconnected"] as const;
 
 /**
@@ -116,7 +117,7 @@ export function connectedRoutes(router: Router, needs: ConnectedNeeds): void {
     if (outcome === "done") return see(ctx, `${here}?done=disconnected`);
     const all = await identitiesOf(needs, user);
     const field = `disconnect-${all.findIndex((row) => row.id === id) + 1}`;
-    return list(ctx, [{ field, message: `err.identity.${outcome}` }], 409);
+    return list(ctx, [{ field, message: KEPT[outcome] }], 409);
   });
 
   router.post("/connected/:slug", guard.confirmed, async (ctx: Context) => {

@@ -7,6 +7,7 @@ import type { Issuer } from "../issuers.ts";
 import { Session } from "../models/session.ts";
 import type { User } from "../models/user.ts";
 import { findUserWithClaims } from "../users/claims.ts";
+import { policyFor } from "../users/groups.ts";
 
 /** Seconds for which somebody who has shown who they are may change what is theirs (T-78). */
 const FRESH = 300;
@@ -89,7 +90,7 @@ async function isConfirmed(
   if (!isFresh(session.loggedInAt)) return false;
   if (session.amr?.includes("mfa") === true) return true;
   const factors = await factorsOf(knex, user.id, issuer.relyingParty?.id);
-  return !isAlwaysAskedFor(factors, user, issuer.secondFactor);
+  return !isAlwaysAskedFor(factors, user, policyFor(issuer.secondFactor, user));
 }
 
 /** Where the person comes back to. What was posted is not kept: they see the page again, `/account/passkeys` of `/account/passkeys/x`. */

@@ -10,6 +10,7 @@ import { readForm } from "../http/body.ts";
 import { originOf } from "../http/origin.ts";
 import { sha256 } from "../lib/secret.ts";
 import type { Issuer } from "../issuers.ts";
+import { policyFor } from "../users/groups.ts";
 import { addApp, offerApp, removeFactor, type SecondFactorNeeds } from "../users/second-factors.ts";
 import type { Page } from "../http/page.ts";
 import type { FieldError } from "../views.ts";
@@ -78,7 +79,8 @@ export function accountFactorRoutes(router: Router, needs: AccountFactorNeeds): 
 
   router.post("/authenticators/:id/remove", guard.confirmed, async (ctx: Context) => {
     const id = String(ctx["params"].id);
-    const outcome = await removeFactor(needs, ownerOf(ctx), { id, policy: issuer.secondFactor });
+    const policy = policyFor(issuer.secondFactor, visitor(ctx).user);
+    const outcome = await removeFactor(needs, ownerOf(ctx), { id, policy });
     if (outcome === "unknown") throw errors.notFound();
     if (outcome === "kept")
       return list(ctx, [{ field: "add-authenticator", message: "err.factor.last" }], 409);

@@ -51,6 +51,12 @@ export const EVENTS = {
   "identity.linked": { outcome: "success", details: ["connection", "via"] },
   "identity.unlinked": { outcome: "success", details: ["connection"] },
 
+  "group.created": { outcome: "success", details: [] },
+  "group.updated": { outcome: "success", details: [] },
+  "group.deleted": { outcome: "success", details: [] },
+  "group.member_added": { outcome: "success", details: ["via"] },
+  "group.member_removed": { outcome: "success", details: ["via"] },
+
   "factor.added": { outcome: "success", details: ["type"] },
   "factor.removed": { outcome: "success", details: ["type"] },
   "factor.reset": { outcome: "success", details: ["count"] },

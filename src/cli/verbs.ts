@@ -1,6 +1,7 @@
 import { AUTHORIZATION_TYPE_VERBS } from "./authorization-type-verbs.ts";
 import { CLIENT_VERBS } from "./client-verbs.ts";
 import { CONFORMANCE_VERBS } from "./conformance-verbs.ts";
+import { GROUP_VERBS } from "./group-verbs.ts";
 import { KEY_VERBS } from "./key-verbs.ts";
 import { LOGOUT_VERBS } from "./logout-verbs.ts";
 import { PEOPLE_VERBS } from "./people-verbs.ts";
@@ -17,6 +18,7 @@ export function allVerbs(server: Server): readonly Verb[] {
     ...serverVerbs(server),
     ...USER_VERBS,
     ...PEOPLE_VERBS,
+    ...GROUP_VERBS,
     ...CLIENT_VERBS,
     ...REGISTRATION_VERBS,
     ...LOGOUT_VERBS,

@@ -34,8 +34,16 @@ export const GRANT_TYPES = [
   ...EXTENSION_GRANTS,
 ] as const;
 
-/** The scopes a client may be limited to (OIDC Core §5.4, §11). */
-export const SCOPES = ["openid", "offline_access", "profile", "email", "phone", "address"] as const;
+/** The scopes a client may be limited to (OIDC Core §5.4, §11), and ours for groups. */
+export const SCOPES = [
+  "openid",
+  "offline_access",
+  "profile",
+  "email",
+  "phone",
+  "address",
+  "groups",
+] as const;
 
 /** What a client may sign with: its keys, or where nothing else is possible its secret (RFC 7518 §3.1). */
 const CLIENT_ALGORITHMS = [...SIGNING_ALGORITHMS, "HS256"] as const;

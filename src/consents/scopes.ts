@@ -7,6 +7,7 @@ const EXPLAINED: readonly ConsentScope["name"][] = [
   "email",
   "phone",
   "address",
+  "groups",
   "offline_access",
 ];
 

@@ -120,6 +120,7 @@ const consent: Views["consent"] = {
       allowedBefore: false,
       value: "12 St James’s Square, London",
     },
+    { name: "groups", required: false, allowedBefore: false, value: "engineering, on call" },
     { name: "offline_access", required: false, allowedBefore: false, value: undefined },
   ],
   details: [],

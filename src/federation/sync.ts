@@ -4,12 +4,13 @@ import { Identity } from "../models/identity.ts";
 import type { IdentityProvider } from "../models/identity-provider.ts";
 import { addressOf } from "./addresses.ts";
 import type { UpstreamIdentity } from "./connector.ts";
+import { followGroups } from "./groups.ts";
 import { nameIn, saveProfile } from "./profile.ts";
 import { keepTokens } from "./tokens.ts";
 
 /**
  * What each sign-in brings up to date: what the provider calls the person, which is kept beside their account; their
- * profile, where the connection syncs it or the account is new; and the tokens. Their addresses here, and how they sign
+ * profile, where the connection syncs it or the account is new; their groups; and the tokens. Their addresses here, and how they sign
  * in, are theirs alone to change.
  */
 export async function bringUpToDate(
@@ -35,6 +36,7 @@ export async function bringUpToDate(
     })
     .throwIfNotFound();
   if (isNew || provider.syncProfile) await saveProfile(db, userId, { provider, claims, now });
+  await followGroups(db, provider, updated, claims);
   await keepTokens(db, seal, provider, { identityId, tokens, now });
   return updated;
 }

@@ -14,6 +14,7 @@ import { errors } from "../errors.ts";
 import { readForm } from "../http/body.ts";
 import { localeOf } from "../http/locale.ts";
 import type { Page } from "../http/page.ts";
+import type { Group } from "../models/group.ts";
 import { permissionItem } from "../resources/access.ts";
 import { claimsOf, nameOf } from "../users/claims.ts";
 import type { ConsentApi, ConsentDetail, ConsentScope, Views } from "../views.ts";
@@ -109,6 +110,7 @@ function explain({ requestedScopes, allowedScopes, user }: Visit): ConsentScope[
     email: claims?.["email"],
     phone: claims?.["phone_number"],
     address: formatted(claims?.["address"]),
+    groups: namesOf(user?.groups),
     offline_access: undefined,
   };
   return explainedScopes(requestedScopes).map((scope) => {
@@ -137,6 +139,11 @@ function explainApis({ apis, requestedScopes, allowedScopes }: Visit): ConsentAp
     };
   });
   return explained.filter(({ permissions }) => permissions.length > 0);
+}
+
+function namesOf(groups: readonly Group[] = []): string | undefined {
+  const names = groups.map(({ name }) => name).toSorted();
+  return names.length === 0 ? undefined : names.join(", ");
 }
 
 function formatted(address: unknown): unknown {

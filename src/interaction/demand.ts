@@ -16,6 +16,7 @@ import { PasskeyOffer } from "../models/passkey-offer.ts";
 import { Session } from "../models/session.ts";
 import type { User } from "../models/user.ts";
 import { levelTaken } from "../resources/access.ts";
+import { policyFor } from "../users/groups.ts";
 import type { Demand, Enrolment, Held, Progress } from "./flow.ts";
 import type { SignInBrowser } from "./trust.ts";
 import type { Visit } from "./visit.ts";
@@ -50,7 +51,8 @@ export async function beyondFirstFactor(
   user: User | undefined,
   progress: Progress,
 ): Promise<BeyondFirstFactor> {
-  const { policy, relyingParty, browser, interaction } = visit;
+  const { relyingParty, browser, interaction } = visit;
+  const policy = policyFor(visit.policy, user ?? {});
   const own = user === undefined ? [] : await factorsOf(reader(knex), user.id, relyingParty?.id);
   const isAsked = user !== undefined && isAlwaysAskedFor(own, user, policy);
   const factors = isAsked ? own : withMailbox(own, user, progress);
@@ -66,7 +68,7 @@ export async function beyondFirstFactor(
     isSecondStepOwed: isAsked || (isInDoubt(progress) && factors.length > 0),
     trusted,
     level: levelFor(visit, factors),
-    enrolment: user === undefined ? undefined : enrolmentOf(visit, progress, user, own),
+    enrolment: user === undefined ? undefined : enrolmentOf({ ...visit, policy }, progress, user, own),
     offersPasskey:
       user !== undefined && !trusted && (await isPasskeyOffered(knex, visit, progress, user.id)),
   };

@@ -1,5 +1,6 @@
 import { Model, type RelationMappings, type TransactionOrKnex } from "objection";
 import { IdentifiedModel } from "./base.ts";
+import { Group } from "./group.ts";
 import { RoleAssignment } from "./role-assignment.ts";
 import { UserEmail } from "./user-email.ts";
 import { UserPassword } from "./user-password.ts";
@@ -29,6 +30,7 @@ export class User extends IdentifiedModel {
   declare profile?: UserProfile | null;
   declare password?: UserPassword | null;
   declare roles?: RoleAssignment[];
+  declare groups?: Group[];
 
   static override get relationMappings(): RelationMappings {
     return {
@@ -46,6 +48,15 @@ export class User extends IdentifiedModel {
         relation: Model.HasOneRelation,
         modelClass: UserPassword,
         join: { from: "users.id", to: "user_passwords.userId" },
+      },
+      groups: {
+        relation: Model.ManyToManyRelation,
+        modelClass: Group,
+        join: {
+          from: "users.id",
+          through: { from: "group_members.userId", to: "group_members.groupId" },
+          to: "groups.id",
+        },
       },
       roles: {
         relation: Model.HasManyRelation,

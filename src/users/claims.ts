@@ -3,7 +3,7 @@ import type { AccountClaims } from "oidc-provider";
 import { isUuid } from "../lib/uuid.ts";
 import { User } from "../models/user.ts";
 
-/** The scopes of OIDC Core §5.4, each with the claims it asks for. `openid` carries how the sign-in was done. */
+/** The scopes of OIDC Core §5.4 and one of ours, each with the claims it asks for. `openid` carries how the sign-in was done. */
 export const CLAIMS_BY_SCOPE = {
   openid: ["sub", "acr", "amr", "auth_time"],
   profile: [
@@ -25,6 +25,7 @@ export const CLAIMS_BY_SCOPE = {
   email: ["email", "email_verified"],
   phone: ["phone_number", "phone_number_verified"],
   address: ["address"],
+  groups: ["groups"],
 } as const;
 
 /**
@@ -70,8 +71,10 @@ export async function findUserWithClaims(
   sub: string,
 ): Promise<User | undefined> {
   if (!isUuid(sub)) return undefined;
-  // Not `findById`, which asks for one row: of a join, each address is one.
-  const [user] = await User.query(db).where("users.id", sub).withGraphJoined("[emails, profile]");
+  // Not `findById`, which asks for one row: of a join, each address and each group is one.
+  const [user] = await User.query(db)
+    .where("users.id", sub)
+    .withGraphJoined("[emails, profile, groups]");
   return user;
 }
 
@@ -99,6 +102,7 @@ export function claimsOf(user: User): AccountClaims {
     phone_number: profile?.phoneNumber,
     phone_number_verified: profile?.phoneNumber ? false : undefined,
     address: profile?.address,
+    groups: user.groups?.map(({ name }) => name).toSorted(),
   };
   for (const [name, value] of Object.entries(claims)) {
     if (value === undefined || value === null) delete claims[name];

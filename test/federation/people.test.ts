@@ -11,10 +11,12 @@ import { Identity } from "../../src/models/identity.ts";
 import { IdentityToken } from "../../src/models/identity-token.ts";
 import { IdentityProvider } from "../../src/models/identity-provider.ts";
 import { OutboxMessage } from "../../src/models/outbox-message.ts";
+import { RoleAssignment } from "../../src/models/role-assignment.ts";
 import { SsoDomain } from "../../src/models/sso-domain.ts";
 import { User } from "../../src/models/user.ts";
 import { findUserWithClaims } from "../../src/users/claims.ts";
 import { addEmail } from "../../src/users/emails.ts";
+import { addMember, createGroup } from "../../src/users/groups.ts";
 import { createUser, disableUser } from "../../src/users/users.ts";
 import { testDatabase, testLog, type TestDatabase } from "../support/database.ts";
 
@@ -394,6 +396,68 @@ describe("people from identity providers", () => {
       await addEmail(database.knex, { userId: eve.id, typed: email, by }, new Date());
       const made = await arrive(provider, somebody({ email, emailVerified: true }));
       assert.notEqual(userOf(made).id, eve.id);
+    });
+  });
+
+  describe("their groups", () => {
+    const aGroup = async () =>
+      (await createGroup(database.knex, { name: named("g"), requireSecondFactor: false })).name;
+    const groupsOf = async (id: string) =>
+      ((await findUserWithClaims(database.knex, id))?.groups ?? [])
+        .map(({ name }) => name)
+        .toSorted();
+
+    it("are those that the mapping has for what the provider says, and no other (T-96)", async () => {
+      const [engineering, sales, admin] = [await aGroup(), await aGroup(), "admin"];
+      await createGroup(database.knex, { name: admin, requireSecondFactor: false });
+      const provider = await aProvider({
+        groupMapping: { [engineering]: "eng@corp", [sales]: "sales@corp" },
+      });
+      const claims = { groups: ["eng@corp", admin, "superadmin", sales], roles: ["superadmin"] };
+      const { id } = userOf(await arrive(provider, somebody({ claims })));
+      assert.deepEqual(await groupsOf(id), [engineering]);
+      assert.equal((await RoleAssignment.query(database.knex).where({ userId: id })).length, 0);
+    });
+
+    it("follow each sign-in; those by hand, and those of other identities, stay", async () => {
+      const [one, two, byHand] = [await aGroup(), await aGroup(), await aGroup()];
+      const groupMapping = { [one]: "1", [two]: "2" };
+      const [first, second] = [
+        await aProvider({ groupMapping }),
+        await aProvider({ groupMapping }),
+      ];
+      const identity = somebody({ claims: { groups: ["1", "2"] } });
+      const { id } = userOf(await arrive(first, identity));
+      await addMember(database.knex, byHand, id);
+      await addMember(database.knex, two, id);
+      await link(id, second, somebody({ claims: { groups: "1" } }));
+      await arrive(first, { ...identity, claims: { groups: [] } });
+      assert.deepEqual(await groupsOf(id), [one, two, byHand].toSorted());
+      const events = (await eventsOf(id)).filter((type) => type.startsWith("group."));
+      assert.deepEqual(events.filter((type) => type === "group.member_removed").length, 2);
+    });
+
+    it("of an identity go with it, and where the provider says nothing any more", async () => {
+      const name = await aGroup();
+      const provider = await aProvider({ groupMapping: { [name]: "1" } });
+      const identity = somebody({ claims: { groups: ["1"] } });
+      const { id } = userOf(await arrive(provider, identity));
+      assert.deepEqual(await groupsOf(id), [name]);
+      await arrive(provider, { ...identity, claims: {} });
+      assert.deepEqual(await groupsOf(id), []);
+      await arrive(provider, identity);
+      await Identity.query(database.knex).delete().where({ userId: id });
+      assert.deepEqual(await groupsOf(id), []);
+    });
+
+    it("are read from the claim that the settings name, and never made by a mapping", async () => {
+      const provider = await aProvider({
+        settings: { groups_claim: "memberOf" },
+        groupMapping: { [named("unknown")]: "1", [await aGroup()]: "2" },
+      });
+      const claims = { memberOf: ["1", "2"], groups: ["1"] };
+      const { id } = userOf(await arrive(provider, somebody({ claims })));
+      assert.equal((await groupsOf(id)).length, 1);
     });
   });
 
