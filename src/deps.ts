@@ -130,7 +130,8 @@ async function prepareSchema(config: Config, knex: Knex, log: Logger): Promise<v
   }
   await ensurePartitions(knex, new Date());
   // Joined look-ups need the columns; asked for here, nobody asks in the middle of a transaction.
-  for (const model of [User, UserEmail, UserProfile, Group]) await model.fetchTableMetadata({ knex });
+  for (const model of [User, UserEmail, UserProfile, Group])
+    await model.fetchTableMetadata({ knex });
 }
 
 /**

@@ -48,15 +48,17 @@ export async function endUpstreamSessions(
 ): Promise<number> {
   const { issuer, subject, index } = logout;
   return knex.transaction(async (trx) => {
-    const live = Session.query(trx).whereNull("endedAt").where("expiresAt", ">", now);
-    if (index !== undefined) live.where("upstreamKey", keyOf(provider.id, index));
-    if (subject !== undefined)
-      live.whereIn(
-        "identityId",
-        Identity.query(trx).select("id").where({ providerId: provider.id, issuer, subject }),
-      );
-    // A message that names nobody ends nothing.
-    const found = index === undefined && subject === undefined ? [] : await live;
+    const key = { providerId: provider.id, issuer, subject: subject ?? "" };
+    const identity = subject === undefined ? undefined : await Identity.query(trx).findOne(key);
+    // A message that names nobody whom we know ends nothing.
+    if (identity === undefined && (subject !== undefined || index === undefined)) return 0;
+    const found = await Session.query(trx)
+      .where({
+        ...(index === undefined ? {} : { upstreamKey: keyOf(provider.id, index) }),
+        ...(identity === undefined ? {} : { identityId: identity.id }),
+      })
+      .whereNull("endedAt")
+      .where("expiresAt", ">", now);
     let ended = 0;
     for (const [userId, sessions] of Map.groupBy(found, (session) => session.userId ?? ""))
       ended += await endSessions(

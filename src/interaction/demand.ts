@@ -68,7 +68,8 @@ export async function beyondFirstFactor(
     isSecondStepOwed: isAsked || (isInDoubt(progress) && factors.length > 0),
     trusted,
     level: levelFor(visit, factors),
-    enrolment: user === undefined ? undefined : enrolmentOf({ ...visit, policy }, progress, user, own),
+    enrolment:
+      user === undefined ? undefined : enrolmentOf({ ...visit, policy }, progress, user, own),
     offersPasskey:
       user !== undefined && !trusted && (await isPasskeyOffered(knex, visit, progress, user.id)),
   };
