@@ -64,7 +64,7 @@ describe("connection presets", () => {
       "https://accounts.google.com",
       "https://login.microsoftonline.com/{tenantid}/v2.0",
       "https://appleid.apple.com",
-      "https://github.com",
+      "https://github.com/login/oauth",
       "https://gitlab.example.com",
       "https://example.okta.com/oauth2/default",
       "https://example.eu.auth0.com/",

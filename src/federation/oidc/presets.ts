@@ -129,7 +129,8 @@ const github = preset({
     return {
       kind: "oauth2",
       name: "GitHub",
-      issuer: site,
+      // As it names itself in its answers (RFC 9207).
+      issuer: `${site}/login/oauth`,
       settings: {
         scopes: ["read:user", "user:email"],
         authorization_endpoint: `${site}/login/oauth/authorize`,
