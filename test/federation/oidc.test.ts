@@ -337,6 +337,7 @@ describe("the ID token of an OpenID provider", () => {
     ["without aud", { aud: undefined }, "invalid oidc.aud"],
     ["without exp", { exp: undefined }, "invalid oidc.exp"],
     ["without iat", { iat: undefined }, "invalid oidc.iat"],
+    ["with a NUL in the sub", { sub: "ada\u0000" }, "incomplete oauth.subject"],
     ["with a sub that is too long", { sub: "x".repeat(256) }, "incomplete oauth.subject"],
   ] as const)
     it(`is refused ${problem} (OIDC Core §3.1.3.7)`, async () => {
@@ -359,6 +360,7 @@ describe("the ID token of an OpenID provider", () => {
     await signIn(open(row));
     assert.equal(await withClaims({ aud }, row), "invalid oidc.azp");
     assert.equal(await withClaims({ aud, azp: "api" }, row), "invalid oidc.azp");
+    assert.equal(await withClaims({ aud: "api" }, row), "invalid oidc.aud");
   });
 
   it("needs no nonce of a provider that repeats none", async () => {

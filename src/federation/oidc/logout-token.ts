@@ -37,7 +37,7 @@ export async function verifyLogoutToken(
     );
   const rules = {
     ...expected,
-    requiredClaims: ["iss", "aud", "iat", "exp", "jti", "events"],
+    requiredClaims: ["iss", "aud", "iat", "exp", "jti"],
     typ: /^(logout\+jwt|jwt)$/i,
   };
   const claims = await verifyToken(token, keys, rules, trace);

@@ -1,6 +1,7 @@
 import { z } from "zod";
 import { UpstreamError, type Trace } from "../connector.ts";
 import { ask, jsonOf, type Reply } from "./ask.ts";
+import { brief } from "./authorization.ts";
 import type { OidcSettings } from "./settings.ts";
 
 const list = z.array(z.string()).optional();
@@ -84,8 +85,8 @@ function otherIssuer(expected: string, came: string): UpstreamError {
   return new UpstreamError(
     "misconfigured",
     "oidc.discovery_issuer",
-    `The discovery document is of the issuer ${came}, and ${expected} was expected.`,
-    { hint: `If ${came} is right, make it the issuer of the connection, letter by letter.` },
+    `The discovery document is of the issuer ${brief(came)}, and ${expected} was expected.`,
+    { hint: `If ${brief(came)} is right, make it the issuer of the connection, letter by letter.` },
   );
 }
 
@@ -110,7 +111,7 @@ function assertSecure(metadata: ProviderMetadata): void {
     throw new UpstreamError(
       "misconfigured",
       "oidc.endpoint",
-      `The ${name} is ${address.slice(0, 200)}, and an https address was expected.`,
+      `The ${name} is ${brief(address)}, and an https address was expected.`,
       { hint: "The provider must publish https addresses; or give this one in the settings." },
     );
   }

@@ -23,6 +23,7 @@ export function subjectOf(claims: Claims, names: readonly string[]): string {
   });
   const subject = parts.join(":");
   if (subject.length > MAX_SUBJECT) throw noSubject(`it has ${subject.length} characters`);
+  if (/\p{Cc}/u.test(subject)) throw noSubject("it has control characters");
   return subject;
 }
 

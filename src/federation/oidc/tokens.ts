@@ -96,7 +96,7 @@ function readTokens(reply: Reply, asked: readonly string[], trace: Trace): Grant
     throw new UpstreamError(
       "unavailable",
       "oauth.token",
-      `The token endpoint granted no bearer token, but ${Object.keys(said).join(", ") || "nothing"}.`,
+      `The token endpoint granted no bearer token, but ${brief(Object.keys(said).join(", ")) || "nothing"}.`,
       { hint: "The token endpoint must answer as RFC 6749 §5.1 says." },
     );
   const scopes = textOf(said, "scope")?.split(/[\s,]+/) ?? asked;
