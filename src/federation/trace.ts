@@ -4,6 +4,7 @@ import { UpstreamError, type Trace, type TraceStep } from "./connector.ts";
 
 const KEPT = 14 * 24 * 60 * 60 * 1000;
 const MOST_STEPS = 60;
+const MOST_ENTRIES = 30;
 const LONGEST_TEXT = 500;
 
 /** A conversation with an identity provider, step by step. */
@@ -61,11 +62,17 @@ export async function keepTrace(
     .ignore();
 }
 
+/** What others wrote may be long, and may hold what no database keeps as text. */
 function shortened(detail: Readonly<Record<string, unknown>>): Record<string, unknown> {
   return Object.fromEntries(
     Object.entries(detail).map(([name, value]) => [
       name,
-      typeof value === "string" ? value.slice(0, LONGEST_TEXT) : value,
+      Array.isArray(value) ? value.slice(0, MOST_ENTRIES).map(short) : short(value),
     ]),
   );
+}
+
+function short(value: unknown): unknown {
+  if (typeof value !== "string") return value;
+  return value.replaceAll(/[\p{Cc}\p{Cs}]+/gu, " ").slice(0, LONGEST_TEXT);
 }
