@@ -39,6 +39,8 @@ export interface Leaving {
 export interface Answer {
   /** How it came: query parameters of a GET, or fields of a POST. */
   readonly method: "GET" | "POST";
+  /** The query of a GET as it came, undecoded: a signature may be over it (SAML Bindings §3.4.4.1). */
+  readonly query?: string;
   /** Query or fields, as strings; one that came twice is refused before. */
   readonly parameters: Readonly<Record<string, string>>;
   /** The query as it came, because signatures are made over that and not over what it means (SAML Bindings §3.4.4.1). */

@@ -1,6 +1,8 @@
 import { X509Certificate } from "node:crypto";
 import { UpstreamError } from "../connector.ts";
+import { lintMetadata } from "./lint.ts";
 import { BINDINGS, DS, MD, SAMLP, type Binding } from "./names.ts";
+import { signedBytes } from "./signatures.ts";
 import { durationOf, instantOf } from "./time.ts";
 import { attribute, elementAt, elementsIn, parseXml, textOf } from "./xml.ts";
 
@@ -35,10 +37,11 @@ const COMMENTS = /<!--[\s\S]*?-->/g;
  * Reads the metadata of an identity provider: an EntityDescriptor, or an EntitiesDescriptor that has it somewhere.
  *
  * @param entityId which of several; may be left out where there is one.
+ * @param signedBy PEM of the certificate that all of it must be signed with; nothing else is taken from it then.
  * @throws UpstreamError `misconfigured` with a text for the operator.
  */
-export function parseMetadata(xml: string, entityId?: string): IdpMetadata {
-  const root = readRoot(xml);
+export function parseMetadata(xml: string, entityId?: string, signedBy?: string): IdpMetadata {
+  const root = readRoot(xml, signedBy);
   const [chosen, ...others] = entitiesIn(root).filter(
     (entity) =>
       (entityId === undefined || attribute(entity, "entityID") === entityId) &&
@@ -48,10 +51,13 @@ export function parseMetadata(xml: string, entityId?: string): IdpMetadata {
   return read(chosen, roleOf(chosen) as Element);
 }
 
-function readRoot(xml: string): Element {
+function readRoot(xml: string, signedBy: string | undefined): Element {
   try {
-    // Comments are usual in files that people write, and nothing here is taken from a text that has one inside.
-    return parseXml(xml.replace(/^\uFEFF/, "").replaceAll(COMMENTS, ""), LIMITS);
+    // Comments are usual in files that people write, and signatures leave them out as well.
+    const document = parseXml(xml.replace(/^\uFEFF/, "").replaceAll(COMMENTS, ""), LIMITS);
+    if (signedBy === undefined) return document.root;
+    lintMetadata(document.root);
+    return parseXml(signedBytes(document, document.root, [signedBy]), LIMITS).root;
   } catch (cause) {
     if (!(cause instanceof UpstreamError)) throw cause;
     throw wrong(cause.message, "Give the metadata of the provider as it publishes it.", cause);
@@ -123,9 +129,10 @@ function endpointsOf(role: Element, name: string): Endpoint[] {
 /** Where a browser will be sent to. */
 function address(text: string | undefined, name: string): string {
   const url = URL.parse(text ?? "");
-  if (url === null || !["https:", "http:"].includes(url.protocol) || url.username !== "")
+  const isWeb = url !== null && ["https:", "http:"].includes(url.protocol) && url.username === "";
+  if (text === undefined || !isWeb)
     throw wrong(`${name} has an address that is not https: ${text ?? "none"}`);
-  return url.href;
+  return text;
 }
 
 /** KeyDescriptor without a use is for both (SAML Metadata §2.4.1.1). */

@@ -29,6 +29,12 @@ const NO_CHARACTER = /[\0-\u0008\u000B\u000C\u000E-\u001F\uFFFE\uFFFF]/;
 const ELEMENT = 1;
 const TEXT = 3;
 
+/** A document, and the text that it was read from: what signatures in it are verified on. */
+export interface XmlDocument {
+  readonly root: Element;
+  readonly source: string;
+}
+
 /**
  * Reads a message as elements, attributes and text, and nothing else. The parser is the one that signatures are
  * verified with, made strict: whatever it only warns of is an error.
@@ -36,21 +42,21 @@ const TEXT = 3;
  * @throws UpstreamError with the broken rule: `saml.size`, `saml.doctype`, `saml.cdata`, `saml.comment`,
  *   `saml.processing_instruction`, `saml.limits`, `saml.xml`.
  */
-export function parseXml(text: string, limits: XmlLimits = MESSAGE_LIMITS): Element {
+export function parseXml(text: string, limits: XmlLimits = MESSAGE_LIMITS): XmlDocument {
   if (text.length > limits.length)
     throw broken("saml.size", `the document has ${text.length} characters`);
   const encoding = DECLARATION.exec(text)?.[1];
   if (encoding !== undefined && !/^(?:utf-8|us-ascii)$/i.test(encoding))
     throw broken("saml.xml", `the document says that it is in ${encoding}, not UTF-8`);
-  const body = text.replace(DECLARATION, "").replaceAll(/\r\n?/g, "\n");
+  const source = text.replace(DECLARATION, "").replaceAll(/\r\n?/g, "\n");
   for (const [rule, start, name] of FORBIDDEN)
-    if (start.test(body)) throw broken(rule, `the document has ${name}`);
+    if (start.test(source)) throw broken(rule, `the document has ${name}`);
   // Every element has at most two of these; so a bomb is not even unpacked.
-  if (body.split("<").length > 2 * limits.nodes)
+  if (source.split("<").length > 2 * limits.nodes)
     throw broken("saml.limits", `the document has more than ${limits.nodes} nodes`);
-  const root = parse(body);
+  const root = parse(source);
   inspect(root, limits);
-  return root;
+  return { root, source };
 }
 
 function parse(body: string): Element {
@@ -174,7 +180,7 @@ type Piece = string | number | boolean | Markup | undefined | readonly Piece[];
 
 /** Writes XML: whatever is put into it is escaped, unless it was written by this function itself. */
 export function xml(parts: TemplateStringsArray, ...values: Piece[]): Markup {
-  return new Markup(parts.reduce((text, part, at) => text + write(values[at - 1]) + part).trim());
+  return new Markup(parts.reduce((text, part, at) => text + write(values[at - 1]) + part));
 }
 
 function write(piece: Piece): string {

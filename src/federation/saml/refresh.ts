@@ -1,0 +1,126 @@
+import { isDeepStrictEqual } from "node:util";
+import type { TransactionOrKnex } from "objection";
+import { writer } from "../../database/transaction.ts";
+import { IdentityProvider } from "../../models/identity-provider.ts";
+import { SamlConnection } from "../../models/saml-connection.ts";
+import { UpstreamError, type ConnectorNeeds } from "../connector.ts";
+import { parseMetadata, type IdpMetadata } from "./metadata.ts";
+import { samlSettings } from "./settings.ts";
+
+/** Seconds after which metadata is looked at again, at the latest and at the earliest, whatever it says. */
+const DAY = 86_400;
+const HOUR = 3_600;
+
+type Needs = Pick<ConnectorNeeds, "knex" | "fetch" | "log">;
+type SamlProvider = IdentityProvider & { saml: SamlConnection };
+
+/** What became of a look at a provider's metadata. */
+export type Refreshed = "unchanged" | "taken" | "pending";
+
+/**
+ * Fetches metadata.
+ *
+ * @throws UpstreamError `unavailable`, where the address does not answer with a document.
+ */
+export async function fetchMetadata(fetch: typeof globalThis.fetch, url: string): Promise<string> {
+  const headers = { accept: "application/samlmetadata+xml, application/xml, text/xml" };
+  try {
+    const answer = await fetch(url, { headers, redirect: "follow" });
+    if (answer.status === 200) return await answer.text();
+    throw new Error(`the status is ${answer.status}`);
+  } catch (cause) {
+    const why = cause instanceof Error ? cause.message : String(cause);
+    throw new UpstreamError(
+      "unavailable",
+      "saml.metadata_fetch",
+      `the metadata at ${url} cannot be fetched: ${why}`,
+      { hint: "Upload the file instead, where the address is not on the public internet.", cause },
+    );
+  }
+}
+
+/**
+ * Looks at a provider's metadata again (T-106). New certificates are taken where a known one stands beside them, which
+ * is how a provider rolls its key over. Another set of certificates altogether, or other addresses, wait for an
+ * operator; another entity ID is refused. Whatever goes wrong, what we have stays.
+ */
+export async function refreshMetadata(
+  { knex, fetch }: Pick<Needs, "knex" | "fetch">,
+  provider: SamlProvider,
+  now: Date,
+): Promise<Refreshed> {
+  const { saml, issuer } = provider;
+  if (saml.metadataUrl === null) return "unchanged";
+  const xml = await fetchMetadata(fetch, saml.metadataUrl);
+  const { metadata_certificate: signedBy } = samlSettings.parse(provider.settings);
+  const entityId = issuer ?? undefined;
+  const next = parseMetadata(xml, entityId, signedBy);
+  const isSafe = isContinued(parseMetadata(saml.metadataXml, entityId), next);
+  const looked = { metadataFetchedAt: now, updatedAt: now };
+  const changes = isSafe
+    ? { metadataXml: xml, metadataValidUntil: next.validUntil ?? null, pendingXml: null }
+    : { pendingXml: xml };
+  // Whoever changed the connection meanwhile knows better.
+  await SamlConnection.query(await writer(knex))
+    .patch({ ...looked, ...changes })
+    .where({ providerId: provider.id, metadataXml: saml.metadataXml });
+  if (!isSafe) return "pending";
+  return xml === saml.metadataXml ? "unchanged" : "taken";
+}
+
+/** Looks again at everything that is due. One provider that fails keeps no other from its turn. */
+export async function refreshDueMetadata(needs: Needs, now: Date): Promise<void> {
+  const providers = await IdentityProvider.query(needs.knex)
+    .where({ kind: "saml", enabled: true })
+    .withGraphJoined("saml")
+    .whereNotNull("saml.metadataUrl");
+  for (const provider of providers as SamlProvider[]) {
+    if (!isDue(provider, now)) continue;
+    const { slug } = provider;
+    try {
+      const outcome = await refreshMetadata(needs, provider, now);
+      if (outcome !== "unchanged") needs.log.info({ connection: slug, outcome }, "SAML metadata");
+    } catch (err) {
+      needs.log.warn({ connection: slug, err }, "SAML metadata not refreshed");
+    }
+  }
+}
+
+/** After what its cacheDuration says, but at least daily and at most hourly. */
+function isDue({ saml, issuer }: SamlProvider, now: Date): boolean {
+  if (saml.metadataFetchedAt === null) return true;
+  const { cacheDuration = DAY } = parseMetadata(saml.metadataXml, issuer ?? undefined);
+  const seconds = Math.max(HOUR, Math.min(DAY, cacheDuration));
+  return saml.metadataFetchedAt.getTime() + seconds * 1000 <= now.getTime();
+}
+
+/**
+ * Takes the metadata that waits for an operator.
+ *
+ * @returns whether there was any.
+ */
+export async function approveMetadata(
+  db: TransactionOrKnex,
+  provider: SamlProvider,
+  now: Date,
+): Promise<boolean> {
+  const { pendingXml } = provider.saml;
+  if (pendingXml === null) return false;
+  const { validUntil } = parseMetadata(pendingXml, provider.issuer ?? undefined);
+  const taken = await SamlConnection.query(db)
+    .patch({
+      metadataXml: pendingXml,
+      metadataValidUntil: validUntil ?? null,
+      pendingXml: null,
+      updatedAt: now,
+    })
+    .where({ providerId: provider.id, pendingXml });
+  return taken === 1;
+}
+
+function isContinued(known: IdpMetadata, next: IdpMetadata): boolean {
+  return (
+    isDeepStrictEqual([next.signOn, next.logout], [known.signOn, known.logout]) &&
+    next.certificates.some((certificate) => known.certificates.includes(certificate))
+  );
+}

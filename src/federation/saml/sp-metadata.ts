@@ -1,0 +1,38 @@
+import { BINDINGS, DS, MD, SAMLP, XENC, XENC11 } from "./names.ts";
+import { xml } from "./xml.ts";
+
+/** What a provider is told of us. */
+export interface SpDescription {
+  readonly entityId: string;
+  readonly acs: string;
+  readonly slo: string;
+  /** PEM. */
+  readonly certificate: string;
+  readonly nameIdFormat: string | undefined;
+  readonly signsRequests: boolean;
+  readonly wantsAssertionsSigned: boolean;
+}
+
+/** Ways to encrypt for us, the best first. */
+const ENCRYPTION = [
+  `${XENC11}aes256-gcm`,
+  `${XENC11}aes128-gcm`,
+  `${XENC11}rsa-oaep`,
+  `${XENC}rsa-oaep-mgf1p`,
+];
+
+/** Our metadata for one connection (SAML Metadata §2.4.4). */
+export function describeSp(about: SpDescription): string {
+  const { entityId, acs, slo, nameIdFormat, signsRequests, wantsAssertionsSigned } = about;
+  const certificate = about.certificate.replaceAll(/-----[^-]+-----|\s/g, "");
+  const keyInfo = xml`<ds:KeyInfo><ds:X509Data><ds:X509Certificate>${certificate}</ds:X509Certificate></ds:X509Data></ds:KeyInfo>`;
+  const methods = ENCRYPTION.map((method) => xml`<EncryptionMethod Algorithm="${method}"/>`);
+  const logouts = [BINDINGS.redirect, BINDINGS.post].map(
+    (binding) => xml`<SingleLogoutService Binding="${binding}" Location="${slo}"/>`,
+  );
+  const format =
+    nameIdFormat === undefined ? undefined : xml`<NameIDFormat>${nameIdFormat}</NameIDFormat>`;
+  return xml`<?xml version="1.0" encoding="UTF-8"?>
+<EntityDescriptor xmlns="${MD}" xmlns:ds="${DS}" entityID="${entityId}"><SPSSODescriptor protocolSupportEnumeration="${SAMLP}" AuthnRequestsSigned="${signsRequests}" WantAssertionsSigned="${wantsAssertionsSigned}"><KeyDescriptor use="signing">${keyInfo}</KeyDescriptor><KeyDescriptor use="encryption">${keyInfo}${methods}</KeyDescriptor>${logouts}${format}<AssertionConsumerService Binding="${BINDINGS.post}" Location="${acs}" index="0" isDefault="true"/></SPSSODescriptor></EntityDescriptor>
+`.text;
+}

@@ -1,0 +1,96 @@
+import { Worker } from "node:worker_threads";
+import { UpstreamError } from "../connector.ts";
+import type {
+  Job,
+  LogoutJob,
+  Peek,
+  PeekJob,
+  ResponseJob,
+  VerifiedLogout,
+  VerifiedResponse,
+} from "./verify.ts";
+import type { Outcome } from "./worker.ts";
+
+/** Milliseconds in which the thread must be there, and in which a message must be done with; a good one takes 20. */
+const START_MS = 10_000;
+const JOB_MS = 2_000;
+/** Most messages that wait. */
+const MAX_WAITING = 50;
+/** What the thread may use, in megabytes. */
+const LIMITS = { maxOldGenerationSizeMb: 96, maxYoungGenerationSizeMb: 16, stackSizeMb: 4 };
+
+/**
+ * Where messages are parsed and verified: one thread beside the server's own, with limits of time and memory, so that
+ * no message can stall or fell it (T-104). What goes beyond them ends the thread, and the next message gets a new one.
+ */
+class Workshop {
+  #worker: Promise<Worker> | undefined;
+  #last: Promise<unknown> = Promise.resolve();
+  #waiting = 0;
+
+  do(job: ResponseJob): Promise<VerifiedResponse>;
+  do(job: LogoutJob): Promise<VerifiedLogout>;
+  do(job: PeekJob): Promise<Peek>;
+  async do(job: Job): Promise<unknown> {
+    if (this.#waiting >= MAX_WAITING)
+      throw new UpstreamError("unavailable", "saml.busy", "too many messages wait to be verified");
+    this.#waiting += 1;
+    const turn = this.#last.then(() => this.#attempt(job));
+    this.#last = turn.catch(() => undefined);
+    try {
+      return await turn;
+    } finally {
+      this.#waiting -= 1;
+    }
+  }
+
+  async #attempt(job: Job): Promise<unknown> {
+    this.#worker ??= start(() => (this.#worker = undefined));
+    try {
+      const worker = await this.#worker;
+      const outcome = (await answerOf(worker, JOB_MS, job)) as Outcome;
+      if ("value" in outcome) return outcome.value;
+      const { reason, rule, message, hint } = outcome.failure;
+      throw new UpstreamError(reason, rule, message, hint === undefined ? {} : { hint });
+    } catch (error) {
+      if (error instanceof UpstreamError) throw error;
+      const broken = this.#worker;
+      this.#worker = undefined;
+      await (await broken?.catch(() => undefined))?.terminate();
+      throw new UpstreamError(
+        "invalid",
+        "saml.limits",
+        "the message took too much time or memory",
+        {
+          cause: error,
+        },
+      );
+    }
+  }
+}
+
+/** The one of this process; connectors come and go. */
+export const workshop = new Workshop();
+
+async function start(onExit: () => void): Promise<Worker> {
+  const worker = new Worker(new URL("worker.ts", import.meta.url), { resourceLimits: LIMITS });
+  worker.once("exit", onExit).on("error", onExit).unref();
+  await answerOf(worker, START_MS);
+  return worker;
+}
+
+/** What the thread says next, after it was given something to do. */
+async function answerOf(worker: Worker, milliseconds: number, job?: Job): Promise<unknown> {
+  const { promise, resolve, reject } = Promise.withResolvers<unknown>();
+  const late = setTimeout(() => reject(new Error("timeout")), milliseconds);
+  const gone = () => reject(new Error("the thread ended"));
+  worker.on("message", resolve).on("error", reject).on("exit", gone);
+  // oxlint-disable-next-line unicorn/require-post-message-target-origin -- A thread has no origin.
+  if (job !== undefined) worker.postMessage(job);
+  try {
+    return await promise;
+  } finally {
+    clearTimeout(late);
+    worker.off("message", resolve).off("error", reject).off("exit", gone);
+  }
+}
