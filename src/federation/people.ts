@@ -75,16 +75,19 @@ function isTaken(error: unknown): boolean {
 }
 
 async function decide(db: TransactionOrKnex, arrival: Arrival): Promise<Recognised> {
-  const { provider, identity } = arrival;
+  const { provider } = arrival;
   const enabled = await IdentityProvider.query(db).findOne({ id: provider.id, enabled: true });
   if (enabled === undefined) return refused("unavailable");
-  const { issuer, subject } = identity;
-  const key = { providerId: provider.id, issuer, subject };
-  const known = await Identity.query(db).findOne(key).forUpdate();
+  const known = await identityOf(db, arrival).forUpdate();
   if (known === undefined) return meet(db, { ...arrival, provider: enabled });
   const user = await User.query(db).findById(known.userId);
   if (user?.isActive !== true) return refused("disabled");
   return welcome(db, { ...arrival, provider: enabled }, user, known, "known");
+}
+
+function identityOf(db: TransactionOrKnex, { provider, identity }: Arrival) {
+  const { issuer, subject } = identity;
+  return Identity.query(db).findOne({ providerId: provider.id, issuer, subject });
 }
 
 /** Somebody whom nobody has seen before. */
@@ -95,6 +98,8 @@ async function meet(db: TransactionOrKnex, arrival: Arrival): Promise<Recognised
   const owner = address === undefined ? undefined : await ownerOf(db, address);
   const isMatched = ["prompt", "verified_email"].includes(provider.linkingPolicy);
   if (owner !== undefined && isMatched) {
+    // Whoever arrived at the same time may just have made that account.
+    if ((await identityOf(db, arrival)) !== undefined) return decide(db, arrival);
     if (!owner.isActive) return refused("disabled");
     if (provider.linkingPolicy !== "verified_email" || !isVouchedFor)
       return { outcome: "to_link", userId: owner.id };
