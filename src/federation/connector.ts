@@ -43,8 +43,6 @@ export interface Answer {
   readonly query?: string;
   /** Query or fields, as strings; one that came twice is refused before. */
   readonly parameters: Readonly<Record<string, string>>;
-  /** The query as it came, because signatures are made over that and not over what it means (SAML Bindings §3.4.4.1). */
-  readonly query?: string;
   /** What was kept when the person left. */
   readonly secrets: Readonly<Record<string, string>>;
 }
