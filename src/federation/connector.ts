@@ -144,6 +144,10 @@ export interface Connector {
   signOut?(session: UpstreamSession, state: string): Promise<Leaving["to"] | undefined>;
   /** Reads a message that ends sessions: a logout token (OIDC Back-Channel Logout §2.5), a LogoutRequest (SAML Core §3.7). */
   readLogout?(answer: Omit<Answer, "secrets">, trace: Trace): Promise<UpstreamLogout>;
+  /** Reads the answer to a message of ours that ended a session there. */
+  readLogoutResponse?(answer: Omit<Answer, "secrets">): Promise<{ readonly isComplete: boolean }>;
+  /** Whether an answer that nobody asked for may begin a sign-in; nothing else in it is believed (T-103). */
+  isUnsolicited?(answer: Omit<Answer, "secrets">): Promise<boolean>;
   /** What the provider needs to know of us: SP metadata as XML, or a JWKS. */
   describe?(): Promise<{ readonly type: string; readonly body: string }>;
 }

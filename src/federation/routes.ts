@@ -12,6 +12,9 @@ import { comeBack, type SignOutNeeds } from "./sign-out.ts";
 import { answered, handOver } from "./states.ts";
 import { keepTrace, startTrace, traceFailure, type Tracing } from "./trace.ts";
 
+/** What ends with who somebody is. */
+const SIGN_INS = ["login", "link", "test"] as const;
+
 /** Bytes: a signed assertion with a hundred groups in it, twice encoded, is far below. */
 const LONGEST_ANSWER = 512 * 1024;
 
@@ -47,9 +50,10 @@ export function federationRoutes(needs: FederationNeeds): Router {
     const answer = await answerOf(ctx);
     const { parameters } = answer;
     const state = parameters["state"] ?? parameters["RelayState"] ?? "";
-    const found = await answered(needs, ctx, { state, providerId: provider.id });
+    const asked = { state, providerId: provider.id, purposes: SIGN_INS };
+    const found = await answered(needs, ctx, asked);
     if (found === undefined) {
-      if (isUnsolicited(provider, parameters)) return begin(ctx, provider);
+      if (await connector.isUnsolicited?.(answer)) return begin(ctx, provider);
       return page(ctx, "federation-error", { provider: provider.name, reason: "stale" }, 400);
     }
     const { errand, secrets } = found;
@@ -92,7 +96,7 @@ export function federationRoutes(needs: FederationNeeds): Router {
     const { provider, connector } = await connected(ctx);
     const answer = await answerOf(ctx);
     const { parameters } = answer;
-    if (parameters["SAMLResponse"] !== undefined) return comeBack(needs, ctx, provider);
+    if (parameters["SAMLResponse"] !== undefined) return comeBack(needs, ctx, provider, answer);
     if (connector.readLogout === undefined) throw errors.notFound();
     const tracing = startTrace();
     try {
@@ -121,7 +125,7 @@ export function federationRoutes(needs: FederationNeeds): Router {
   router.post("/slo", signOutByMessage);
   router.post("/backchannel-logout", signOutByMessage);
   router.get("/signed-out", async (ctx: Context) =>
-    comeBack(needs, ctx, (await connected(ctx)).provider),
+    comeBack(needs, ctx, (await connected(ctx)).provider, await answerOf(ctx)),
   );
   return router;
 }
@@ -164,14 +168,6 @@ async function note(
     actor: { type: "anonymous" },
     details: { connection: provider.slug, reason: error.reason, rule: error.rule },
   });
-}
-
-/** An answer that nobody asked for: where the operator allows it, it begins a sign-in, and says nothing (T-103). */
-function isUnsolicited({ saml }: IdentityProvider, parameters: Answer["parameters"]): boolean {
-  const { SAMLResponse: response, RelayState: relayState } = parameters;
-  return (
-    saml?.allowIdpInitiated === true && response !== undefined && !relayState?.startsWith("fs_")
-  );
 }
 
 /** What a browser brings. No parameter may come twice (RFC 6749 §3.1). */

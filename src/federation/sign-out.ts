@@ -8,7 +8,7 @@ import type { IdentityProvider } from "../models/identity-provider.ts";
 import { Identity } from "../models/identity.ts";
 import { Session } from "../models/session.ts";
 import type { ConnectionCache } from "./cache.ts";
-import { UpstreamError } from "./connector.ts";
+import { UpstreamError, type Answer } from "./connector.ts";
 import type { Connectors } from "./connectors.ts";
 import { openUpstream } from "./sessions.ts";
 import { sendOn } from "./send-on.ts";
@@ -52,16 +52,28 @@ export async function signOutElsewhere(
   }
 }
 
-/** Sends a browser that was signed out elsewhere on to where it was going. What it brings is not needed for that. */
+/**
+ * Sends a browser that was signed out elsewhere on to where it was going. Our own session has ended before, so what the
+ * provider says of its own is noted, and changes nothing.
+ */
 export async function comeBack(
-  needs: StateNeeds,
+  needs: SignOutNeeds,
   ctx: Context,
   provider: IdentityProvider,
+  answer: Omit<Answer, "secrets">,
 ): Promise<void> {
-  const parameters = new URLSearchParams(ctx.querystring);
-  const state = parameters.get("state") ?? parameters.get("RelayState") ?? "";
-  const found = await answered(needs, ctx, { state, providerId: provider.id });
-  if (found?.errand.purpose !== "logout") throw errors.notFound();
+  const state = answer.parameters["state"] ?? answer.parameters["RelayState"] ?? "";
+  const asked = { state, providerId: provider.id, purposes: ["logout"] } as const;
+  const found = await answered(needs, ctx, asked);
+  if (found === undefined) throw errors.notFound();
+  try {
+    const said = await needs.connectors.of(provider).readLogoutResponse?.(answer);
+    if (said?.isComplete === false)
+      needs.log.info({ connection: provider.slug }, "not everybody there has signed out");
+  } catch (error) {
+    if (!(error instanceof UpstreamError)) throw error;
+    needs.log.warn({ connection: provider.slug, rule: error.rule }, "no answer to a sign-out");
+  }
   ctx.status = 303;
   ctx.redirect(found.errand.returnTo);
 }

@@ -91,12 +91,16 @@ export async function keepErrand(
 export async function answered(
   { knex, seal }: StateNeeds,
   ctx: Context,
-  { state, providerId }: { state: string; providerId: string },
+  {
+    state,
+    providerId,
+    purposes,
+  }: { state: string; providerId: string; purposes: readonly FederationState["purpose"][] },
 ): Promise<{ errand: FederationState; secrets: Answer["secrets"] } | undefined> {
   const bindingHash = boundBrowser(ctx);
   if (bindingHash === undefined) return undefined;
   const key = { stateHash: sha256(state), bindingHash, providerId };
-  const errand = await FederationState.answer(knex, { ...key, now: new Date() });
+  const errand = await FederationState.answer(knex, { ...key, purposes, now: new Date() });
   if (errand === undefined) return undefined;
   const id = errand.stateHash.toString("hex");
   const opened = seal.decrypt(errand.secretsEnc, { ...SECRETS, id }).toString();

@@ -21,11 +21,22 @@ export class FederationState extends BaseModel {
   /** Spends a state on the answer that names it. Of any number of callers exactly one gets it. */
   static async answer(
     db: TransactionOrKnex,
-    { now, ...key }: { stateHash: Buffer; bindingHash: Buffer; providerId: string; now: Date },
+    {
+      now,
+      purposes,
+      ...key
+    }: {
+      stateHash: Buffer;
+      bindingHash: Buffer;
+      providerId: string;
+      purposes: readonly FederationState["purpose"][];
+      now: Date;
+    },
   ): Promise<FederationState | undefined> {
     return await FederationState.query(db)
       .patch({ answeredAt: now })
       .where(key)
+      .whereIn("purpose", purposes)
       .whereNull("answeredAt")
       .where("expiresAt", ">", now)
       .returning("*")

@@ -307,6 +307,29 @@ describe("signing in at another OpenID provider", () => {
     assert.deepEqual(live, []);
   });
 
+  it("takes no state of a sign-out for one of a sign-in", async () => {
+    const { visitor } = await aSession();
+    await visitor.open(`${home.issuer}/session/end`);
+    const xsrf = /name="xsrf" value="([^"]+)"/.exec(visitor.html)?.[1] ?? "";
+    const stopping = new Visitor({ follows: false });
+    stopping.take(visitor);
+    await stopping.submit({ xsrf, logout: "yes" }, `${home.issuer}/session/end/confirm`);
+    const state = new URL(stopping.location ?? "").searchParams.get("state");
+    await stopping.open(`${home.issuer}/federation/work/callback?state=${state}&code=x`);
+    assert.equal(stopping.page, "federation-error");
+    assert.match(stopping.html, /data-reason="stale"/);
+    await stopping.open(`${home.issuer}/federation/work/signed-out?state=${state}`);
+    assert.equal(stopping.status, 303, "what it is for, it is still good for");
+    const login = await arrives();
+    const href = /href="([^"]*\/federation\/work)"/.exec(login.html)?.[1] ?? "";
+    const leaving = new Visitor({ follows: false });
+    leaving.take(login);
+    await leaving.open(home.issuer + href);
+    const other = new URL(leaving.location ?? "").searchParams.get("state");
+    await leaving.open(`${home.issuer}/federation/work/signed-out?state=${other}`);
+    assert.equal(leaving.status, 404);
+  });
+
   it("asks who has nothing else to show it there once more, and anew, before a change", async () => {
     const { visitor, session, userId, person } = await aSession();
     const longAgo = new Date(Date.now() - 3_600_000);
