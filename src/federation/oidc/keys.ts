@@ -5,7 +5,6 @@ import {
   exportJWK,
   generateKeyPair,
   importPKCS8,
-  type JSONWebKeySet,
   type JWK,
   type JWTVerifyGetKey,
 } from "jose";
@@ -17,14 +16,14 @@ const FRESH_FOR = 10 * 60_000;
 
 /** The keys that a provider signs with, as it publishes them. */
 export class ProviderKeys {
-  readonly #sets: Remembered<JSONWebKeySet>;
+  readonly #sets: Remembered<{ keys: JWK[]; find: JWTVerifyGetKey }>;
 
   /** @param address says where they are. */
   constructor(fetch: typeof globalThis.fetch, address: (trace: Trace) => Promise<string>) {
-    this.#sets = new Remembered(
-      async (trace) => readKeySet(fetch, await address(trace), trace),
-      FRESH_FOR,
-    );
+    this.#sets = new Remembered(async (trace) => {
+      const keys = await readKeys(fetch, await address(trace), trace);
+      return { keys, find: createLocalJWKSet({ keys }) };
+    }, FRESH_FOR);
   }
 
   /** Every key there is. */
@@ -36,25 +35,21 @@ export class ProviderKeys {
   finder(trace: Trace): JWTVerifyGetKey {
     return async (header, token) => {
       try {
-        return await createLocalJWKSet(await this.#sets.get(trace))(header, token);
+        return await (await this.#sets.get(trace)).find(header, token);
       } catch (error) {
         if (!(error instanceof errors.JWKSNoMatchingKey)) throw error;
         trace("key not known", { kid: header.kid, alg: header.alg });
       }
-      return await createLocalJWKSet(await this.#sets.renew(trace))(header, token);
+      return await (await this.#sets.renew(trace)).find(header, token);
     };
   }
 }
 
-async function readKeySet(
-  fetch: typeof globalThis.fetch,
-  url: string,
-  trace: Trace,
-): Promise<JSONWebKeySet> {
+async function readKeys(fetch: typeof globalThis.fetch, url: string, trace: Trace): Promise<JWK[]> {
   const reply = await ask(fetch, { what: "key set", url }, trace);
   const { keys } = reply.status === 200 ? jsonOf(reply) : {};
   if (Array.isArray(keys) && keys.every((key) => typeof key === "object" && key !== null))
-    return { keys: keys as JWK[] };
+    return keys as JWK[];
   throw new UpstreamError(
     "unavailable",
     "oidc.jwks",
