@@ -159,6 +159,33 @@ describe("the authorization request to an OpenID provider", () => {
     assert.deepEqual([mode, prompt, hd], ["form_post", "select_account", "a.example"]);
   });
 
+  it("is sent ahead where the settings say so, or the provider (RFC 9126 §4)", async () => {
+    const settings = { require_pushed_authorization_requests: true };
+    const { client_id: clientId, request_uri: reference, ...rest } = await request({ settings });
+    assert.deepEqual([clientId, rest], [upstream.clientId, {}]);
+    assert.match(reference ?? "", /^urn:ietf:params:oauth:request_uri:/);
+    const { state, code_challenge_method: method, nonce } = upstream.last("/par").fields;
+    assert.deepEqual([state, method], [STATE, "S256"]);
+    assert.notEqual(nonce ?? "", "");
+    upstream.metadata = { require_pushed_authorization_requests: true };
+    assert.equal((await signIn()).subject, "ada-at-upstream");
+    assert.equal(upstream.asked("/par"), 2);
+  });
+
+  it("says why it could not be sent ahead", async () => {
+    const row = { settings: { require_pushed_authorization_requests: true } };
+    upstream.metadata = { pushed_authorization_request_endpoint: undefined };
+    assert.equal(await failure(leave(open(row))), "misconfigured oauth.par");
+    upstream.metadata = {};
+    const json = { error: "invalid_request", error_description: "No such redirect_uri." };
+    upstream.replaced.set("/par", () => ({ status: 400, json }));
+    const { rule, message } = await failureOf(leave(open(row)));
+    assert.equal(rule, "oauth.par");
+    assert.match(message, /status 400 and invalid_request No such redirect_uri, where/);
+    upstream.replaced.set("/par", () => ({ status: 500, json }));
+    assert.equal(await failure(leave(open(row))), "unavailable http.status");
+  });
+
   it("keeps the query of the authorization endpoint (RFC 6749 §3.1)", async () => {
     upstream.metadata = { authorization_endpoint: `${upstream.issuer}/authorize?p=b2c` };
     const { p, state } = await request({});

@@ -62,6 +62,7 @@ export class Upstream {
   readonly #server: Server;
   readonly #codes = new Map<string, Code>();
   readonly #tokens = new Set<string>();
+  readonly #pushed = new Map<string, URLSearchParams>();
 
   private constructor(server: Server, key: ClientKey) {
     this.#server = server;
@@ -125,17 +126,29 @@ export class Upstream {
 
   /** What a person's browser comes back with who agrees at the address that it was sent to. */
   agree(address: string): Omit<Answer, "secrets"> {
-    const { searchParams } = new URL(address);
+    const parameters = this.#requestAt(address);
     const code = randomUUID();
-    this.#codes.set(code, { parameters: searchParams });
-    return this.#answerTo(searchParams, { code });
+    this.#codes.set(code, { parameters });
+    return this.#answerTo(parameters, { code });
   }
 
   /** What it comes back with when there is an error. */
   refuse(address: string, error: string, description?: string): Omit<Answer, "secrets"> {
-    const { searchParams } = new URL(address);
     const said = description === undefined ? {} : { error_description: description };
-    return this.#answerTo(searchParams, { error, ...said });
+    return this.#answerTo(this.#requestAt(address), { error, ...said });
+  }
+
+  /** The authorization request in an address, or the one that it refers to (RFC 9126 §4). */
+  #requestAt(address: string): URLSearchParams {
+    const { searchParams } = new URL(address);
+    return this.#pushed.get(searchParams.get("request_uri") ?? "") ?? searchParams;
+  }
+
+  #push(call: Call): Said {
+    if (!this.#isClient(call)) return { status: 401, json: { error: "invalid_client" } };
+    const reference = `urn:ietf:params:oauth:request_uri:${randomUUID()}`;
+    this.#pushed.set(reference, new URLSearchParams(call.fields));
+    return { status: 201, json: { request_uri: reference, expires_in: 60 } };
   }
 
   /** A logout token that is right except for `changes` (OIDC Back-Channel Logout §2.4). */
@@ -179,6 +192,7 @@ export class Upstream {
     if (path === "/.well-known/openid-configuration") return () => ({ json: this.#describe() });
     if (path === "/jwks") return () => ({ json: { keys: this.keys } });
     if (path === "/authorize") return ({ url }) => this.#authorize(url);
+    if (path === "/par") return (call) => this.#push(call);
     if (path === "/token") return async (call) => await this.#token(call);
     if (path === "/userinfo" || path === "/user")
       return (call) => this.#withToken(call, this.person);
@@ -194,6 +208,7 @@ export class Upstream {
       jwks_uri: `${this.issuer}/jwks`,
       userinfo_endpoint: `${this.issuer}/userinfo`,
       end_session_endpoint: `${this.issuer}/logout`,
+      pushed_authorization_request_endpoint: `${this.issuer}/par`,
       response_types_supported: ["code"],
       subject_types_supported: ["public"],
       id_token_signing_alg_values_supported: [this.key.alg],

@@ -6,7 +6,7 @@ import type { OidcSettings } from "./settings.ts";
 
 const list = z.array(z.string()).optional();
 
-/** What we read of a provider's metadata (OIDC Discovery §3, RFC 8414 §2, RFC 9207 §3, RP-Initiated Logout §2.1). */
+/** What we read of a provider's metadata (OIDC Discovery §3, RFC 8414 §2, RFC 9126 §5, RFC 9207 §3, RP-Initiated Logout §2.1). */
 const providerMetadata = z.object({
   issuer: z.string(),
   authorization_endpoint: z.string(),
@@ -14,6 +14,8 @@ const providerMetadata = z.object({
   jwks_uri: z.string(),
   userinfo_endpoint: z.string().optional(),
   end_session_endpoint: z.string().optional(),
+  pushed_authorization_request_endpoint: z.string().optional(),
+  require_pushed_authorization_requests: z.boolean().optional(),
   token_endpoint_auth_methods_supported: list,
   code_challenge_methods_supported: list,
   id_token_signing_alg_values_supported: list,

@@ -24,6 +24,7 @@ import { ProviderKeys } from "./keys.ts";
 import { verifyLogoutToken } from "./logout-token.ts";
 import { readMetadata, type ProviderMetadata } from "./metadata.ts";
 import { addressOf, askWithToken, merged, namesOf, subjectOf, type Claims } from "./person.ts";
+import { mustPush, pushed } from "./pushed.ts";
 import { Remembered } from "./remembered.ts";
 import { ID_TOKEN_ALGORITHMS, type OidcSettings } from "./settings.ts";
 import { grant, type TokenEndpoint } from "./tokens.ts";
@@ -69,8 +70,13 @@ export class OidcConnector implements Connector {
     const metadata = await this.#metadata.get(trace);
     const { clientId } = this.#credentials;
     const destination = { ...metadata, settings: this.#settings, clientId, site: this.#site };
-    const leaving = await departFor(destination, departure, trace);
-    return withOpenId(leaving, this.#settings, departure.fresh === true);
+    const leaving = withOpenId(
+      await departFor(destination, departure, trace),
+      this.#settings,
+      departure.fresh === true,
+    );
+    if (!mustPush(this.#settings, metadata)) return leaving;
+    return await pushed(this.#endpointOf(metadata), metadata, leaving, trace);
   }
 
   async arrive(answer: Answer, trace: Trace): Promise<UpstreamIdentity> {

@@ -101,6 +101,8 @@ export const oidcSettings = z
     sign_out: z.boolean().default(false),
     /** Whether the userinfo endpoint is asked as well, where there is one (OIDC Core §5.3). */
     userinfo: z.boolean().default(true),
+    /** Whether authorization requests are sent ahead (RFC 9126 §6); always where the provider says that it asks for it. */
+    require_pushed_authorization_requests: z.boolean().default(false),
     /** Off for servers that do not repeat it in the ID token, against OIDC Core §3.1.3.6. */
     nonce: z.boolean().default(true),
     /** Off for servers that take no `max_age` and say no `auth_time`, so that nothing proves a fresh sign-in. */

@@ -55,9 +55,25 @@ export async function grant(
   return readTokens(reply, scopes, trace);
 }
 
-/** Sends a request to a token endpoint, with what proves who we are. */
+/** Sends a request to a token endpoint. */
 export async function requestTokens(
+  endpoint: TokenEndpoint,
+  parameters: Readonly<Record<string, unknown>>,
+  trace: Trace,
+): Promise<Reply> {
+  const { credentials, server } = endpoint;
+  trace("tokens requested", {
+    grant_type: parameters["grant_type"],
+    authentication: credentials.methodFor(server),
+  });
+  const address = { what: "token endpoint", url: server.token_endpoint };
+  return await sendAsClient(endpoint, address, parameters, trace);
+}
+
+/** Sends a form to one of a provider's addresses, with what proves who we are. */
+export async function sendAsClient(
   { fetch, credentials, server }: TokenEndpoint,
+  { what, url }: { what: string; url: string },
   parameters: Readonly<Record<string, unknown>>,
   trace: Trace,
 ): Promise<Reply> {
@@ -66,12 +82,7 @@ export async function requestTokens(
     if (typeof value === "string") body.set(name, value);
   const headers = new Headers({ "content-type": "application/x-www-form-urlencoded" });
   await credentials.add(server, body, headers);
-  trace("tokens requested", {
-    grant_type: parameters["grant_type"],
-    authentication: credentials.methodFor(server),
-  });
-  const url = server.token_endpoint;
-  return await ask(fetch, { what: "token endpoint", url, method: "POST", headers, body }, trace);
+  return await ask(fetch, { what, url, method: "POST", headers, body }, trace);
 }
 
 /** The error in a token endpoint's answer; GitHub says it with status 200. */
