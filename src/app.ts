@@ -49,6 +49,7 @@ import { ClientCache } from "./oidc/client-cache.ts";
 import { ClientDocuments } from "./oidc/client-documents.ts";
 import { ConnectionCache } from "./federation/cache.ts";
 import { Connectors } from "./federation/connectors.ts";
+import { refreshDueMetadata } from "./federation/saml/refresh.ts";
 import { federationRoutes, type FederationNeeds } from "./federation/routes.ts";
 import { signOutElsewhere } from "./federation/sign-out.ts";
 import { Engine } from "./oidc/engine.ts";
@@ -229,6 +230,7 @@ export async function createApp(deps: Deps): Promise<App> {
       deliverPing: (ping) => deliverPing({ knex, seal, providerOf, log }, ping),
       rotateKeys: (now) =>
         knex.transaction(async (trx) => recordKeyChanges(trx, await keepKeysFresh(trx, seal, now))),
+      refreshMetadata: (now) => refreshDueMetadata({ knex, fetch, log }, now),
       onPurged: (table, rows) => metrics.purged(table, rows),
       log,
     }),

@@ -163,7 +163,8 @@ export const errors = {
       404,
       `There is no workload ${id}. Run \`lintel workload list\`.`,
     ),
-  invalidConnection: (detail: string) => new AppError("invalid_connection", 400, detail),
+  invalidConnection: (detail: string, cause?: unknown) =>
+    new AppError("invalid_connection", 400, detail, { cause }),
   unknownConnection: (slug: string) =>
     new AppError(
       "unknown_connection",

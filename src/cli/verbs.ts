@@ -1,7 +1,9 @@
 import { AUTHORIZATION_TYPE_VERBS } from "./authorization-type-verbs.ts";
 import { CLIENT_VERBS } from "./client-verbs.ts";
+import { CONNECTION_VERBS } from "./connection-verbs.ts";
 import { CONFORMANCE_VERBS } from "./conformance-verbs.ts";
 import { GROUP_VERBS } from "./group-verbs.ts";
+import { DOMAIN_VERBS } from "./domain-verbs.ts";
 import { KEY_VERBS } from "./key-verbs.ts";
 import { LOGOUT_VERBS } from "./logout-verbs.ts";
 import { PEOPLE_VERBS } from "./people-verbs.ts";
@@ -25,6 +27,8 @@ export function allVerbs(server: Server): readonly Verb[] {
     ...RESOURCE_VERBS,
     ...AUTHORIZATION_TYPE_VERBS,
     ...WORKLOAD_VERBS,
+    ...CONNECTION_VERBS,
+    ...DOMAIN_VERBS,
     ...KEY_VERBS,
     ...CONFORMANCE_VERBS,
   ];

@@ -8,7 +8,8 @@ export type TaskName =
   | "deliver_ping"
   | "purge"
   | "ensure_partitions"
-  | "rotate_keys";
+  | "rotate_keys"
+  | "refresh_metadata";
 
 interface Recurring {
   readonly task: TaskName;
@@ -21,6 +22,7 @@ const SCHEDULE: readonly Recurring[] = [
   { task: "purge", cron: "*/5 * * * *" },
   { task: "ensure_partitions", cron: "7 * * * *" },
   { task: "rotate_keys", cron: "23 * * * *" },
+  { task: "refresh_metadata", cron: "41 * * * *" },
 ];
 
 /** The schedule as graphile-worker wants it. However many nodes run it, a tick adds one job. */

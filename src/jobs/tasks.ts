@@ -21,6 +21,8 @@ export interface TaskNeeds {
   /** Writes a letter that somebody asked for. */
   readonly writeLetter: (id: string) => Promise<void>;
   readonly rotateKeys: (now: Date) => Promise<unknown>;
+  /** Reads the metadata of identity providers again. */
+  readonly refreshMetadata: (now: Date) => Promise<void>;
   /** Hears how many expired rows left which table. */
   readonly onPurged?: (table: string, rows: number) => void;
   readonly log: Logger;
@@ -71,6 +73,10 @@ export function createTasks(needs: TaskNeeds): Record<TaskName, Task> {
 
     async rotate_keys() {
       await rotateKeys(new Date());
+    },
+
+    async refresh_metadata() {
+      await needs.refreshMetadata(new Date());
     },
   };
 }

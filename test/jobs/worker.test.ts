@@ -82,6 +82,7 @@ describe("job worker", function () {
       deliverLogout: async () => {},
       deliverPing: async () => {},
       writeLetter: async () => {},
+      refreshMetadata: async () => {},
       rotateKeys: async () => {
         rotations += 1;
       },

@@ -1,0 +1,43 @@
+import { X509Certificate } from "node:crypto";
+import type { IdentityProvider } from "../models/identity-provider.ts";
+import type { ConnectorSite } from "./connector.ts";
+import { samlSettings } from "./saml/settings.ts";
+
+/** What is to be entered at the identity provider, by the names that things have there. */
+export function registrationOf(
+  provider: IdentityProvider,
+  site: ConnectorSite,
+): Record<string, string> {
+  const login = site.callback.replace(/callback$/, "login");
+  if (provider.saml != null) return samlRegistration(provider, site, login);
+  const { privateKeyEnc, kind, settings } = provider;
+  const publishesKey = privateKeyEnc !== null && settings["team_id"] === undefined;
+  return {
+    redirect_uri: site.callback,
+    ...(kind === "oidc"
+      ? {
+          initiate_login_uri: login,
+          post_logout_redirect_uri: site.signedOut,
+          backchannel_logout_uri: site.callback.replace(/callback$/, "backchannel-logout"),
+        }
+      : {}),
+    ...(publishesKey ? { jwks_uri: site.jwks } : {}),
+  };
+}
+
+function samlRegistration(
+  { saml, settings }: IdentityProvider,
+  site: ConnectorSite,
+  login: string,
+): Record<string, string> {
+  const { sp_entity_id: entityId = site.metadata } = samlSettings.parse(settings);
+  const { fingerprint256 } = new X509Certificate(saml?.spCertificate ?? "");
+  return {
+    sp_metadata: site.metadata,
+    entity_id: entityId,
+    acs_url: site.acs,
+    slo_url: site.slo,
+    login_url: login,
+    certificate_sha256: fingerprint256,
+  };
+}
