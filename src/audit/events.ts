@@ -31,6 +31,7 @@ export const EVENTS = {
   "user.created": { outcome: "success", details: ["via", "roles"] },
   "user.disabled": { outcome: "success", details: [] },
   "user.enabled": { outcome: "success", details: [] },
+  "user.reclaimed": { outcome: "success", details: [] },
   "password.changed": { outcome: "success", details: ["via"] },
   "password.reset_requested": { outcome: "success", details: [] },
   "email.added": { outcome: "success", details: [] },

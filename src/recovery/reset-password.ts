@@ -15,6 +15,7 @@ import { OneTimeToken } from "../models/one-time-token.ts";
 import type { User } from "../models/user.ts";
 import { findUserWithClaims } from "../users/claims.ts";
 import { verifyEmail } from "../users/emails.ts";
+import { reclaim } from "../users/reclaim.ts";
 import { setPassword } from "../users/passwords.ts";
 
 export interface ResetNeeds {
@@ -55,7 +56,8 @@ export function passwordProblemOf(
 
 /**
  * Sets the password of whoever a letter was written to, and uses the letter up. Nobody is signed in by it, and what
- * else this person must show, they must still show (ASVS 6.4.3). The address that the letter went to is proven, and
+ * else this person must show, they must still show (ASVS 6.4.3), unless nobody had proven anything of the account, which
+ * may be another's work (T-91). The address that the letter went to is proven, and
  * the account is no longer stopped by others' guesses.
  */
 export async function resetPassword(
@@ -74,10 +76,12 @@ export async function resetPassword(
   const now = new Date();
   const db = await writer(knex);
   if (!(await OneTimeToken.spend(db, letter.id, now))) return { refused: "over" };
+  const by = { ...origin, actor: { type: "user", id: user.id } } as const;
+  if (letter.emailId !== null)
+    await reclaim(db, { userId: user.id, emailId: letter.emailId, by }, now);
   const { signOutOthers } = form;
   await setPassword(db, { userId: user.id, hash, via: "reset", signOutOthers, origin }, now);
   if (letter.emailId !== null) {
-    const by = { ...origin, actor: { type: "user", id: user.id } } as const;
     try {
       await verifyEmail(db, { userId: user.id, emailId: letter.emailId, by }, now);
     } catch (error) {
