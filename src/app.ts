@@ -11,6 +11,7 @@ import { mailboxRoutes } from "./demo/mailbox.ts";
 import type { Deps } from "./deps.ts";
 import { openPlaces } from "./devices/places.ts";
 import { homeRoutes } from "./home/routes.ts";
+import { termsPageRoutes } from "./home/terms.ts";
 import { Assets } from "./http/assets.ts";
 import { browserBinding } from "./http/browser.ts";
 import { clientIp } from "./http/client-ip.ts";
@@ -198,6 +199,7 @@ export async function createApp(deps: Deps): Promise<App> {
           catalogues.translator(localeOf(ctx, config.locales))(message, values),
       }),
       homeRoutes({ knex, page, engine, issuer }),
+      termsPageRoutes({ config, page, terms }),
     ];
     if (issuer.preset.sessionManagement) routers.push(checkSessionRoutes({ issuer, assets }));
     if (issuer === config.issuers[0]) {

@@ -191,6 +191,8 @@ export interface Views {
     /** Where an account can be made, where people may. */
     registerHref?: string;
     forgotHref: string;
+    /** Whether they said to be kept signed in. */
+    remember: boolean;
     cancelAction: string;
     passkey?: PasskeyView;
     /** The provider at which the person did not finish signing in. */
@@ -238,6 +240,8 @@ export interface Views {
     reauthenticate: boolean;
     /** Whether the code from their mailbox that they have shown is not enough. */
     isMore: boolean;
+    /** Whether they said before to be kept signed in. */
+    remember: boolean;
     changeHref: string;
     forgotHref: string;
     cancelAction: string;
@@ -318,6 +322,14 @@ export interface Views {
   };
   "new-password": { username: string; minLength: number; errors: readonly FieldError[] };
   terms: { client: ClientView; terms: readonly TermsView[]; errors: readonly FieldError[] };
+  "terms-document": {
+    title: string;
+    /** The language that it is in. */
+    locale: string;
+    body: string;
+    /** In milliseconds since the epoch. */
+    publishedAt: number;
+  };
   profile: {
     client: ClientView;
     fields: readonly {
@@ -377,6 +389,8 @@ export interface Views {
     registeredItself: boolean;
     /** Nobody registered it: the host of the address it is known by, and where the answer goes if that is elsewhere. */
     knownByAddress?: { readonly host: string; readonly answerHost?: string };
+    /** What people have agreed to here, each with its page. */
+    terms: readonly { readonly title: string; readonly href: string }[];
   };
   "device-input": {
     action: string;
@@ -443,16 +457,7 @@ export interface Views {
     /** What a developer can change; in development only. */
     hint?: string;
   };
-  "mfa-webauthn": {
-    client: ClientView;
-    passkey?: PasskeyView;
-    /** Whether there is something else to choose. */
-    hasOthers: boolean;
-    /** The address of the interaction. */
-    here: string;
-    cancelAction: string;
-    errors: readonly FieldError[];
-  };
+  "mfa-webauthn": SecondStepView & { passkey?: PasskeyView; errors: readonly FieldError[] };
   offer: { client: ClientView; passkey: PasskeyView; errors: readonly FieldError[] };
   "account-passkeys": {
     passkeys: readonly PasskeyEntry[];
@@ -590,6 +595,14 @@ interface Partials {
   };
   "partials/new-app": NewAppView & { account: string; errors: readonly FieldError[] };
   "partials/codes": { codes: readonly string[]; shell: Shell };
+  "partials/moments": {
+    /** What is said, with U+E000 and U+E001 where the moments belong. */
+    text: string;
+    /** In milliseconds since the epoch. */
+    moments: readonly number[];
+    /** Whether the time of the day is told, or the day alone. */
+    kind: "full" | "date";
+  };
   "partials/others": { others: readonly string[] };
   "partials/trust": { canTrust: boolean };
   "partials/other-factors": { hasOthers: boolean; here: string };
@@ -603,7 +616,7 @@ interface Partials {
     isSent: boolean;
     errors: readonly FieldError[];
   };
-  "partials/terms": { terms: readonly TermsView[]; errors: readonly FieldError[] };
+  "partials/terms": { terms: readonly TermsView[]; base: string; errors: readonly FieldError[] };
   "partials/password-field": {
     id: string;
     label: MessageId;

@@ -43,7 +43,7 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
   ],
   setup: ["authn", "audit", "http", "mail", "users", ...GROUND],
   demo: ["clients", "http", "i18n", "keys", "mail", ...GROUND],
-  home: ["http", "users", ...GROUND],
+  home: ["http", "terms", "users", ...GROUND],
   account: [
     "authn",
     "audit",

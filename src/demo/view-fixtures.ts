@@ -78,6 +78,7 @@ const passkeys: Views["account-passkeys"] = {
 const login: Views["login"] = {
   client: acme,
   combined: false,
+  remember: false,
   username: "",
   forgotHref: `${interaction}/forgot`,
   cancelAction: `${interaction}/cancel`,
@@ -97,6 +98,7 @@ const password: Views["password"] = {
   identifier: "ada@example.com",
   reauthenticate: false,
   isMore: false,
+  remember: false,
   changeHref: `${interaction}?change=1`,
   forgotHref: `${interaction}/forgot`,
   cancelAction: `${interaction}/cancel`,
@@ -124,6 +126,7 @@ const consent: Views["consent"] = {
     { name: "offline_access", required: false, allowedBefore: false, value: undefined },
   ],
   details: [],
+  terms: [{ title: "Terms of use", href: "/terms/terms" }],
 };
 
 const emailCode: Views["email-code"] = {
@@ -357,7 +360,7 @@ export const fixtures: { readonly [Name in keyof Views]: Readonly<Record<string,
   password: {
     empty: password,
     again: { ...password, reauthenticate: true },
-    more: { ...password, passkey, isMore: true },
+    more: { ...password, passkey, isMore: true, remember: true },
     passkey: { ...password, passkey, reauthenticate: true },
     "passkey-unknown": { ...password, passkey, errors: [unknownPasskey] },
     wrong: { ...password, errors: [wrong] },
@@ -745,11 +748,21 @@ export const fixtures: { readonly [Name in keyof Views]: Readonly<Record<string,
     busy: { status: 503, code: "busy", description: "The server is busy." },
     server: { status: 500, code: "server_error", description: "" },
   },
+  "terms-document": {
+    plain: {
+      title: "Terms of use",
+      locale: "en",
+      body: "Be kind.\n\nTo everybody.",
+      publishedAt: Date.parse(AT),
+    },
+    odd: { title: LONG, locale: "ar", body: `${LONG}\n<script>alert(1)</script>`, publishedAt: 0 },
+  },
   "mfa-webauthn": {
     start: {
       client: acme,
       passkey,
       hasOthers: true,
+      canTrust: true,
       here: interaction,
       cancelAction: login.cancelAction,
       errors: [],
@@ -758,6 +771,7 @@ export const fixtures: { readonly [Name in keyof Views]: Readonly<Record<string,
       client: odd,
       passkey: { ...passkey, signal: "{}" },
       hasOthers: true,
+      canTrust: false,
       here: interaction,
       cancelAction: login.cancelAction,
       errors: [{ field: "webauthn-start", message: "err.passkey.cancelled" }],

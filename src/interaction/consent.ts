@@ -16,6 +16,7 @@ import { localeOf } from "../http/locale.ts";
 import type { Page } from "../http/page.ts";
 import type { Group } from "../models/group.ts";
 import { permissionItem } from "../resources/access.ts";
+import { inLanguage } from "../terms/terms.ts";
 import { claimsOf, nameOf } from "../users/claims.ts";
 import type { ConsentApi, ConsentDetail, ConsentScope, Views } from "../views.ts";
 import type { StepTools } from "./routes.ts";
@@ -50,6 +51,10 @@ export function consentRoutes(router: Router, tools: StepTools, needs: ConsentNe
         (knownByAddress !== undefined && !String(redirectUri).startsWith("https:")),
       registeredItself: client["is_dynamic"] === true,
       ...(knownByAddress === undefined ? {} : { knownByAddress }),
+      terms: visit.current.map((version) => ({
+        title: inLanguage(version, localeOf(ctx, needs.config.locales)).title,
+        href: `${visit.issuer?.path ?? ""}/terms/${version.document}`,
+      })),
     });
   });
 

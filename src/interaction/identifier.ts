@@ -36,7 +36,11 @@ export function identifierRoutes(router: Router, tools: StepTools, needs: Identi
     ctx: Context,
     username: string,
     errors: FieldError[],
-    { status = 200, signal }: { status?: number; signal?: string } = {},
+    {
+      status = 200,
+      signal,
+      remember,
+    }: { status?: number; signal?: string; remember?: boolean } = {},
   ) => {
     const visit = tools.visit(ctx);
     const { interaction, here, client, issuer } = visit;
@@ -47,6 +51,7 @@ export function identifierRoutes(router: Router, tools: StepTools, needs: Identi
         client: clientView(client, interaction.params["redirect_uri"]),
         combined: isCombined,
         username,
+        remember: remember ?? visit.progress.remember === true,
         ...(signUpAt(client, issuer) === "open" ? { registerHref: `${here}/register` } : {}),
         forgotHref: `${here}/forgot`,
         cancelAction: `${here}/cancel`,
@@ -76,33 +81,35 @@ export function identifierRoutes(router: Router, tools: StepTools, needs: Identi
     const visit = tools.visit(ctx);
     const { account, link } = visit.progress;
     const progress = withoutSignIn({ ...(account && { account }), ...(link && { link }) });
+    const kept = { remember: remember !== undefined };
     if (form.passkey_response !== "") {
       const outcome = await provePasskey(needs.knex, ctx, visit, {
         answer: form.passkey_response,
         via: form.passkey_via,
         purpose: "sign_in",
       });
-      if ("errors" in outcome) return show(ctx, username, outcome.errors, outcome);
+      if ("errors" in outcome) return show(ctx, username, outcome.errors, { ...outcome, ...kept });
       const { identifier: _typed, ...rest } = progress;
       const signedIn = { userId: outcome.user.id, shown: [outcome.shown] };
-      return tools.proceed(ctx, { ...rest, ...signedIn, remember: remember !== undefined });
+      return tools.proceed(ctx, { ...rest, ...signedIn, ...kept });
     }
     if (username === "") {
       return show(ctx, "", [{ field: "username", message: "err.identifier.empty" }], {
         status: 422,
+        ...kept,
       });
     }
     if (password === "" && !isCombined) {
-      return tools.proceed(ctx, { ...progress, identifier: username });
+      return tools.proceed(ctx, { ...progress, identifier: username, ...kept });
     }
     const canMakePasskey = form.passkey_can === "1";
     const outcome = await provePassword(needs, ctx, visit, {
       identifier: username,
       password,
-      remember: remember !== undefined,
+      ...kept,
     });
     if ("progress" in outcome) return tools.proceed(ctx, { ...outcome.progress, canMakePasskey });
-    return show(ctx, username, outcome.errors, outcome);
+    return show(ctx, username, outcome.errors, { ...outcome, ...kept });
   });
 }
 

@@ -67,7 +67,7 @@ export function passwordRoutes(router: Router, tools: StepTools, needs: Password
       const canMakePasskey = form.passkey_can === "1";
       return tools.proceed(ctx, { ...outcome.progress, canMakePasskey });
     }
-    return showPassword(needs, ctx, visit, outcome.errors, outcome);
+    return showPassword(needs, ctx, visit, outcome.errors, { ...outcome, remember });
   });
 }
 
@@ -76,7 +76,7 @@ async function showPassword(
   ctx: Context,
   visit: Visit,
   errors: FieldError[],
-  { status = 200, signal }: { status?: number; signal?: string } = {},
+  { status = 200, signal, remember }: { status?: number; signal?: string; remember?: boolean } = {},
 ): Promise<void> {
   const { interaction, here, client } = visit;
   const reauthenticate = isAskedAgain(visit);
@@ -90,6 +90,7 @@ async function showPassword(
       ...(hasOtherMethods(ctx) && !isMore ? { methodsHref: `${here}/methods` } : {}),
       reauthenticate,
       isMore,
+      remember: remember ?? visit.progress.remember === true,
       changeHref: `${here}?change=1`,
       forgotHref: `${here}/forgot`,
       cancelAction: `${here}/cancel`,

@@ -7,19 +7,23 @@ import { errors } from "../errors.ts";
 import { readForm } from "../http/body.ts";
 import type { Page } from "../http/page.ts";
 import type { FieldError } from "../views.ts";
-import { offeredFactors } from "./flow.ts";
+import type { Mailer } from "../mail/mailer.ts";
+import { canTrust, offeredFactors } from "./flow.ts";
 import { passkeyQuestion, provePasskey } from "./passkey.ts";
 import type { StepTools } from "./routes.ts";
+import { trustThisBrowser } from "./trust.ts";
 
 export interface WebauthnNeeds {
   readonly knex: Knex;
   readonly page: Page;
+  readonly mailer: Mailer;
 }
 
 const webauthnForm = z.strictObject({
   passkey_response: z.string().max(20_000).default(""),
   passkey_via: z.enum(["", "button"]).default(""),
   passkey_error: z.enum(["", "cancelled", "failed"]).default(""),
+  trust_device: z.literal("1").optional(),
 });
 
 /** A passkey as the second step: one of those that the person has, asked for by name. */
@@ -37,6 +41,7 @@ export function webauthnRoutes(router: Router, tools: StepTools, needs: Webauthn
       client: clientView(visit.client, visit.interaction.params["redirect_uri"]),
       ...(await passkeyQuestion(knex, visit, asked, signal)),
       hasOthers: offeredFactors(visit.progress, visit.demand).length > 1,
+      canTrust: canTrust(visit.progress, visit.demand),
       here: visit.here,
       cancelAction: `${visit.here}/cancel`,
       errors: problems,
@@ -70,7 +75,9 @@ export function webauthnRoutes(router: Router, tools: StepTools, needs: Webauthn
       const problems = outcome.errors.map((error) => ({ ...error, field: "webauthn-start" }));
       return show(ctx, problems, outcome);
     }
-    const { progress } = visit;
+    const { progress, demand } = visit;
+    if (form.trust_device !== undefined && canTrust(progress, demand))
+      await trustThisBrowser(needs, ctx, outcome.user.id);
     return tools.proceed(ctx, {
       ...progress,
       shown: [...(progress.shown ?? []), outcome.shown],

@@ -3,6 +3,7 @@ import { decodeJwt } from "jose";
 import { AuthChallenge } from "../../src/models/auth-challenge.ts";
 import { AuditEvent } from "../../src/models/audit-event.ts";
 import { OAuthInteraction } from "../../src/models/oauth-interaction.ts";
+import { Session } from "../../src/models/session.ts";
 import { User } from "../../src/models/user.ts";
 import type { Twist } from "../support/authenticator.ts";
 import { aPasskey, questionOf } from "../support/passkeys.ts";
@@ -63,6 +64,36 @@ describe("signing in with a passkey", () => {
   });
   const events = (type: string, userId = ada.id) =>
     AuditEvent.query(server.database.knex).where({ type, userId });
+
+  it("is kept signed in by who says so beside the button, and by nobody else (ux.md P1)", async () => {
+    const device = await aPasskey(server, ada.id);
+    for (const [remember, transient] of [
+      ["1", false],
+      [undefined, true],
+    ] as const) {
+      const page = await arrived();
+      assert.match(page.text, /<label class="check" for="remember" data-passkey-only hidden>/);
+      await goOn(await post(page, { ...answerOf(device, page), remember }));
+      const session = await Session.query(server.database.knex)
+        .where({ userId: ada.id })
+        .orderBy("createdAt", "desc")
+        .first();
+      assert.equal(session?.transient, transient);
+    }
+  });
+
+  it("is asked for on the page of the password as on the first: what was ticked there stays ticked", async () => {
+    for (const [remember, expected] of [
+      ["1", /id="remember"[^>]* checked/],
+      [undefined, /id="remember"(?![^>]* checked)/],
+    ] as const) {
+      const page = await arrived();
+      const password = await goOn(await post(page, { username: ada.email, remember }));
+      assert.match(password.text, expected);
+      const wrong = await post(password, { password: "wrong", remember });
+      assert.match(wrong.text, expected);
+    }
+  });
 
   it("needs no name, and counts as two factors that cannot be phished (OIDC Core §2, amr and acr; RFC 8176 §2)", async () => {
     const device = await aPasskey(server, ada.id);

@@ -1,4 +1,5 @@
 import assert from "node:assert/strict";
+import { setTimeout as delay } from "node:timers/promises";
 import { OAuthClient } from "../../src/models/oauth-client.ts";
 import { UserProfile } from "../../src/models/user-profile.ts";
 import { publishTerms, withdrawTerms } from "../../src/terms/terms.ts";
@@ -19,6 +20,16 @@ import { aClient, aServer, aUser, PASSWORD, type TestServer } from "../support/s
 import { addressOf, Walker } from "../support/walker.ts";
 
 const NEW = "seven purple umbrellas sing";
+
+/** The server hears of a change by a notification, a moment later. */
+async function untilStatus(walker: Walker, path: string, status: number): Promise<Answer> {
+  for (let tries = 0; tries < 40; tries += 1) {
+    const answer = await walker.open(path);
+    if (answer.status === status) return answer;
+    await delay(25);
+  }
+  return walker.open(path);
+}
 
 describe("what people must show, say and agree to", function () {
   this.timeout(60_000);
@@ -204,6 +215,25 @@ describe("what people must show, say and agree to", function () {
       assert.ok(response((await signIn(app, user.email)).answer)["code"]);
       await publish();
       assert.equal((await signIn(app, user.email)).answer.page, "terms");
+    });
+
+    it("can be read by everybody at an address of their own, in their language, as long as they count (ux.md P18)", async () => {
+      const [app, user] = [new RelyingParty(server, await aClient(server)), await aUser(server)];
+      const { id } = await publish();
+      const walker = new Walker(server);
+      const english = await walker.open("/terms/terms");
+      assert.match(english.text, /<h1><bdi>Terms of use<[^]*Be kind\./);
+      assert.match((await walker.open("/terms/terms?ui_lang=de")).text, /lang="de">Sei nett\./);
+      const { walker: reader, answer } = await signIn(app, user.email);
+      assert.match(answer.text, /id="page-terms" href="\/terms\/terms"/);
+      const consent = await reader.submit(answer, { decision: "accept", terms: id });
+      assert.equal(consent.page, "consent");
+      assert.match(consent.text, /id="terms-links">[^]*href="\/terms\/terms"/);
+      await withdrawTerms(server.database.knex, "terms", new Date());
+      for (const gone of ["/terms/terms", "/terms/none", "/terms/..%2Fadmin"]) {
+        const shown = await untilStatus(walker, gone, 404);
+        assert.equal(shown.status, 404, gone);
+      }
     });
 
     it("let nobody past who does not agree, and end with access_denied where declined (RFC 6749 §4.1.2.1)", async () => {

@@ -99,6 +99,31 @@ describe("passkeys in a browser", () => {
     );
   });
 
+  it("tell when they were used in the time of whoever reads it, and in UTC where no scripts run", async () => {
+    const user = await aUser(server);
+    await aPasskey(server, user.id);
+    await WebauthnCredential.query(server.database.knex)
+      .where({ userId: user.id })
+      .patch({ lastUsedAt: new Date("2026-02-03T23:05:06Z") });
+    for (const [options, said] of [
+      [{ timezoneId: "Asia/Tokyo" }, "4. Feb. 2026, 08:05 GMT+9"],
+      [{ timezoneId: "Asia/Tokyo", javaScriptEnabled: false }, "3. Feb. 2026, 23:05 UTC"],
+    ] as const) {
+      const other = await browser.newContext({ locale: "de-DE", ...options });
+      const tab = await other.newPage();
+      await tab.goto(`${server.issuer}/account/passkeys`);
+      await tab.fill("#username", user.email);
+      await tab.click("#login-submit");
+      await tab.fill("#password", PASSWORD);
+      await tab.click("#login-submit");
+      await tab.waitForSelector("#passkeys");
+      const shown = tab.locator("#passkeys time").nth(1);
+      assert.equal(await shown.getAttribute("datetime"), "2026-02-03T23:05:06.000Z");
+      assert.equal(await shown.textContent(), said);
+      await other.close();
+    }
+  });
+
   it("say under the button what went wrong, and alarm nobody", async () => {
     await withoutAutofill();
     await (await aVirtualAuthenticator(page)).verifies(false);

@@ -821,9 +821,38 @@ describe("second factors", function () {
       response(await again.post("/mfa/totp", { otp: await phone.code() }));
     });
 
+    it("is trusted by who shows a passkey as the second step, too", async () => {
+      const user = await aUser(server);
+      await anApp(server, user.id);
+      const device = await aPasskey(server, user.id);
+      const browser = aBrowser({ "user-agent": FIREFOX });
+      const signIn = await begin(app, browser);
+      const page = await signIn.password(user.email);
+      assert.equal(page.page, "mfa-webauthn");
+      assert.match(page.text, /name="trust_device"/);
+      const passkey_response = device.get(questionOf(page.text));
+      response(await signIn.post("/mfa/webauthn", { passkey_response, trust_device: "1" }));
+      for (const [key, cookie] of browser.jar)
+        if (!/trust|browser/.test(cookie.name)) browser.jar.delete(key);
+      const again = await begin(app, browser);
+      assert.equal((await claimsOf(await again.password(user.email)))["acr"], "1");
+    });
+
     it("is not trusted where it may not be, whatever is posted", async () => {
       const { user, phone, signIn } = await atSecondStep(strict);
       await signIn.post("/mfa/totp", { otp: await phone.code(), trust_device: "1" });
+      const rows = await TrustedBrowser.query(server.database.knex).where({ userId: user.id });
+      assert.deepEqual(rows, []);
+    });
+
+    it("nor by a passkey there, whatever is posted", async () => {
+      const user = await aUser(server);
+      const device = await aPasskey(server, user.id);
+      const signIn = await begin(strict);
+      const page = await signIn.password(user.email);
+      assert.doesNotMatch(page.text, /trust_device/);
+      const passkey_response = device.get(questionOf(page.text));
+      await signIn.post("/mfa/webauthn", { passkey_response, trust_device: "1" });
       const rows = await TrustedBrowser.query(server.database.knex).where({ userId: user.id });
       assert.deepEqual(rows, []);
     });

@@ -85,6 +85,15 @@ for (const button of all("[data-print]")) {
   button.addEventListener("click", () => print());
 }
 
+// Moments are told in UTC; whoever reads them here has a clock of their own.
+const DAY = { day: "numeric", month: "short", year: "numeric" };
+const CLOCK = { hour: "numeric", minute: "numeric", timeZoneName: "short" };
+for (const moment of all("[data-moment]")) {
+  const parts = moment.dataset.moment === "full" ? { ...DAY, ...CLOCK } : DAY;
+  const format = new Intl.DateTimeFormat(document.documentElement.lang, parts);
+  moment.textContent = format.format(new Date(moment.dateTime));
+}
+
 // Where the app proved who it asks for, nobody needs to confirm.
 document.querySelector("[data-submit-at-once]")?.click();
 
