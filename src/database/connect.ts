@@ -4,7 +4,7 @@ import { knexSnakeCaseMappers } from "objection";
 import { types as pgTypes, type Client } from "pg";
 
 import type { Logger } from "../lib/log.ts";
-import { recognise } from "./statement.ts";
+import { isDirect, recognise, withNext } from "./statement.ts";
 
 const TEXT = 25;
 const DATE = 1082;
@@ -38,7 +38,7 @@ export function connect(options: {
   log?: Logger;
 }): Knex {
   const { log } = options;
-  return knex({
+  const pool = knex({
     client: "pg",
     connection: {
       connectionString: options.url,
@@ -65,4 +65,29 @@ export function connect(options: {
         log?.warn({ method, alternative }, "knex deprecation"),
     },
   });
+  beginWithFirstStatement(pool);
+  return pool;
+}
+
+interface Transaction {
+  begin(connection: object): Promise<unknown>;
+}
+
+/**
+ * The BEGIN of a transaction goes with its first statement, where knex would wait for an answer first. Where it fails
+ * the connection is broken, and the first statement tells.
+ */
+function beginWithFirstStatement({ client }: Knex): void {
+  const { transaction: make } = client;
+  client.transaction = (...options: unknown[]): Transaction => {
+    const transaction: Transaction = Reflect.apply(make, client, options);
+    const begin = transaction.begin.bind(transaction);
+    transaction.begin = async (connection) => {
+      if (!isDirect(connection)) return begin(connection);
+      withNext(connection);
+      void begin(connection);
+      return undefined;
+    };
+    return transaction;
+  };
 }

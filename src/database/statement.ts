@@ -1,8 +1,16 @@
 import { createHash } from "node:crypto";
+import type { Socket } from "node:net";
 import type { Knex } from "knex";
-import type { Client } from "pg";
+import type { Client, QueryResult } from "pg";
 
-/** A written-out statement as PostgreSQL takes it. */
+/** A statement that is written out. `:name` in its text stands for a binding. */
+export interface Statement {
+  /** A constant: each text is kept as long as the process, and by every connection. */
+  readonly sql: string;
+  readonly bindings: Readonly<Record<string, unknown>>;
+}
+
+/** A statement as PostgreSQL takes it. */
 interface Compiled {
   /** The same for the same text, on every connection. */
   readonly name: string;
@@ -11,50 +19,85 @@ interface Compiled {
   readonly bindings: readonly string[];
 }
 
-const compiled = new Map<string, Compiled>();
+/** What of a connection pg's types do not say. */
+interface Wire {
+  readonly processID: number;
+  pipeline: boolean;
+  readonly connection: { readonly stream: Socket };
+}
 
-/** Connections that reach PostgreSQL itself, and with it what they prepared a moment ago. */
+const compiled = new Map<string, Compiled>();
 const direct = new WeakSet<object>();
 
 /**
- * Notes whether a new connection reaches PostgreSQL itself. A pooling proxy gives its clients a process number of its
- * own, and behind it the next transaction may run on a connection that knows nothing of what this one prepared.
+ * Looks whether a new connection reaches PostgreSQL itself, and if so has it take statements while others are still on
+ * their way, and remember those that it has parsed. A pooling proxy tells its clients another process number; behind it
+ * the next transaction may run on a connection that knows nothing of what this one prepared.
  */
 export async function recognise(connection: Client): Promise<void> {
   const { rows } = await connection.query<{ pid: number }>("SELECT pg_backend_pid() AS pid");
-  const { processID } = connection as { processID?: number };
-  if (rows[0]?.pid === processID) direct.add(connection);
+  const wire = connection as unknown as Wire;
+  if (rows[0]?.pid !== wire.processID) return;
+  wire.pipeline = true;
+  direct.add(connection);
+}
+
+/** Whether {@link recognise} found that nothing is in between. */
+export function isDirect(connection: object): boolean {
+  return direct.has(connection);
 }
 
 /**
- * Runs a statement that is written out. `:name` in its text stands for a binding. PostgreSQL parses and plans it once
- * a connection, which for a look-up by key is most of the work; where a pooling proxy is in between, each time.
+ * Runs a statement that is written out. PostgreSQL parses and plans it once a connection, which for a look-up by key is
+ * most of the work; where a pooling proxy is in between, each time.
  *
- * @param sql a constant: each text is kept as long as the process, and by every connection.
  * @throws TypeError where a binding is undefined; the database's error.
  */
-export async function runStatement<Row>(
-  db: Knex,
-  sql: string,
-  values: Readonly<Record<string, unknown>>,
-): Promise<Row[]> {
-  const { name, text, bindings } = compile(sql, values);
+export async function runStatement<Row>(db: Knex, statement: Statement): Promise<Row[]> {
   const { client } = db;
   const connection: object = await client.acquireConnection();
   try {
-    const { response } = await client.query(connection, {
-      sql: text,
-      bindings: bindings.map((binding) => valueOf(values, binding)),
-      ...(direct.has(connection) ? { options: { name } } : {}),
-    });
-    return response.rows;
+    return (await send(client, connection, statement)).rows as Row[];
   } finally {
     await client.releaseConnection(connection);
   }
 }
 
+/** Puts a statement on the wire at once; on a direct connection, whether or not the one before was answered. */
+export async function send(
+  client: Knex["client"],
+  connection: object,
+  { sql, bindings }: Statement,
+): Promise<QueryResult> {
+  const { name, text, bindings: names } = compile(sql, bindings);
+  const { response } = await client.query(connection, {
+    sql: text,
+    bindings: names.map((each) => valueOf(bindings, each)),
+    ...(isDirect(connection) ? { options: { name } } : {}),
+  });
+  return response;
+}
+
+/** Sends what `fn` puts on the wire before it first waits in one piece. */
+export function inOnePiece<T>(connection: object, fn: () => T): T {
+  const { stream } = (connection as unknown as Wire).connection;
+  stream.cork();
+  try {
+    return fn();
+  } finally {
+    stream.uncork();
+  }
+}
+
+/** Holds what is sent now until what follows from it without waiting is sent too. */
+export function withNext(connection: object): void {
+  const { stream } = (connection as unknown as Wire).connection;
+  stream.cork();
+  process.nextTick(() => stream.uncork());
+}
+
 /** Each use of a binding has a number of its own, for its type is what stands around it. */
-function compile(sql: string, values: Readonly<Record<string, unknown>>): Compiled {
+function compile(sql: string, values: Statement["bindings"]): Compiled {
   const known = compiled.get(sql);
   if (known !== undefined) return known;
   const bindings: string[] = [];
@@ -70,7 +113,7 @@ function compile(sql: string, values: Readonly<Record<string, unknown>>): Compil
   return made;
 }
 
-function valueOf(values: Readonly<Record<string, unknown>>, binding: string): unknown {
+function valueOf(values: Statement["bindings"], binding: string): unknown {
   const value = values[binding];
   if (value === undefined) throw new TypeError(`the binding ${binding} is undefined`);
   return value;

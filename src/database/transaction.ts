@@ -2,6 +2,8 @@ import { AsyncLocalStorage } from "node:async_hooks";
 
 import type { Knex } from "knex";
 import type { TransactionOrKnex } from "objection";
+import { writeInGroup } from "./group.ts";
+import { inOnePiece, isDirect, runStatement, send, type Statement } from "./statement.ts";
 
 interface UnitOfWork {
   readonly knex: Knex;
@@ -9,6 +11,8 @@ interface UnitOfWork {
   opening: Promise<Knex.Transaction> | undefined;
   /** Set once the transaction is open, for readers, which never wait. */
   open: Knex.Transaction | undefined;
+  /** Writes that go with the commit. */
+  readonly deferred: Statement[];
   /** What outlives its unit, such as a listener nobody awaited, no longer belongs to it. */
   ended: boolean;
   readonly afterCommit: (() => unknown)[];
@@ -50,6 +54,7 @@ export async function runInUnitOfWork<T>(
     knex,
     opening: undefined,
     open: undefined,
+    deferred: [],
     ended: false,
     afterCommit: [],
   };
@@ -57,7 +62,10 @@ export async function runInUnitOfWork<T>(
   let committed = false;
   try {
     result = await units.run(unit, fn);
-    committed = shouldCommit(result);
+    if (shouldCommit(result)) {
+      await writeEarly(unit);
+      committed = true;
+    }
   } finally {
     unit.ended = true;
     if (!committed) await rollBack(unit);
@@ -83,6 +91,17 @@ export async function writer(knex: Knex): Promise<TransactionOrKnex> {
 }
 
 /**
+ * Writes at the end of the unit, with its commit, what nobody in it asks about before. A unit that writes in no other
+ * way needs no transaction of its own: its writes go together with those of other units, and it ends when they are
+ * committed. Outside a unit it is written at once.
+ */
+export async function defer(knex: Knex, statement: Statement): Promise<void> {
+  const unit = unitOf(knex);
+  if (unit === undefined) await runStatement(knex, statement);
+  else unit.deferred.push(statement);
+}
+
+/**
  * Runs `fn` after the unit's commit, never after a rollback; outside a unit at once. A failure in it cannot undo
  * the commit, so it is only reported, as a process warning.
  */
@@ -98,14 +117,34 @@ async function begin(unit: UnitOfWork): Promise<Knex.Transaction> {
   return transaction;
 }
 
-async function commit(unit: UnitOfWork): Promise<void> {
-  const transaction = await unit.opening;
+/** Behind a pooling proxy a connection takes one statement at a time, so what was deferred comes before the COMMIT. */
+async function writeEarly({ opening, deferred }: UnitOfWork): Promise<void> {
+  const transaction = await opening;
   if (transaction === undefined) return;
-  // knex tells a failed COMMIT through executionPromise alone.
-  const [answer] = await Promise.all([
-    transaction.commit() as unknown as Promise<{ response?: { command?: string } } | undefined>,
-    transaction.executionPromise,
-  ]);
+  const { client } = transaction;
+  const connection: object = await client.acquireConnection();
+  if (isDirect(connection)) return;
+  for (const statement of deferred.splice(0)) await send(client, connection, statement);
+}
+
+async function commit({ knex, opening, deferred }: UnitOfWork): Promise<void> {
+  const transaction = await opening;
+  if (transaction !== undefined) await end(transaction, deferred);
+  else if (deferred.length > 0) await writeInGroup(knex, deferred);
+}
+
+async function end(transaction: Knex.Transaction, deferred: readonly Statement[]): Promise<void> {
+  const { client } = transaction;
+  const connection: object = await client.acquireConnection();
+  const [[answer]] = await inOnePiece(connection, () => {
+    const written = deferred.map((statement) => send(client, connection, statement));
+    // knex tells a failed COMMIT through executionPromise alone.
+    const ended = Promise.all([
+      transaction.commit() as unknown as Promise<{ response?: { command?: string } } | undefined>,
+      transaction.executionPromise,
+    ]);
+    return Promise.all([ended, ...written]);
+  });
   if (answer?.response?.command !== "COMMIT") {
     throw new Error("A statement of this unit of work failed, so the database rolled it back.");
   }

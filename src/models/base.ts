@@ -18,7 +18,7 @@ export class BaseModel extends Model {
     sql: string,
     bindings: Readonly<Record<string, unknown>>,
   ): Promise<Row[]> {
-    return runStatement<Row>(db, sql, bindings);
+    return runStatement<Row>(db, { sql, bindings });
   }
 }
 

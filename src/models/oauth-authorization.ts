@@ -1,4 +1,5 @@
 import type { TransactionOrKnex } from "objection";
+import type { Statement } from "../database/statement.ts";
 import { BaseModel } from "./base.ts";
 import { GRANT_JOIN, TOKEN_CONTEXT_COLUMNS, type TokenContextRow } from "./token-context.ts";
 
@@ -38,27 +39,23 @@ export class OAuthAuthorization extends BaseModel {
   declare createdAt: Date;
   declare consumedAt: Date | null;
 
-  /** Adds a code; `clientId` is the row id of its client. */
-  static async add(
-    db: TransactionOrKnex,
-    code: {
-      codeHash: Buffer;
-      expiresAt: Date;
-      grantId: string;
-      userId: string;
-      sessionUid: string | null;
-      redirectUri: string;
-      scope: string | null;
-      payload: Record<string, unknown>;
-    },
-  ): Promise<void> {
-    await OAuthAuthorization.statement(
-      db,
-      `INSERT INTO oauth_authorizations (code_hash, expires_at, grant_id, client_id, user_id, session_uid, redirect_uri, scope, payload)
-       SELECT :codeHash, :expiresAt, g.id, g.client_id, :userId, :sessionUid, :redirectUri, :scope, :payload
-       FROM oauth_grants g WHERE g.id = :grantId`,
-      { ...code, payload: JSON.stringify(code.payload) },
-    );
+  /** The write that adds a code. */
+  static addition(code: {
+    codeHash: Buffer;
+    expiresAt: Date;
+    grantId: string;
+    userId: string;
+    sessionUid: string | null;
+    redirectUri: string;
+    scope: string | null;
+    payload: Record<string, unknown>;
+  }): Statement {
+    return {
+      sql: `INSERT INTO oauth_authorizations (code_hash, expires_at, grant_id, client_id, user_id, session_uid, redirect_uri, scope, payload)
+            SELECT :codeHash, :expiresAt, g.id, g.client_id, :userId, :sessionUid, :redirectUri, :scope, :payload
+            FROM oauth_grants g WHERE g.id = :grantId`,
+      bindings: { ...code, payload: JSON.stringify(code.payload) },
+    };
   }
 
   static async find(

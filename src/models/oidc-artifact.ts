@@ -1,4 +1,5 @@
 import type { TransactionOrKnex } from "objection";
+import type { Statement } from "../database/statement.ts";
 import { BaseModel } from "./base.ts";
 import { TOKEN_CONTEXT_COLUMNS, type TokenContextRow } from "./token-context.ts";
 
@@ -36,26 +37,23 @@ export class OidcArtifact extends BaseModel {
   declare consumedAt: Date | null;
   declare payload: Record<string, unknown>;
 
-  static async add(
-    db: TransactionOrKnex,
-    artifact: {
-      idHash: Buffer;
-      model: ArtifactModel;
-      expiresAt: Date;
-      grantId: string | null;
-      payload: Record<string, unknown>;
-    },
-  ): Promise<void> {
-    await OidcArtifact.statement(
-      db,
-      `INSERT INTO oidc_artifacts (id_hash, model, expires_at, grant_id, payload)
-       VALUES (:idHash, :model, :expiresAt, :grantId, :payload)`,
-      {
+  /** The write that adds an artifact. */
+  static addition(artifact: {
+    idHash: Buffer;
+    model: ArtifactModel;
+    expiresAt: Date;
+    grantId: string | null;
+    payload: Record<string, unknown>;
+  }): Statement {
+    return {
+      sql: `INSERT INTO oidc_artifacts (id_hash, model, expires_at, grant_id, payload)
+            VALUES (:idHash, :model, :expiresAt, :grantId, :payload)`,
+      bindings: {
         ...artifact,
         model: ARTIFACT_MODELS[artifact.model],
         payload: JSON.stringify(artifact.payload),
       },
-    );
+    };
   }
 
   /** The artifact, unless its grant no longer covers it. */

@@ -1,4 +1,5 @@
 import type { TransactionOrKnex } from "objection";
+import type { Statement } from "../database/statement.ts";
 import { BaseModel } from "./base.ts";
 import { GRANT_JOIN, TOKEN_CONTEXT_COLUMNS, type TokenContextRow } from "./token-context.ts";
 
@@ -35,30 +36,26 @@ export class RefreshToken extends BaseModel {
   declare gcOn: string;
   declare revokedAt: Date | null;
 
-  /** Starts a family, or stores what a rotation changed; a token that is no longer current changes nothing. */
-  static async save(
-    db: TransactionOrKnex,
-    token: {
-      id: string;
-      counter: number;
-      grantId: string;
-      userId: string;
-      sessionUid: string | null;
-      scope: string | null;
-      payload: Record<string, unknown>;
-      expiresAt: Date;
-    },
-  ): Promise<void> {
-    await RefreshToken.statement(
-      db,
-      `INSERT INTO refresh_tokens AS r (id, counter, grant_id, client_id, user_id, session_uid, scope, payload, expires_at, gc_on)
+  /** The write that starts a family, or stores what a rotation changed; a token no longer current changes nothing. */
+  static addition(token: {
+    id: string;
+    counter: number;
+    grantId: string;
+    userId: string;
+    sessionUid: string | null;
+    scope: string | null;
+    payload: Record<string, unknown>;
+    expiresAt: Date;
+  }): Statement {
+    return {
+      sql: `INSERT INTO refresh_tokens AS r (id, counter, grant_id, client_id, user_id, session_uid, scope, payload, expires_at, gc_on)
        SELECT :id, :counter, g.id, g.client_id, :userId, :sessionUid, :scope, :payload, :expiresAt,
               (CAST(:expiresAt AS timestamptz) AT TIME ZONE 'UTC')::date + 2
        FROM oauth_grants g WHERE g.id = :grantId
        ON CONFLICT (id) DO UPDATE SET payload = EXCLUDED.payload, expires_at = EXCLUDED.expires_at, gc_on = EXCLUDED.gc_on
        WHERE r.counter = EXCLUDED.counter AND r.revoked_at IS NULL`,
-      { ...token, payload: JSON.stringify(token.payload) },
-    );
+      bindings: { ...token, payload: JSON.stringify(token.payload) },
+    };
   }
 
   static async find(db: TransactionOrKnex, id: string): Promise<RefreshTokenRow | undefined> {

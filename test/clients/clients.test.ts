@@ -16,6 +16,7 @@ import { AuditEvent } from "../../src/models/audit-event.ts";
 import { IdentityProvider } from "../../src/models/identity-provider.ts";
 import { OAuthClient } from "../../src/models/oauth-client.ts";
 import { OAuthGrant } from "../../src/models/oauth-grant.ts";
+import { runStatement } from "../../src/database/statement.ts";
 import { RefreshToken } from "../../src/models/refresh-token.ts";
 import { createUser } from "../../src/users/users.ts";
 import { testDatabase, type TestDatabase } from "../support/database.ts";
@@ -267,7 +268,7 @@ describe("clients", () => {
       expiresAt,
     };
     const tokenId = uuidv7();
-    await RefreshToken.save(db.knex, { ...token, id: tokenId });
+    await runStatement(db.knex, RefreshToken.addition({ ...token, id: tokenId }));
     await db.knex.transaction((trx) => deleteClient(trx, client.clientId, {}, now));
 
     await assert.rejects(getClient(db.knex, client.clientId), { code: "unknown_client" });

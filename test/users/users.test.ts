@@ -4,6 +4,7 @@ import { createClient } from "../../src/clients/clients.ts";
 import { uuidv7 } from "../../src/lib/uuid.ts";
 import { AuditEvent } from "../../src/models/audit-event.ts";
 import { OAuthGrant } from "../../src/models/oauth-grant.ts";
+import { runStatement } from "../../src/database/statement.ts";
 import { RefreshToken } from "../../src/models/refresh-token.ts";
 import { Session } from "../../src/models/session.ts";
 import {
@@ -110,13 +111,16 @@ describe("users", () => {
       });
       const common = { userId, sessionUid: uid, payload: {}, expiresAt };
       await OAuthGrant.save(db.knex, { ...common, id: grantId, clientId: client.clientId });
-      await RefreshToken.save(db.knex, {
-        ...common,
-        id: tokenId,
-        grantId,
-        counter: 0,
-        scope: null,
-      });
+      await runStatement(
+        db.knex,
+        RefreshToken.addition({
+          ...common,
+          id: tokenId,
+          grantId,
+          counter: 0,
+          scope: null,
+        }),
+      );
       return { uid, grantId, tokenId };
     };
     const [mine, theirs] = [await open(user.id), await open(other.id)];

@@ -1,6 +1,6 @@
 import type { Knex } from "knex";
 import { errors, type AdapterPayload } from "oidc-provider";
-import { reader, writer } from "../../database/transaction.ts";
+import { defer, reader, writer } from "../../database/transaction.ts";
 import { sha256 } from "../../lib/secret.ts";
 import { OidcArtifact, type ArtifactModel } from "../../models/oidc-artifact.ts";
 import type { GrantRevocation } from "./grant-revocation.ts";
@@ -24,13 +24,16 @@ export class ArtifactAdapter extends ModelAdapter {
   }
 
   async upsert(id: string, payload: AdapterPayload, expiresIn?: number): Promise<void> {
-    await OidcArtifact.add(await writer(this.#knex), {
-      idHash: sha256(id),
-      model: this.#model,
-      expiresAt: expiry(payload, expiresIn),
-      grantId: payload.grantId ?? null,
-      payload: strip(payload, "grantId"),
-    });
+    await defer(
+      this.#knex,
+      OidcArtifact.addition({
+        idHash: sha256(id),
+        model: this.#model,
+        expiresAt: expiry(payload, expiresIn),
+        grantId: payload.grantId ?? null,
+        payload: strip(payload, "grantId"),
+      }),
+    );
   }
 
   async find(id: string): Promise<AdapterPayload | undefined> {

@@ -1,6 +1,6 @@
 import type { Knex } from "knex";
 import { errors, type AdapterPayload } from "oidc-provider";
-import { reader, writer } from "../../database/transaction.ts";
+import { defer, reader, writer } from "../../database/transaction.ts";
 import { sha256 } from "../../lib/secret.ts";
 import { OAuthAuthorization } from "../../models/oauth-authorization.ts";
 import type { GrantRevocation } from "./grant-revocation.ts";
@@ -26,16 +26,19 @@ export class AuthorizationCodeAdapter extends ModelAdapter {
     if (accountId === undefined || grantId === undefined || redirectUri === undefined) {
       throw new TypeError("a code has a user, a grant and a redirect URI");
     }
-    await OAuthAuthorization.add(await writer(this.#knex), {
-      codeHash: sha256(id),
-      expiresAt: expiry(payload, expiresIn),
-      grantId,
-      userId: accountId,
-      sessionUid: payload.sessionUid ?? null,
-      redirectUri,
-      scope: payload.scope ?? null,
-      payload: strip(payload, "accountId", "grantId", "redirectUri", "scope", "sessionUid"),
-    });
+    await defer(
+      this.#knex,
+      OAuthAuthorization.addition({
+        codeHash: sha256(id),
+        expiresAt: expiry(payload, expiresIn),
+        grantId,
+        userId: accountId,
+        sessionUid: payload.sessionUid ?? null,
+        redirectUri,
+        scope: payload.scope ?? null,
+        payload: strip(payload, "accountId", "grantId", "redirectUri", "scope", "sessionUid"),
+      }),
+    );
   }
 
   async find(id: string): Promise<AdapterPayload | undefined> {

@@ -1,6 +1,6 @@
 import type { Knex } from "knex";
 import { errors, Provider, type AdapterPayload } from "oidc-provider";
-import { reader, writer } from "../../database/transaction.ts";
+import { defer, reader, writer } from "../../database/transaction.ts";
 import { RefreshToken } from "../../models/refresh-token.ts";
 import type { RefreshTokenFormat } from "../refresh-token-format.ts";
 import type { GrantRevocation } from "./grant-revocation.ts";
@@ -37,16 +37,19 @@ export class RefreshTokenAdapter extends ModelAdapter {
     if (token === undefined || accountId === undefined || grantId === undefined) {
       throw new TypeError("a refresh token is minted by its format and has a user and a grant");
     }
-    await RefreshToken.save(await writer(this.#knex), {
-      id: token.family,
-      counter: token.counter,
-      grantId,
-      userId: accountId,
-      sessionUid: payload.sessionUid ?? null,
-      scope: payload.scope ?? null,
-      expiresAt: expiry(payload, expiresIn),
-      payload: strip(payload, "accountId", "grantId", "scope", "sessionUid"),
-    });
+    await defer(
+      this.#knex,
+      RefreshToken.addition({
+        id: token.family,
+        counter: token.counter,
+        grantId,
+        userId: accountId,
+        sessionUid: payload.sessionUid ?? null,
+        scope: payload.scope ?? null,
+        expiresAt: expiry(payload, expiresIn),
+        payload: strip(payload, "accountId", "grantId", "scope", "sessionUid"),
+      }),
+    );
   }
 
   async find(id: string): Promise<AdapterPayload | undefined> {
