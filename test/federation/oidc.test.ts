@@ -355,6 +355,7 @@ describe("the ID token of an OpenID provider", () => {
     ["with another nonce", { nonce: "another" }, "invalid oidc.nonce"],
     ["without nonce", { nonce: undefined }, "invalid oidc.nonce"],
     ["that has expired", { exp: now() - 61 }, "expired oidc.exp"],
+    ["that never was good", { exp: -1e300 }, "expired oidc.exp"],
     ["of the future", { iat: now() + 200 }, "expired oidc.iat"],
     ["of the past", { iat: now() - 3_600 }, "expired oidc.iat"],
     ["not yet good", { nbf: now() + 200 }, "invalid oidc.nbf"],
@@ -410,6 +411,7 @@ describe("the ID token of an OpenID provider", () => {
     };
     await signIn(open(), { fresh: true });
     assert.equal(await fresh({ auth_time: now() - 120 }), "invalid oidc.auth_time");
+    assert.equal(await fresh({ auth_time: now() + 120 }), "invalid oidc.auth_time");
     assert.equal(await fresh({ auth_time: undefined }), "invalid oidc.auth_time");
     assert.equal(await fresh({ auth_time: String(now()) }), "invalid oidc.auth_time");
   });
@@ -1000,6 +1002,16 @@ describe("a vendor of OAuth 2.0", () => {
     assert.deepEqual((await signIn(open(row))).tokens?.scopes, ["read:user"]);
   });
 
+  it("may say how long a token is good in a text, and nothing beyond ten years", async () => {
+    upstream.granted = { expires_in: "60" };
+    assert(((await signIn(open(row))).tokens?.expiresAt ?? 0) - now() <= 60);
+    for (const expires_in of [1e300, "Infinity"]) {
+      upstream.granted = { expires_in };
+      const { expiresAt = Infinity } = (await signIn(open(row))).tokens ?? {};
+      assert(expiresAt < now() + 400_000_000);
+    }
+  });
+
   it("may grant tokens that do not say of which type they are, nor for how long", async () => {
     upstream.granted = { token_type: undefined, expires_in: undefined };
     assert.equal((await signIn(open(row))).tokens?.expiresAt, undefined);
@@ -1078,6 +1090,13 @@ describe("a logout token from an OpenID provider", () => {
     const token = await upstream.logoutToken();
     const results = await Promise.allSettled(nodes.map((node) => read(token, node)));
     assert.equal(results.filter(({ status }) => status === "fulfilled").length, 1);
+    assert.equal(await failure(read(token, openOidc(row, SITE, needs))), "replayed oidc.jti");
+  });
+
+  it("may be said to be good for ever, and still is good once", async () => {
+    const row = connectionTo(upstream, needs.seal);
+    const token = await upstream.logoutToken({ exp: 1e300 });
+    await read(token, openOidc(row, SITE, needs));
     assert.equal(await failure(read(token, openOidc(row, SITE, needs))), "replayed oidc.jti");
   });
 
@@ -1202,7 +1221,7 @@ describe("trying a connection", () => {
     assert.equal(await failure(open().test(trace)), "unavailable http.status");
   });
 
-  it("asks anew each time, though it knows", async () => {
+  it("asks anew what it knows, once a minute", async () => {
     const connector = open();
     await connector.test(trace);
     later(MINUTE + 1);

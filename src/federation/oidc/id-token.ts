@@ -59,7 +59,9 @@ function assertTenant(iss: string, tid: unknown, template: string): void {
 /** OIDC Core §3.1.2.1, `max_age`: a sign-in that was asked for anew must have happened since. */
 function assertFresh(authTime: unknown, since: string | undefined): void {
   if (since === undefined) return;
-  if (typeof authTime === "number" && authTime >= Number(since) - SKEW) return;
+  const latest = Date.now() / 1000 + SKEW;
+  if (typeof authTime === "number" && authTime >= Number(since) - SKEW && authTime <= latest)
+    return;
   throw wrong(WHAT, "auth_time", authTime, `a time since ${since}`, {
     hint: "The provider must honour max_age; if it cannot, set max_age to false.",
   });

@@ -6,7 +6,7 @@ import { TENANT } from "./settings.ts";
 /** Seconds by which a provider's clock may differ from ours. */
 export const SKEW = 60;
 /** Seconds since a token was made, after which nobody can just have received it. */
-const LONGEST = 600;
+export const LONGEST = 600;
 
 /** What a token from a provider must be. */
 export interface Expected {
@@ -92,12 +92,12 @@ function assertAudience(payload: JWTPayload, expected: Expected): void {
 
 function assertAge({ iat }: JWTPayload, { what }: Expected): void {
   if (iat === undefined) return;
-  const age = Date.now() / 1000 - iat;
+  const age = ageOf(iat);
   if (age >= -SKEW && age <= LONGEST + SKEW) return;
   throw new UpstreamError(
     "expired",
     "oidc.iat",
-    `The ${what} was made ${Math.round(Math.abs(age))} seconds ${age < 0 ? "from now" : "ago"} (iat), and now was expected.`,
+    `The ${what} was made ${Math.abs(age)} seconds ${age < 0 ? "from now" : "ago"} (iat), and now was expected.`,
     { hint: "Compare the clocks of the provider and of this server." },
   );
 }
@@ -132,7 +132,7 @@ function refusal(error: unknown, { what, issuer, clientId, algorithms }: Expecte
     return new UpstreamError(
       "expired",
       "oidc.exp",
-      `The ${what} expired at ${timeOf(error.payload.exp)}, and it is ${timeOf(Date.now() / 1000)}.`,
+      `The ${what} expired ${ageOf(error.payload.exp)} seconds ago (exp).`,
       { cause: error, hint: "Compare the clocks of the provider and of this server." },
     );
   if (error instanceof errors.JWTClaimValidationFailed) {
@@ -182,6 +182,7 @@ function problemOf(
   ];
 }
 
-function timeOf(seconds: number | undefined): string {
-  return new Date((seconds ?? 0) * 1000).toISOString();
+/** Whole seconds since a time, which a provider may have made up. */
+function ageOf(time = 0): number {
+  return Math.round(Date.now() / 1000 - time);
 }

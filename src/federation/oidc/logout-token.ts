@@ -3,7 +3,7 @@ import type { Knex } from "knex";
 import { sha256 } from "../../lib/secret.ts";
 import { ReplayGuard } from "../../models/replay-guard.ts";
 import { UpstreamError, type Answer, type Trace, type UpstreamLogout } from "../connector.ts";
-import { SKEW, verifyToken, wrong, type Expected } from "./jwt.ts";
+import { LONGEST, SKEW, verifyToken, wrong, type Expected } from "./jwt.ts";
 import { subjectOf, type Claims } from "./person.ts";
 
 const WHAT = "logout token";
@@ -44,13 +44,15 @@ export async function verifyLogoutToken(
   assertEvent(claims["events"]);
   if (claims["nonce"] !== undefined) throw wrong(WHAT, "nonce", "one", "none");
   const named = namedBy(claims, subjectClaims);
-  const { iss = "", jti, exp = 0 } = claims;
+  const { iss = "", jti } = claims;
   if (typeof jti !== "string" || jti === "") throw wrong(WHAT, "jti", jti, "a text");
+  const now = new Date();
   const isNew = await ReplayGuard.claim(
     knex,
     sha256(["logout_token", providerId, iss, jti].join("\0")),
-    new Date((exp + SKEW) * 1000),
-    new Date(),
+    // Nothing that was made longer ago is taken.
+    new Date(now.getTime() + (LONGEST + 2 * SKEW) * 1000),
+    now,
   );
   if (!isNew)
     throw new UpstreamError("replayed", "oidc.jti", "The logout token was used before.", {

@@ -142,9 +142,12 @@ function textOf(said: Readonly<Record<string, unknown>>, name: string): string |
   return typeof value === "string" && value !== "" ? value : undefined;
 }
 
+/** Ten years, in seconds. */
+const LONGEST_LIFE = 315_360_000;
+
 /** Seconds since the epoch; some servers write `expires_in` as text. */
 function expiryOf(expiresIn: unknown): number | undefined {
   const seconds = typeof expiresIn === "string" ? Number(expiresIn) : expiresIn;
   if (typeof seconds !== "number" || !(seconds >= 0)) return undefined;
-  return Math.floor(Date.now() / 1000 + seconds);
+  return Math.floor(Date.now() / 1000 + Math.min(seconds, LONGEST_LIFE));
 }
