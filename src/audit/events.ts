@@ -105,6 +105,7 @@ export const EVENTS = {
   "connection.created": { outcome: "success", details: ["slug", "kind", "preset"] },
   "connection.updated": { outcome: "success", details: ["slug", "fields"] },
   "connection.deleted": { outcome: "success", details: ["slug", "unlinked"] },
+  "connection.metadata_changed": { outcome: "success", details: ["slug", "outcome"] },
   "connection.metadata_accepted": { outcome: "success", details: ["slug", "changes"] },
   "connection.domain_added": { outcome: "success", details: ["slug", "domain"] },
   "connection.domain_verified": { outcome: "success", details: ["slug", "domain"] },

@@ -276,6 +276,7 @@ describe("lintel connection", () => {
       assert.match(said, /^no more signing certificate: /m);
       assert.match(said, /^new sign-on address: https:\/\/idp\.example\/elsewhere \(redirect\)$/m);
       assert.match((await lintel(["list"])).out, /new metadata waits/);
+      assert.equal((await read(["refresh", "corp"]))["outcome"], "pending", "and is told once");
       const { status } = await read(["show", "corp"]);
       const { sign_on: signOn } = (status as { metadata: Record<string, unknown> }).metadata;
       assert.deepEqual(signOn, ["https://idp.example/sso"], "nothing has changed yet");
@@ -287,10 +288,16 @@ describe("lintel connection", () => {
         .withGraphFetched("saml");
       assert.equal(row?.saml?.metadataXml, metadata);
       assert.equal(row.saml.pendingXml, null);
-      const events = await AuditEvent.query(database.knex).where({
-        type: "connection.metadata_accepted",
-      });
-      assert.equal(events.length, 1);
+      const events = await AuditEvent.query(database.knex)
+        .where("type", "like", "connection.metadata_%")
+        .orderBy("occurredAt");
+      assert.deepEqual(
+        events.map(({ type, details }) => [type, details["outcome"]]),
+        [
+          ["connection.metadata_changed", "pending"],
+          ["connection.metadata_accepted", undefined],
+        ],
+      );
     });
 
     it("does not refresh what is not SAML", async () => {

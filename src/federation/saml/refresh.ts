@@ -1,6 +1,6 @@
 import { isDeepStrictEqual } from "node:util";
 import type { TransactionOrKnex } from "objection";
-import { writer } from "../../database/transaction.ts";
+import { record } from "../../audit/record.ts";
 import { IdentityProvider } from "../../models/identity-provider.ts";
 import { SamlConnection } from "../../models/saml-connection.ts";
 import { UpstreamError, type ConnectorNeeds } from "../connector.ts";
@@ -55,15 +55,26 @@ export async function refreshMetadata(
   const { metadata_certificate: signedBy } = samlSettings.parse(provider.settings);
   const entityId = issuer ?? undefined;
   const next = parseMetadata(xml, entityId, signedBy);
-  const isSafe = isContinued(parseMetadata(saml.metadataXml, entityId), next);
+  const known = parseMetadata(saml.metadataXml, entityId);
+  const isSafe = isContinued(known, next);
   const looked = { metadataFetchedAt: now, updatedAt: now };
   const changes = isSafe
     ? { metadataXml: xml, metadataValidUntil: next.validUntil ?? null, pendingXml: null }
     : { pendingXml: xml };
-  // Whoever changed the connection meanwhile knows better.
-  await SamlConnection.query(await writer(knex))
-    .patch({ ...looked, ...changes })
-    .where({ providerId: provider.id, metadataXml: saml.metadataXml });
+  const seen = saml.pendingXml === null ? known : parseMetadata(saml.pendingXml, entityId);
+  await knex.transaction(async (trx) => {
+    // Whoever changed the connection meanwhile knows better.
+    const patched = await SamlConnection.query(trx)
+      .patch({ ...looked, ...changes })
+      .where({ providerId: provider.id, metadataXml: saml.metadataXml });
+    if (patched === 1 && !isSame(seen, next))
+      await record(trx, {
+        type: "connection.metadata_changed",
+        actor: { type: "system" },
+        target: { type: "identity_provider", id: provider.id },
+        details: { slug: provider.slug, outcome: isSafe ? "taken" : "pending" },
+      });
+  });
   if (!isSafe) return "pending";
   return xml === saml.metadataXml ? "unchanged" : "taken";
 }
@@ -116,6 +127,14 @@ export async function approveMetadata(
     })
     .where({ providerId: provider.id, pendingXml });
   return taken === 1;
+}
+
+/** Whether two versions say the same as far as it is a matter of security. */
+function isSame(before: IdpMetadata, after: IdpMetadata): boolean {
+  return isDeepStrictEqual(
+    [before.certificates, before.signOn, before.logout],
+    [after.certificates, after.signOn, after.logout],
+  );
 }
 
 function isContinued(known: IdpMetadata, next: IdpMetadata): boolean {
