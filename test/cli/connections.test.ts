@@ -110,8 +110,14 @@ describe("lintel connection", () => {
     const params = ids.flatMap((id) => ["--param", `tenants=${id}`]);
     const made = await read([
       "add",
-      ...["--preset", "microsoft", "--slug", "entra", "--client-id", "lintel"],
-      ...[...params, ...secret()],
+      "--preset",
+      "microsoft",
+      "--slug",
+      "entra",
+      "--client-id",
+      "lintel",
+      ...params,
+      ...secret(),
     ]);
     assert.deepEqual((made["settings"] as Record<string, unknown>)["allowed_tenants"], ids);
     await fails(
@@ -128,14 +134,44 @@ describe("lintel connection", () => {
     writeFileSync(key, p8.export({ type: "pkcs8", format: "pem" }));
     const made = await read([
       "add",
-      ...["--kind", "oidc", "--slug", "acme", "--name", "Acme", "--issuer", "partner"],
-      ...["--issuer-url", "https://idp.example", "--client-id", "lintel"],
-      ...["--private-key-file", key, "--scope", "openid email"],
-      ...["--setting", "token_endpoint_auth_method=private_key_jwt", "--setting", "pkce=false"],
-      ...["--setting", 'acr_values=["a","b"]', "--attribute", "given_name=vorname"],
-      ...["--group", "CN=eng,O=acme=engineering", "--linking", "isolated", "--order", "3"],
-      ...["--no-jit-provisioning", "--sync-profile", "--trust-email-verified", "--no-show-button"],
-      ...["--trusted-acr", "mfa", "--keep-access", "--no-enabled"],
+      "--kind",
+      "oidc",
+      "--slug",
+      "acme",
+      "--name",
+      "Acme",
+      "--issuer",
+      "partner",
+      "--issuer-url",
+      "https://idp.example",
+      "--client-id",
+      "lintel",
+      "--private-key-file",
+      key,
+      "--scope",
+      "openid email",
+      "--setting",
+      "token_endpoint_auth_method=private_key_jwt",
+      "--setting",
+      "pkce=false",
+      "--setting",
+      'acr_values=["a","b"]',
+      "--attribute",
+      "given_name=vorname",
+      "--group",
+      "CN=eng,O=acme=engineering",
+      "--linking",
+      "isolated",
+      "--order",
+      "3",
+      "--no-jit-provisioning",
+      "--sync-profile",
+      "--trust-email-verified",
+      "--no-show-button",
+      "--trusted-acr",
+      "mfa",
+      "--keep-access",
+      "--no-enabled",
     ]);
     assert.deepEqual(made["settings"], {
       scopes: ["openid", "email"],
@@ -234,7 +270,13 @@ describe("lintel connection", () => {
 
   describe("with SAML", () => {
     const add = (...more: string[]) => [
-      ...["add", "--kind", "saml", "--slug", "corp", "--name", "Corp"],
+      "add",
+      "--kind",
+      "saml",
+      "--slug",
+      "corp",
+      "--name",
+      "Corp",
       ...more,
     ];
     const address = () => `http://127.0.0.1:${(web.address() as AddressInfo).port}/metadata`;

@@ -457,7 +457,7 @@ describe("connections", () => {
       published = { status: 404, body: "" };
       await refuses(
         create({ ...SAML, metadata_url: address }),
-        /^metadata_url must answer with the metadata; .* status 404/,
+        /^metadata cannot be used: .* cannot be fetched: the status is 404/,
       );
       const strict = createSafeFetch({ log });
       const work = createConnection(
@@ -465,7 +465,7 @@ describe("connections", () => {
         { ...SAML, metadata_url: "https://127.0.0.1/metadata" },
         now,
       );
-      await refuses(work, /cannot be read: .*list https:\/\/127\.0\.0\.1 in TRUSTED_ORIGINS/);
+      await refuses(work, /cannot be fetched: .*list https:\/\/127\.0\.0\.1 in TRUSTED_ORIGINS/);
     });
 
     it("and have neither secrets nor tokens", async () => {

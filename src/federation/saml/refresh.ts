@@ -34,7 +34,10 @@ export async function fetchMetadata(fetch: typeof globalThis.fetch, url: string)
       "unavailable",
       "saml.metadata_fetch",
       `the metadata at ${url} cannot be fetched: ${why}`,
-      { hint: "Upload the file instead, where the address is not on the public internet.", cause },
+      {
+        hint: `If it is yours and not public, list ${URL.parse(url)?.origin ?? url} in TRUSTED_ORIGINS, or give the file instead.`,
+        cause,
+      },
     );
   }
 }
