@@ -54,7 +54,7 @@ export function pendingChanges({ saml, issuer }: IdentityProvider): string[] {
 }
 
 /** What two versions of a provider's metadata do not have in common, as far as it matters. */
-export function changesBetween(before: IdpMetadata, after: IdpMetadata): string[] {
+function changesBetween(before: IdpMetadata, after: IdpMetadata): string[] {
   return [
     ...listChanges(
       "signing certificate",
