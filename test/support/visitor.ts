@@ -20,15 +20,19 @@ export class Visitor {
   }
 
   /** Sends a form to `action`, by default the address of the page itself. */
-  async submit(fields: Record<string, string | string[]>, action = ""): Promise<this> {
+  async submit(
+    fields: Record<string, string | string[]>,
+    action = "",
+    headers: Readonly<Record<string, string>> = {},
+  ): Promise<this> {
     const body = new URLSearchParams();
     for (const [name, values] of Object.entries(fields))
       for (const value of [values].flat()) body.append(name, value);
-    const target = new URL(action || this.url, this.url);
+    const target = new URL(action || this.url, this.url || undefined);
     return this.#go(target.href, {
       method: "POST",
       body,
-      headers: { origin: target.origin, "sec-fetch-site": "same-origin" },
+      headers: { origin: target.origin, "sec-fetch-site": "same-origin", ...headers },
     });
   }
 
