@@ -5,13 +5,6 @@ import { IdentityProvider } from "../models/identity-provider.ts";
 /** Milliseconds after which everything is read again even if no notification came. */
 const MAX_AGE = 10_000;
 
-/** Where the people of a domain sign in. */
-export interface DomainConnection {
-  readonly provider: IdentityProvider;
-  /** Whether they can sign in there only. */
-  readonly enforced: boolean;
-}
-
 interface Known {
   readonly until: number;
   readonly connections: readonly IdentityProvider[];
@@ -41,21 +34,6 @@ export class ConnectionCache {
   /** One of them; a disabled one, and one of another issuer, is as unknown as one that is not there. */
   async find(slug: string, atIssuer: string): Promise<IdentityProvider | undefined> {
     return (await this.connections(atIssuer)).find((provider) => provider.slug === slug);
-  }
-
-  /**
-   * The one that a domain of e-mail addresses was proven to belong to.
-   *
-   * @param domain in ASCII and lower case, as `normaliseEmail` makes it.
-   */
-  async forDomain(domain: string, atIssuer: string): Promise<DomainConnection | undefined> {
-    for (const provider of await this.connections(atIssuer)) {
-      const proven = provider.domains?.find(
-        (one) => one.domain === domain && one.verifiedAt !== null,
-      );
-      if (proven !== undefined) return { provider, enforced: proven.enforceSso };
-    }
-    return undefined;
   }
 
   /** What is being read at this moment may be out of date, and goes where nobody looks any more. */

@@ -4,7 +4,6 @@ import { connect } from "../../src/database/connect.ts";
 import { runInUnitOfWork, writer } from "../../src/database/transaction.ts";
 import { ConnectionCache } from "../../src/federation/cache.ts";
 import { IdentityProvider } from "../../src/models/identity-provider.ts";
-import { SsoDomain } from "../../src/models/sso-domain.ts";
 import { testDatabase, type TestDatabase } from "../support/database.ts";
 
 describe("the cache of connections", () => {
@@ -36,8 +35,6 @@ describe("the cache of connections", () => {
       issuer: `https://${slug}.example`,
       ...more,
     });
-  const aDomain = (providerId: string, domain: string, more: Partial<SsoDomain> = {}) =>
-    SsoDomain.query(database.knex).insert({ providerId, domain, dnsChallenge: "x", ...more });
   const slugs = async (issuer: string) => (await cache.connections(issuer)).map(({ slug }) => slug);
 
   it("lists those of an issuer as its pages show them, without those that are disabled", async () => {
@@ -56,20 +53,6 @@ describe("the cache of connections", () => {
     assert.equal((await cache.find("acme", "partner"))?.slug, "acme");
     assert.equal(await cache.find("acme", ""), undefined);
     assert.equal(await cache.find("off", ""), undefined);
-  });
-
-  it("leads a domain only where it was proven to belong, and only while that is enabled", async () => {
-    const { id } = await aProvider("acme");
-    const off = await aProvider("off", { enabled: false });
-    const verifiedAt = new Date();
-    await aDomain(id, "acme.example", { verifiedAt, enforceSso: true });
-    await aDomain(id, "claimed.example");
-    await aDomain(off.id, "off.example", { verifiedAt });
-    const found = await cache.forDomain("acme.example", "");
-    assert.deepEqual([found?.provider.slug, found?.enforced], ["acme", true]);
-    for (const domain of ["claimed.example", "off.example", "sub.acme.example", "other.example"])
-      assert.equal(await cache.forDomain(domain, ""), undefined, domain);
-    assert.equal(await cache.forDomain("acme.example", "partner"), undefined);
   });
 
   it("asks within the transaction of whoever asks, and keeps nothing of it", async () => {

@@ -10,6 +10,7 @@ import {
   verifyDomain,
 } from "../../src/federation/domains.ts";
 import { txtRecords } from "../../src/federation/txt-records.ts";
+import { homeRealm } from "../../src/interaction/home-realm.ts";
 import { AuditEvent } from "../../src/models/audit-event.ts";
 import { Identity } from "../../src/models/identity.ts";
 import { IdentityProvider } from "../../src/models/identity-provider.ts";
@@ -54,8 +55,14 @@ describe("domains of connections", () => {
   const remove = (domain: string) => write((trx) => removeDomain(trx, { slug: "acme", domain }));
   const publish = (proof: { name: string; value: string }) =>
     dns.records.set(proof.name, [[proof.value]]);
-  const routed = async (domain: string) =>
-    (await new ConnectionCache(database.knex).forDomain(domain, ""))?.provider.slug;
+  const realm = async (domain: string) =>
+    homeRealm(
+      await new ConnectionCache(database.knex).connections(""),
+      {},
+      { identifier: `ann@${domain}` },
+      undefined,
+    );
+  const routed = async (domain: string) => (await realm(domain))?.slug;
   const fails = (work: Promise<unknown>, code: string, message: RegExp) =>
     assert.rejects(work, { code, message });
 
@@ -172,9 +179,17 @@ describe("domains of connections", () => {
     await fails(enforce("acme.example"), "domain_not_proven", /connection domain verify acme/);
     await verify("acme.example");
     assert.equal((await enforce("acme.example")).enforceSso, true);
-    const cache = new ConnectionCache(database.knex);
-    assert.equal((await cache.forDomain("acme.example", ""))?.enforced, true);
+    assert.equal((await realm("acme.example"))?.how, "forced");
     assert.equal((await enforce("acme.example", false)).enforceSso, false);
+    assert.equal((await realm("acme.example"))?.how, "offered");
+  });
+
+  it("lets everybody in otherwise while its connection is disabled, which is a break-glass", async () => {
+    publish(proofOf(await add("acme.example")));
+    await verify("acme.example");
+    await enforce("acme.example");
+    await IdentityProvider.query(database.knex).where({ slug: "acme" }).patch({ enabled: false });
+    assert.equal(await realm("acme.example"), undefined);
   });
 
   it("leads nobody anywhere once it is removed", async () => {
