@@ -24,7 +24,7 @@ export async function up(knex: Knex): Promise<void> {
       settings             jsonb NOT NULL DEFAULT '{}' CHECK (pg_column_size(settings) <= 65536),
       -- Claim or attribute of theirs for each claim of ours.
       attribute_mapping    jsonb NOT NULL DEFAULT '{}',
-      -- Group of ours for each value of theirs.
+      -- Value of theirs for each group of ours.
       group_mapping        jsonb NOT NULL DEFAULT '{}',
       linking_policy       text NOT NULL DEFAULT 'prompt'
                            CHECK (linking_policy IN ('never','prompt','verified_email','isolated')),

@@ -10,7 +10,7 @@ import { UsageError, type Option } from "./verb.ts";
 interface Flag extends Option {
   readonly field: string;
   /** How the text of the command line becomes the value of the field; as it is unless said. */
-  readonly as?: "number" | "file" | "pairs" | "pairs-by-last";
+  readonly as?: "number" | "file" | "pairs";
 }
 
 /** Options that are fields of the definition. */
@@ -98,11 +98,11 @@ const FIELDS = {
   },
   group: {
     field: "group_mapping",
-    as: "pairs-by-last",
+    as: "pairs",
     type: "string",
     multiple: true,
-    value: "THEIRS=OURS",
-    help: "our group for a value of theirs, as in 'CN=eng,O=acme=engineering'",
+    value: "OURS=THEIRS",
+    help: "their value that makes somebody a member of our group, as in engineering=CN=eng,O=acme",
   },
   linking: {
     field: "linking_policy",
@@ -203,7 +203,7 @@ export async function readConnection(
       ...(typeof scope === "string" ? { scopes: scope.split(" ").filter(Boolean) } : {}),
       ...Object.fromEntries(
         settings.map((text) => {
-          const [name, value] = pairOf("setting", text, text.indexOf("="), verbName);
+          const [name, value] = pairOf("setting", text, verbName);
           return [name, asJson(value)];
         }),
       ),
@@ -225,7 +225,7 @@ export function readParameters(
   const shape: object = known === undefined ? {} : PRESETS[known].parameters.shape;
   const parameters: Record<string, unknown> = {};
   for (const text of texts) {
-    const [name, value] = pairOf("param", text, text.indexOf("="), verbName);
+    const [name, value] = pairOf("param", text, verbName);
     const isList = Reflect.get(shape, name) instanceof z.ZodArray;
     parameters[name] = isList ? [...((parameters[name] ?? []) as string[]), value] : value;
   }
@@ -238,11 +238,9 @@ async function readValue(
   value: unknown,
   verbName: string,
 ): Promise<unknown> {
-  if (as === "pairs" || as === "pairs-by-last")
+  if (as === "pairs")
     return Object.fromEntries(
-      (value as readonly string[]).map((text) =>
-        pairOf(name, text, as === "pairs" ? text.indexOf("=") : text.lastIndexOf("="), verbName),
-      ),
+      (value as readonly string[]).map((text) => pairOf(name, text, verbName)),
     );
   if (typeof value !== "string") return value;
   if (as === "number") return readWhole(name, value, verbName);
@@ -259,7 +257,9 @@ async function readText(io: Io, name: string, path: string): Promise<string> {
   }
 }
 
-function pairOf(flag: string, text: string, at: number, verbName: string): [string, string] {
+/** Two parts; the first one ends at the first `=`. */
+function pairOf(flag: string, text: string, verbName: string): [string, string] {
+  const at = text.indexOf("=");
   const [name, value] = [text.slice(0, at), text.slice(at + 1)];
   if (at < 1 || value === "")
     throw new UsageError(`--${flag} must be two parts with = between them, not ${text}.`, verbName);

@@ -7,6 +7,7 @@ import type { Issuer } from "../issuers.ts";
 import type { Seal } from "../keys/seal.ts";
 import { uuidv7 } from "../lib/uuid.ts";
 import { IdentityProvider } from "../models/identity-provider.ts";
+import { Group } from "../models/group.ts";
 import { Identity } from "../models/identity.ts";
 import { OAuthClient } from "../models/oauth-client.ts";
 import { SamlConnection } from "../models/saml-connection.ts";
@@ -57,6 +58,7 @@ export async function createConnection(
 
   return needs.knex.transaction(async (trx) => {
     await assertKnownClients(trx, definition);
+    await assertKnownGroups(trx, definition);
     await IdentityProvider.query(trx)
       .insert({
         id,
@@ -137,6 +139,7 @@ export async function updateConnection(
 
   return needs.knex.transaction(async (trx) => {
     await assertKnownClients(trx, definition);
+    await assertKnownGroups(trx, definition);
     if (columns.issuer !== before.issuer && change.force !== true)
       await assertNobodyLinked(trx, before);
     const changed = await IdentityProvider.query(trx)
@@ -332,6 +335,17 @@ async function assertKnownClients(db: TransactionOrKnex, definition: Definition)
   if (missing.length > 0)
     throw errors.invalidConnection(
       `exchange_client_ids has ${missing.join(", ")}, which is no client of this issuer; see \`lintel client list\``,
+    );
+}
+
+/** Groups are made first, so that a misspelt name does not go unnoticed. */
+async function assertKnownGroups(db: TransactionOrKnex, definition: Definition): Promise<void> {
+  const names = Object.keys(definition.group_mapping);
+  const known = await Group.query(db).whereIn("name", names);
+  const missing = names.filter((name) => !known.some((group) => group.name === name));
+  if (missing.length > 0)
+    throw errors.invalidConnection(
+      `group_mapping has ${missing.join(", ")}, which is no group; see \`lintel group list\``,
     );
 }
 

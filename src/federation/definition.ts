@@ -58,9 +58,9 @@ const common = {
   /** Among the buttons, the lowest first. */
   display_order: z.int().min(0).max(32_767).default(100),
   attribute_mapping: z.partialRecord(z.enum(MAPPED_CLAIMS), text(512)).default({}),
-  /** Group of ours for each value of theirs. */
+  /** For each group of ours, the value of theirs that makes somebody a member. */
   group_mapping: z
-    .record(text(1_024), text(100))
+    .record(text(100), text(1_024))
     .refine((all) => Object.keys(all).length <= 1_000, { error: "must have at most 1000 entries" })
     .default({}),
   linking_policy: z.enum(["never", "prompt", "verified_email", "isolated"]).default("prompt"),

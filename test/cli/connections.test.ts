@@ -13,6 +13,7 @@ import { AuditEvent } from "../../src/models/audit-event.ts";
 import { FederationTrace } from "../../src/models/federation-trace.ts";
 import { Identity } from "../../src/models/identity.ts";
 import { IdentityProvider } from "../../src/models/identity-provider.ts";
+import { createGroup } from "../../src/users/groups.ts";
 import { testDatabase, type TestDatabase } from "../support/database.ts";
 import { aNameServer, type NameServer } from "../support/dns.ts";
 import { aMetadata } from "../support/saml-metadata.ts";
@@ -129,6 +130,9 @@ describe("lintel connection", () => {
 
   it("takes everything else from options", async () => {
     const { clientId } = await aClient({ database });
+    await database.knex.transaction((trx) =>
+      createGroup(trx, { name: "engineering", requireSecondFactor: false }),
+    );
     const p8 = generateKeyPairSync("ec", { namedCurve: "P-256" }).privateKey;
     const key = join(dataDir, "key.p8");
     writeFileSync(key, p8.export({ type: "pkcs8", format: "pem" }));
@@ -159,7 +163,7 @@ describe("lintel connection", () => {
       "--attribute",
       "given_name=vorname",
       "--group",
-      "CN=eng,O=acme=engineering",
+      "engineering=CN=eng,O=acme",
       "--linking",
       "isolated",
       "--order",
@@ -191,7 +195,7 @@ describe("lintel connection", () => {
       issuer: "https://idp.example",
       client_id: "lintel",
       attribute_mapping: { given_name: "vorname" },
-      group_mapping: { "CN=eng,O=acme": "engineering" },
+      group_mapping: { engineering: "CN=eng,O=acme" },
       linking_policy: "isolated",
       jit_provisioning: false,
       sync_profile: true,

@@ -20,6 +20,7 @@ import { AuditEvent } from "../../src/models/audit-event.ts";
 import { Identity } from "../../src/models/identity.ts";
 import { IdentityProvider } from "../../src/models/identity-provider.ts";
 import { Session } from "../../src/models/session.ts";
+import { createGroup } from "../../src/users/groups.ts";
 import { createUser } from "../../src/users/users.ts";
 import { testDatabase, type TestDatabase } from "../support/database.ts";
 import { aMetadata } from "../support/saml-metadata.ts";
@@ -161,6 +162,9 @@ describe("connections", () => {
           now,
         ),
       );
+      await database.knex.transaction((trx) =>
+        createGroup(trx, { name: "engineering", requireSecondFactor: false }),
+      );
       const everything = {
         ...OIDC,
         slug: "all",
@@ -170,7 +174,7 @@ describe("connections", () => {
         at_issuer: "",
         settings: { scopes: ["openid"], pkce: false },
         attribute_mapping: { given_name: "vorname" },
-        group_mapping: { "CN=eng,O=acme": "engineering" },
+        group_mapping: { engineering: "CN=eng,O=acme" },
         linking_policy: "verified_email",
         jit_provisioning: false,
         sync_profile: true,
@@ -248,7 +252,12 @@ describe("connections", () => {
         { attribute_mapping: { name: "" } },
         /^attribute_mapping\.name must/,
       ],
-      ["a group without a name", { group_mapping: { eng: "" } }, /^group_mapping\.eng must not be/],
+      ["a group for nothing", { group_mapping: { eng: "" } }, /^group_mapping\.eng must not be/],
+      [
+        "a group that is not there",
+        { group_mapping: { eng: "x" } },
+        /^group_mapping has eng, which is no group; see `lintel group list`/,
+      ],
       ["an unknown setting", { settings: { colour: 1 } }, /^settings must not contain colour/],
       [
         "settings of the wrong type",
