@@ -5,7 +5,7 @@ import { errors } from "../errors.ts";
 import { readParameters } from "../http/body.ts";
 import { originOf } from "../http/origin.ts";
 import type { IdentityProvider } from "../models/identity-provider.ts";
-import { UpstreamError, type Answer, type Connector } from "./connector.ts";
+import { UpstreamError, type Answer } from "./connector.ts";
 import { endUpstreamSessions } from "./sessions.ts";
 import { sendOn } from "./send-on.ts";
 import { comeBack, type SignOutNeeds } from "./sign-out.ts";
@@ -37,28 +37,27 @@ export function federationRoutes(needs: FederationNeeds): Router {
   const router = new Router({ prefix: "/federation/:slug" });
   const { page, issuer, connections, connectors } = needs;
 
-  const connected = async (
-    ctx: Context,
-  ): Promise<{ provider: IdentityProvider; connector: Connector }> => {
+  const connected = async (ctx: Context): Promise<IdentityProvider> => {
     const provider = await connections.find(String(ctx["params"].slug), issuer.name);
     if (provider === undefined) throw errors.notFound();
-    return { provider, connector: connectors.of(provider) };
+    return provider;
   };
 
   const arrive = async (ctx: Context) => {
-    const { provider, connector } = await connected(ctx);
+    const provider = await connected(ctx);
     const answer = await answerOf(ctx);
     const { parameters } = answer;
     const state = parameters["state"] ?? parameters["RelayState"] ?? "";
     const asked = { state, providerId: provider.id, purposes: SIGN_INS };
     const found = await answered(needs, ctx, asked);
     if (found === undefined) {
-      if (await connector.isUnsolicited?.(answer)) return begin(ctx, provider);
+      if (await connectors.of(provider).isUnsolicited?.(answer)) return begin(ctx, provider);
       return page(ctx, "federation-error", { provider: provider.name, reason: "stale" }, 400);
     }
     const { errand, secrets } = found;
     const tracing = startTrace();
     try {
+      const connector = connectors.of(provider);
       const identity = await connector.arrive({ ...answer, secrets }, tracing.trace);
       return see(ctx, await handOver(needs, errand, identity));
     } catch (error) {
@@ -80,11 +79,10 @@ export function federationRoutes(needs: FederationNeeds): Router {
       await needs.ownSignIns.begin(ctx, { to: "/account", occasion: "no_session", progress }),
     );
   };
-  router.get("/login", async (ctx: Context) => begin(ctx, (await connected(ctx)).provider));
+  router.get("/login", async (ctx: Context) => begin(ctx, await connected(ctx)));
 
   const describe = async (ctx: Context) => {
-    const { connector } = await connected(ctx);
-    const description = await connector.describe?.();
+    const description = await connectors.of(await connected(ctx)).describe?.();
     if (description === undefined) throw errors.notFound();
     ctx.type = description.type;
     ctx.body = description.body;
@@ -93,13 +91,14 @@ export function federationRoutes(needs: FederationNeeds): Router {
   router.get("/jwks", describe);
 
   const signOutByMessage = async (ctx: Context) => {
-    const { provider, connector } = await connected(ctx);
+    const provider = await connected(ctx);
     const answer = await answerOf(ctx);
-    const { parameters } = answer;
-    if (parameters["SAMLResponse"] !== undefined) return comeBack(needs, ctx, provider, answer);
-    if (connector.readLogout === undefined) throw errors.notFound();
+    if (answer.parameters["SAMLResponse"] !== undefined)
+      return comeBack(needs, ctx, provider, answer);
     const tracing = startTrace();
     try {
+      const connector = connectors.of(provider);
+      if (connector.readLogout === undefined) throw errors.notFound();
       const logout = await connector.readLogout(answer, tracing.trace);
       await endUpstreamSessions(needs.knex, { provider, logout, ...originOf(ctx) }, new Date());
       if (logout.reply !== undefined) return sendOn(page, ctx, provider.name, logout.reply);
@@ -125,7 +124,7 @@ export function federationRoutes(needs: FederationNeeds): Router {
   router.post("/slo", signOutByMessage);
   router.post("/backchannel-logout", signOutByMessage);
   router.get("/signed-out", async (ctx: Context) =>
-    comeBack(needs, ctx, (await connected(ctx)).provider, await answerOf(ctx)),
+    comeBack(needs, ctx, await connected(ctx), await answerOf(ctx)),
   );
   return router;
 }
