@@ -34,7 +34,7 @@ const NAMESPACES =
 export const ENVELOPED = "http://www.w3.org/2000/09/xmldsig#enveloped-signature";
 export const EXCLUSIVE = "http://www.w3.org/2001/10/xml-exc-c14n#";
 export const RSA_SHA256 = "http://www.w3.org/2001/04/xmldsig-more#rsa-sha256";
-export const PERSISTENT = "urn:oasis:names:tc:SAML:2.0:nameid-format:persistent";
+const PERSISTENT = "urn:oasis:names:tc:SAML:2.0:nameid-format:persistent";
 export const SUCCESS = "urn:oasis:names:tc:SAML:2.0:status:Success";
 
 let shared: Promise<SpKey> | undefined;
@@ -66,9 +66,15 @@ export const nameId = (value = "ada-0001", format = PERSISTENT) =>
 export function confirmation({
   method = "bearer",
   recipient = SITE.acs,
-  inResponseTo = REQUEST_ID as string | null,
-  until = at(300) as string | null,
+  inResponseTo = REQUEST_ID,
+  until = at(300),
   more = "",
+}: {
+  method?: string;
+  recipient?: string;
+  inResponseTo?: string | null;
+  until?: string | null;
+  more?: string;
 } = {}): string {
   const answer = inResponseTo === null ? "" : `InResponseTo="${inResponseTo}"`;
   const end = until === null ? "" : `NotOnOrAfter="${until}"`;

@@ -3,7 +3,6 @@ export const SAMLP = "urn:oasis:names:tc:SAML:2.0:protocol";
 export const SAML = "urn:oasis:names:tc:SAML:2.0:assertion";
 export const MD = "urn:oasis:names:tc:SAML:2.0:metadata";
 export const DS = "http://www.w3.org/2000/09/xmldsig#";
-export const DSIG11 = "http://www.w3.org/2009/xmldsig11#";
 export const XENC = "http://www.w3.org/2001/04/xmlenc#";
 export const XENC11 = "http://www.w3.org/2009/xmlenc11#";
 

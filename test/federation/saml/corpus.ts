@@ -45,7 +45,7 @@ type Signer = "assertion" | "response" | "both";
 async function good(
   parts: AssertionParts = {},
   outer: ResponseParts = {},
-  { by = "assertion" as Signer, ...options }: SignOptions & { by?: Signer } = {},
+  { by = "assertion", ...options }: SignOptions & { by?: Signer } = {},
 ): Promise<string> {
   const plain = response(assertion(parts), outer);
   const inner = by === "response" ? plain : await signed(plain, "Assertion", options);
@@ -79,7 +79,7 @@ const altered =
 
 /** An encrypted assertion, signed inside. */
 const sealed =
-  (options: EncryptOptions = {}, { by = "assertion" as Signer, plain = assertion() } = {}) =>
+  (options: EncryptOptions = {}, { by = "assertion", plain = assertion() } = {}) =>
   async () => {
     const inner = by === "response" ? plain : await signed(plain, "Assertion");
     const outer = response(encrypted(inner, (await sharedKey()).certificate, options));
@@ -110,9 +110,7 @@ const GOOD: readonly Case[] = [
     { connection: byResponse },
   ),
   ...["rsa-sha384", "rsa-sha512"].map((name) =>
-    accepted(`${name}`, () =>
-      good({}, {}, { signature: `${MORE}${name}`, digest: `${MORE}sha384` }),
-    ),
+    accepted(name, () => good({}, {}, { signature: `${MORE}${name}`, digest: `${MORE}sha384` })),
   ),
   ...["sha256", "sha384", "sha512"].map((hash) =>
     accepted(`RSA-PSS with ${hash}`, () =>
@@ -218,7 +216,7 @@ type Wrap = (
 
 function bare(element: Element): Element {
   const copy = element.cloneNode(true) as Element;
-  for (const signature of [...Array.from(copy.childNodes)].filter(
+  for (const signature of Array.from(copy.childNodes).filter(
     (one) => (one as Element).localName === "Signature",
   ))
     copy.removeChild(signature);
@@ -583,9 +581,7 @@ async function hmac(): Promise<string> {
     "text/xml",
   );
   find(document, "SignatureMethod").setAttribute("Algorithm", `${DS}hmac-sha1`);
-  const bytes = new ExclusiveCanonicalization()
-    .process(find(document, "SignedInfo"), {})
-    .toString();
+  const bytes = new ExclusiveCanonicalization().process(find(document, "SignedInfo"), {});
   const value = createHmac("sha1", (await sharedKey()).certificate)
     .update(bytes)
     .digest("base64");

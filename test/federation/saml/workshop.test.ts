@@ -1,0 +1,67 @@
+import assert from "node:assert/strict";
+import { UpstreamError } from "../../../src/federation/connector.ts";
+import { workshop } from "../../../src/federation/saml/workshop.ts";
+import { assertion, posted, response, sharedKey, signed } from "../../support/saml.ts";
+
+describe("the thread that verifies SAML messages (T-104)", () => {
+  const peek = (xml: string) => workshop.do({ task: "peek", text: posted(xml) });
+
+  it("answers each of many at once with its own", async () => {
+    const ids = Array.from({ length: 20 }, (_, n) => `_${n}`);
+    const found = await Promise.all(
+      ids.map((inResponseTo) => peek(response(assertion(), { inResponseTo }))),
+    );
+    assert.deepEqual(
+      found.map(({ inResponseTo }) => inResponseTo),
+      ids,
+    );
+  });
+
+  it("turns more away than it can do soon", async () => {
+    const outcomes = await Promise.allSettled(
+      Array.from({ length: 60 }, () => peek(response(assertion()))),
+    );
+    const busy = outcomes.filter(({ status }) => status === "rejected");
+    assert.equal(busy.length, 10);
+  });
+
+  it("gives the server's own thread back within 100 ms, whatever a message holds", async () => {
+    const text = `<a ${Array.from({ length: 20_000 }, (_, n) => `a${n}=""`).join(" ")}/>`;
+    await peek(response(assertion()));
+    let longest = 0;
+    let last = performance.now();
+    const timer = setInterval(() => {
+      const now = performance.now();
+      longest = Math.max(longest, now - last);
+      last = now;
+    }, 5);
+    const work = Promise.allSettled(Array.from({ length: 5 }, () => peek(response(text))));
+    await work;
+    clearInterval(timer);
+    assert.ok(longest < 100, `${longest} ms`);
+  });
+
+  it("is replaced when a message ends it, and the next is answered", async () => {
+    const { certificate, privateKey } = await sharedKey();
+    const job = {
+      task: "response" as const,
+      trust: { certificates: [certificate], allowsLegacy: false },
+      wantsResponseSigned: false,
+      wantsAssertionSigned: true,
+      wantsEncrypted: false,
+      privateKey,
+    };
+    const forged = (await signed(response(assertion()), "Assertion")).replace("ada-0001", "admin");
+    // No message takes that long; a provider with as many certificates has them all tried.
+    const endless = {
+      certificates: Array.from({ length: 50_000 }, () => certificate),
+      allowsLegacy: false,
+    };
+    await assert.rejects(
+      workshop.do({ ...job, text: posted(forged), trust: endless }),
+      (error) => error instanceof UpstreamError && error.rule === "saml.limits",
+    );
+    const good = posted(await signed(response(assertion()), "Assertion"));
+    assert.equal((await workshop.do({ ...job, text: good })).assertion.nameId?.value, "ada-0001");
+  });
+});
