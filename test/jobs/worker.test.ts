@@ -239,7 +239,7 @@ describe("job worker", function () {
 
   it("knows a task for everything that recurs", async () => {
     const names = schedule().map(({ task }) => task);
-    assert.deepEqual(names, ["purge", "ensure_partitions", "rotate_keys"]);
+    assert.deepEqual(names, ["purge", "ensure_partitions", "rotate_keys", "refresh_metadata"]);
   });
 
   describe("with the real tasks", () => {
