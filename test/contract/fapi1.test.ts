@@ -124,7 +124,7 @@ describe("FAPI 1.0 Advanced", () => {
         ? { request }
         : { request_uri: String(json(await push(client, request))["request_uri"]) };
     const { clientId: client_id } = client.rp.credentials;
-    return `/old/auth?${new URLSearchParams({ client_id, ...carried, ...more } as Record<string, string>)}`;
+    return `/old/auth?${new URLSearchParams({ client_id, ...carried, ...more })}`;
   }
 
   const partsOf = ({ location = "" }: Answer): Record<string, string> => {

@@ -46,7 +46,7 @@ describe("request objects", () => {
   });
 
   const pathOf = (request: string, more: Fields = {}, rp = app, base = "") =>
-    `${base}/auth?${new URLSearchParams({ client_id: rp.credentials.clientId, request, ...more } as Record<string, string>)}`;
+    `${base}/auth?${new URLSearchParams({ client_id: rp.credentials.clientId, request, ...more })}`;
 
   const ask = async (request: string, more: Fields = {}, rp = app): Promise<Answer> =>
     browser.open(pathOf(request, more, rp));

@@ -303,7 +303,7 @@ describe("safe fetch (T-36)", () => {
       body: new URLSearchParams({ a: "1" }),
       dispatcher,
     };
-    const response = await production()("https://rp.test/", init as unknown as RequestInit);
+    const response = await production()("https://rp.test/", init);
     assert.equal(response.status, 204);
     assert.deepEqual(received, ["POST", "yes", "a=1"]);
   });
