@@ -65,7 +65,7 @@ const FIELDS = {
     field: "name_id_format",
     type: "string",
     value: "FORMAT",
-    help: "the NameID format that is asked for",
+    help: "the NameID that is asked for: persistent, emailAddress, unspecified or transient",
   },
   "sign-requests": { field: "sign_requests", type: "boolean", help: "sign SAML requests; on" },
   "want-response-signed": {

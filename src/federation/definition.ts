@@ -7,6 +7,9 @@ import { applyPreset, PRESET_NAMES, type PresetName } from "./oidc/presets.ts";
 import { oauth2Settings, oidcContradictions, oidcIssuer, oidcSettings } from "./oidc/settings.ts";
 import { samlSettings } from "./saml/settings.ts";
 
+/** Formats of SAML NameIDs (SAML Core §8.3), by the end of their names. */
+const NAME_ID_FORMATS = ["persistent", "emailAddress", "unspecified", "transient"] as const;
+
 /** Claims of ours that a claim or an attribute of theirs can fill in (OIDC Core §5.1). */
 const MAPPED_CLAIMS = [
   "email",
@@ -100,7 +103,8 @@ const SCHEMAS = {
     issuer: text(1_024).optional(),
     metadata_url: serviceUri.optional(),
     metadata_xml: z.string().min(1).max(1_048_576).optional(),
-    name_id_format: text(255).optional(),
+    /** What it is asked for; what is believed to last is `settings.subject_formats`. */
+    name_id_format: z.enum(NAME_ID_FORMATS).optional(),
     sign_requests: z.boolean().default(true),
     want_response_signed: z.boolean().default(false),
     want_encrypted: z.boolean().default(false),
@@ -199,7 +203,7 @@ function contradictions(definition: Definition): string[] {
     problems.push(
       "trust_email_verified must be true where linking_policy is verified_email, or nobody would be linked",
     );
-  if (definition.kind === "saml") return problems;
+  if (definition.kind === "saml") return [...problems, ...nameIdProblems(definition)];
   if (definition.exchange_client_ids.length > 0 && !definition.keep_access)
     problems.push("keep_access must be true where exchange_client_ids names clients");
   if (definition.kind === "oidc")
@@ -209,6 +213,18 @@ function contradictions(definition: Definition): string[] {
       ),
     );
   return problems;
+}
+
+/** Who somebody is there for good must come from somewhere (SAML Core §8.3.7). */
+function nameIdProblems({ name_id_format: format, settings }: Output<"saml">): string[] {
+  const { subject_attribute: attribute, subject_formats: lasting } = settings;
+  const lasts = format === undefined || lasting.some((one) => one === format);
+  if (lasts || attribute !== undefined) return [];
+  return [
+    format === "transient"
+      ? "settings.subject_attribute must name an attribute that lasts where name_id_format is transient"
+      : `settings.subject_formats must have ${format} where name_id_format is, or name settings.subject_attribute`,
+  ];
 }
 
 function refused(problems: readonly string[]) {

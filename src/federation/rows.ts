@@ -2,6 +2,7 @@ import type { IdentityProvider } from "../models/identity-provider.ts";
 import type { SamlConnection } from "../models/saml-connection.ts";
 import type { Definition, ReadDefinition } from "./definition.ts";
 import type { ImportedMetadata } from "./saml-metadata.ts";
+import { NAME_ID } from "./saml/names.ts";
 
 /** The columns of a connection that its definition decides. */
 export function toColumns(
@@ -44,7 +45,7 @@ export function toSamlColumns(
 ): Partial<SamlConnection> {
   return {
     metadataUrl: definition.metadata_url ?? null,
-    nameIdFormat: definition.name_id_format ?? null,
+    nameIdFormat: definition.name_id_format ? NAME_ID[definition.name_id_format] : null,
     signRequests: definition.sign_requests,
     wantResponseSigned: definition.want_response_signed,
     wantEncrypted: definition.want_encrypted,
@@ -104,7 +105,7 @@ function tokensOf(row: IdentityProvider) {
 function samlOf(saml: SamlConnection) {
   return {
     metadata_url: saml.metadataUrl,
-    name_id_format: saml.nameIdFormat,
+    name_id_format: saml.nameIdFormat?.split(":").at(-1) ?? null,
     sign_requests: saml.signRequests,
     want_response_signed: saml.wantResponseSigned,
     want_encrypted: saml.wantEncrypted,

@@ -441,6 +441,44 @@ describe("connections", () => {
       assert.notEqual(row.saml?.spCertificate, other.saml?.spCertificate);
     });
 
+    it("with everything that can be said", async () => {
+      const everything = {
+        name_id_format: "emailAddress",
+        sign_requests: false,
+        want_response_signed: true,
+        want_encrypted: true,
+        allow_idp_initiated: true,
+        allow_legacy_crypto: true,
+        settings: { subject_formats: ["emailAddress"], groups_claim: "memberOf" },
+      };
+      const row = await create({ ...SAML, ...everything, metadata_xml: await aMetadata() });
+      assert.equal(
+        row.saml?.nameIdFormat,
+        "urn:oasis:names:tc:SAML:1.1:nameid-format:emailAddress",
+      );
+      const definition = toDefinition(row);
+      for (const [field, value] of Object.entries(everything))
+        assert.deepEqual(definition[field], value, field);
+    });
+
+    it("not by a name that does not last (SAML Core §8.3.8)", async () => {
+      const saml = { ...SAML, metadata_xml: await aMetadata() };
+      await refuses(
+        create({ ...saml, name_id_format: "nick" }),
+        /^name_id_format must be persistent/,
+      );
+      await refuses(
+        create({ ...saml, name_id_format: "transient" }),
+        /^settings\.subject_attribute must name an attribute that lasts/,
+      );
+      await refuses(
+        create({ ...saml, name_id_format: "unspecified" }),
+        /^settings\.subject_formats must have unspecified where name_id_format is/,
+      );
+      const settings = { subject_attribute: "uid" };
+      await create({ ...saml, name_id_format: "transient", settings });
+    });
+
     it("from an address, which is remembered", async () => {
       published = { status: 200, body: await aMetadata() };
       const row = await create({ ...SAML, metadata_url: address });
