@@ -121,6 +121,7 @@ export async function createApp(deps: Deps): Promise<App> {
             pages,
             beside,
             observe: observer,
+            connectors,
             signOutElsewhere: (ctx, ended) => signOutElsewhere(federation, ctx, ended),
           },
           jwks,

@@ -50,6 +50,7 @@ export const EVENTS = {
 
   "identity.provisioned": { outcome: "success", details: ["connection"] },
   "identity.linked": { outcome: "success", details: ["connection", "via"] },
+  "identity.token_issued": { outcome: "success", details: ["connection", "scopes"] },
   "identity.unlinked": { outcome: "success", details: ["connection"] },
 
   "group.created": { outcome: "success", details: [] },

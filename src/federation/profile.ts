@@ -24,7 +24,8 @@ const CLAIMS = {
   Record<string, { column: keyof UserProfile; limit: number; isAddress?: true }>
 >;
 
-type MappedClaim = keyof typeof CLAIMS;
+/** What a provider calls somebody is kept beside their account, and nowhere else. */
+const NAME = { limit: 200 };
 
 /**
  * Keeps what a provider says about a person, as far as we have a place for it: from the claim that `attribute_mapping`
@@ -37,9 +38,9 @@ export async function saveProfile(
   { provider, claims, now }: { provider: Mapping; claims: Claims; now: Date },
 ): Promise<void> {
   const values: Record<string, string> = {};
-  for (const name of Object.keys(CLAIMS) as MappedClaim[]) {
-    const value = valueOf(provider, claims, name);
-    if (value !== undefined) values[CLAIMS[name].column] = value;
+  for (const [name, { column, ...kind }] of Object.entries(CLAIMS)) {
+    const value = valueOf(provider, claims, name, kind);
+    if (value !== undefined) values[column] = value;
   }
   if (Object.keys(values).length === 0) return;
   await UserProfile.query(db)
@@ -50,23 +51,22 @@ export async function saveProfile(
 
 /** What a provider calls somebody. */
 export function nameIn(provider: Mapping, claims: Claims): string | undefined {
-  const parts = (["given_name", "family_name"] as const).map((name) =>
-    valueOf(provider, claims, name),
-  );
-  return valueOf(provider, claims, "name") ?? (parts.filter(Boolean).join(" ") || undefined);
+  const said = (name: string) => valueOf(provider, claims, name, NAME);
+  const whole = [said("given_name"), said("family_name")].filter(Boolean).join(" ");
+  return said("name") ?? (whole.slice(0, NAME.limit) || said("preferred_username"));
 }
 
 /** Attributes of SAML may have several values; the first one counts. */
 function valueOf(
   { attributeMapping }: Mapping,
   claims: Claims,
-  name: MappedClaim,
+  name: string,
+  { limit, isAddress = false }: { limit: number; isAddress?: boolean },
 ): string | undefined {
   const claim = attributeMapping[name] ?? name;
   const [said] = [Object.hasOwn(claims, claim) ? claims[claim] : undefined].flat();
-  const { limit, ...kind } = CLAIMS[name];
   const text = typeof said === "string" ? said.normalize("NFC").trim() : "";
   if (text === "" || Array.from(text).length > limit || /\p{Cc}/u.test(text)) return undefined;
-  if ("isAddress" in kind && !(URL.canParse(text) && text.startsWith("https://"))) return undefined;
+  if (isAddress && !(URL.canParse(text) && text.startsWith("https://"))) return undefined;
   return text;
 }

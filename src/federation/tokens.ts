@@ -26,6 +26,35 @@ export async function keepTokens(
       .merge();
 }
 
+/** What is kept, as it was. */
+export function openTokens(
+  seal: Seal,
+  { identityId, accessTokenEnc, refreshTokenEnc, scopes, expiresAt }: IdentityToken,
+): UpstreamTokens {
+  const open = (sealedToken: Buffer, column: Parameters<typeof placeOf>[1]) =>
+    seal.decrypt(sealedToken, placeOf(identityId, column)).toString();
+  return {
+    accessToken: open(accessTokenEnc, "access_token_enc"),
+    scopes,
+    ...(refreshTokenEnc === null
+      ? {}
+      : { refreshToken: open(refreshTokenEnc, "refresh_token_enc") }),
+    ...(expiresAt === null ? {} : { expiresAt: expiresAt.getTime() / 1000 }),
+  };
+}
+
+/** Puts new tokens into the place of those that were reserved, or nothing; not where a sign-in brought others. */
+export async function replaceTokens(
+  db: TransactionOrKnex,
+  seal: Seal,
+  { identityId, refreshingUntil }: IdentityToken,
+  tokens: UpstreamTokens | undefined,
+): Promise<void> {
+  const reserved = IdentityToken.query(db).where({ identityId, refreshingUntil });
+  if (tokens === undefined) await reserved.delete();
+  else await reserved.patch({ ...sealed(seal, identityId, tokens), updatedAt: new Date() });
+}
+
 function sealed(
   seal: Seal,
   identityId: string,

@@ -26,4 +26,14 @@ export class IdentityToken extends BaseModel {
       .returning("*")
       .first();
   }
+
+  /** Gives that right back, if it still is who took it. */
+  static async release(
+    db: TransactionOrKnex,
+    { identityId, refreshingUntil }: IdentityToken,
+  ): Promise<void> {
+    await IdentityToken.query(db)
+      .patch({ refreshingUntil: null })
+      .where({ identityId, refreshingUntil });
+  }
 }

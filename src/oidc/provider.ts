@@ -52,6 +52,7 @@ import {
 } from "./resource-indicators.ts";
 import { forgetBrowserState, withSessionState } from "./session-state.ts";
 import { signOutEverybody, type SignedInBeside } from "./sign-out-everybody.ts";
+import type { ConnectionTokenNeeds } from "./connection-token.ts";
 import { keepToTheLetter } from "./to-the-letter.ts";
 import { signOutElsewhereToo, type SignOutElsewhere } from "./upstream-logout.ts";
 import { registerTokenExchange } from "./token-exchange.ts";
@@ -72,6 +73,7 @@ export interface EngineNeeds extends Storage {
   beside: SignedInBeside;
   observe: (provider: Provider) => void;
   signOutElsewhere: SignOutElsewhere;
+  connectors: ConnectionTokenNeeds["connectors"];
 }
 
 /**

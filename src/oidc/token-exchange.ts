@@ -23,6 +23,7 @@ import { uuidv7 } from "../lib/uuid.ts";
 import { OAuthGrant } from "../models/oauth-grant.ts";
 import { wordsOf } from "../users/claims.ts";
 import { fromEpoch } from "./adapter/payload.ts";
+import { tokenOfConnection, type ConnectionTokenNeeds } from "./connection-token.ts";
 import { tokenReader, type PresentedToken } from "./presented-token.ts";
 import { resourceServer, type ResourceNeeds } from "./resource-indicators.ts";
 
@@ -33,14 +34,16 @@ const LONGEST_CHAIN = 5;
 
 const { InvalidRequest, InvalidScope, InvalidTarget } = errors;
 
-export interface ExchangeNeeds extends ResourceNeeds {
+export interface ExchangeNeeds extends ResourceNeeds, ConnectionTokenNeeds {
   readonly knex: Knex;
   /** A user as a client knows them. */
   readonly subjectOf: (accountId: string, client: Client) => string;
 }
 
-/** The parameters of RFC 8693 §2.1. */
+/** The parameters of RFC 8693 §2.1, and one of ours. */
 interface Parameters {
+  /** The connection whose provider the new token is for. */
+  connection?: string;
   subject_token?: string;
   subject_token_type?: string;
   actor_token?: string;
@@ -94,6 +97,11 @@ export function registerTokenExchange(provider: Provider, jwks: JWKS, needs: Exc
       const subject = await subjectFor(needs, client, await shown("subject_token"));
       if ((await findAccount(provider, ctx, subject.accountId, subject)) === undefined)
         throw new InvalidRequest("subject_token is not valid");
+      if (params.connection !== undefined) {
+        const { accountId } = subject;
+        ctx.body = await tokenOfConnection(needs, ctx, client, { accountId, params });
+        return;
+      }
       const actor = params.actor_token === undefined ? undefined : await shown("actor_token");
       const act = actorOf(needs, client, subject, actor);
       const server = await targetOf(needs, client, subject, params);
@@ -109,6 +117,7 @@ export function registerTokenExchange(provider: Provider, jwks: JWKS, needs: Exc
       "audience",
       "resource",
       "scope",
+      "connection",
     ],
     ["audience", "resource"],
   );

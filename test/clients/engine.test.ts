@@ -110,6 +110,7 @@ describe("a client that we accept", () => {
         },
         beside: { names: async () => [], signOut: async () => [] },
         observe: () => {},
+        connectors: { of: () => ({}) },
         signOutElsewhere: async () => {},
       },
       { keys: [...signing] as never },

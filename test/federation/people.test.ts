@@ -239,6 +239,17 @@ describe("people from identity providers", () => {
     });
   });
 
+  it("are called what the provider calls them, beside their account", async () => {
+    const called = async (claims: Record<string, unknown>) => {
+      const made = await arrive(await aProvider(), somebody({ claims }));
+      return "identity" in made ? made.identity.name : undefined;
+    };
+    assert.equal(await called({ name: "Ada", preferred_username: "ada42" }), "Ada");
+    assert.equal(await called({ given_name: "Ada", family_name: "Lovelace" }), "Ada Lovelace");
+    assert.equal(await called({ preferred_username: "ada42" }), "ada42");
+    assert.equal(await called({}), null);
+  });
+
   describe("the profile", () => {
     for (const syncProfile of [true, false])
       it(`${syncProfile ? "follows" : "does not follow"} the provider where sync_profile is ${syncProfile}`, async () => {
