@@ -460,7 +460,14 @@ export interface Views {
   "mfa-webauthn": SecondStepView & { passkey?: PasskeyView; errors: readonly FieldError[] };
   offer: { client: ClientView; passkey: PasskeyView; errors: readonly FieldError[] };
   "account-passkeys": {
-    passkeys: readonly PasskeyEntry[];
+    passkeys: readonly (PasskeyEntry & {
+      /** The browser with which it was last made or used. */
+      agent?: BrowserName;
+      /** Where that was, roughly; ISO 3166-1 alpha-2, or empty. */
+      country: string;
+      /** Whether it is in the device that the page is on. */
+      isHere: boolean;
+    })[];
     newHref: string;
     secondStepAction: string;
     /** Whether one is asked for after the password, wherever they sign in. */

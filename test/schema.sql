@@ -968,13 +968,17 @@ CREATE TABLE webauthn_credentials
   clone_warning_at timestamp with time zone
   last_used_at timestamp with time zone
   created_at timestamp with time zone NOT NULL DEFAULT now()
+  last_device_id uuid
+  is_built_in boolean NOT NULL DEFAULT false
   CONSTRAINT webauthn_credentials_check CHECK ((backup_eligible OR (NOT backed_up)))
   CONSTRAINT webauthn_credentials_credential_id_check CHECK (((octet_length(credential_id) >= 1) AND (octet_length(credential_id) <= 1023)))
   CONSTRAINT webauthn_credentials_credential_id_key UNIQUE (credential_id)
+  CONSTRAINT webauthn_credentials_last_device_id_fkey FOREIGN KEY (last_device_id) REFERENCES user_devices(id) ON DELETE SET NULL
   CONSTRAINT webauthn_credentials_name_check CHECK (((char_length(name) >= 1) AND (char_length(name) <= 100)))
   CONSTRAINT webauthn_credentials_pkey PRIMARY KEY (id)
   CONSTRAINT webauthn_credentials_sign_count_check CHECK ((sign_count >= 0))
   CONSTRAINT webauthn_credentials_user_id_fkey FOREIGN KEY (user_id) REFERENCES users(id) ON DELETE CASCADE
+  CREATE INDEX webauthn_credentials_last_device_idx ON webauthn_credentials USING btree (last_device_id) WHERE (last_device_id IS NOT NULL)
   CREATE INDEX webauthn_credentials_user_idx ON webauthn_credentials USING btree (user_id, created_at)
 
 CREATE TABLE workloads

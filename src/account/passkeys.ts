@@ -3,6 +3,7 @@ import type { Context } from "koa";
 import type { Knex } from "knex";
 import { z } from "zod";
 import { reader, writer } from "../database/transaction.ts";
+import { shownAgent } from "../devices/agents.ts";
 import { errors } from "../errors.ts";
 import { readForm } from "../http/body.ts";
 import { originOf } from "../http/origin.ts";
@@ -10,6 +11,7 @@ import type { Page } from "../http/page.ts";
 import type { Issuer } from "../issuers.ts";
 import { isUuid } from "../lib/uuid.ts";
 import type { Mailer } from "../mail/mailer.ts";
+import { UserDevice } from "../models/user-device.ts";
 import { UserPassword } from "../models/user-password.ts";
 import { WebauthnCredential } from "../models/webauthn-credential.ts";
 import {
@@ -56,11 +58,15 @@ export function passkeysRoutes(router: Router, needs: AccountPasskeysNeeds): voi
   });
 
   const showList = async (ctx: Context, problems: FieldError[] = [], status = 200) => {
-    const { user } = visitor(ctx);
+    const { user, session } = visitor(ctx);
     const db = reader(knex);
     const passkeys = await WebauthnCredential.of(db, user.id, relyingParty.id);
+    const devices = await UserDevice.query(db).where({ userId: user.id });
     const view = {
-      passkeys: passkeys.map((passkey) => viewOf(passkey, here)),
+      passkeys: passkeys.map((passkey) => ({
+        ...viewOf(passkey, here),
+        ...placeOf(passkey, devices, session.deviceId),
+      })),
       newHref: `${here}/new`,
       secondStepAction: `${here}/second-step`,
       asksAlways: user.passkeyIsSecondStep,
@@ -115,6 +121,9 @@ export function passkeysRoutes(router: Router, needs: AccountPasskeysNeeds): voi
     const passkey = await createPasskey(db, holderOf(ctx), made, circumstances(ctx));
     if (passkey === undefined)
       return showNew(ctx, [{ field: "enroll-submit", message: "err.passkey.not_made" }], 422);
+    const { id, isBuiltIn } = passkey;
+    if (session.deviceId !== null)
+      await WebauthnCredential.noteDevice(db, { id, deviceId: session.deviceId, isBuiltIn });
     await needs.mailer.passkeyAdded(db, {
       userId: user.id,
       name: passkey.name,
@@ -160,6 +169,24 @@ function viewOf(passkey: WebauthnCredential, here: string) {
     ...(passkey.lastUsedAt === null ? {} : { lastUsedAt: passkey.lastUsedAt.getTime() }),
     isSynced: passkey.backedUp,
     isSuspect: passkey.cloneWarningAt !== null,
+  };
+}
+
+/** With which of their browsers somebody last made or used it, and whether it is in the device before them. */
+function placeOf(
+  { lastDeviceId, isBuiltIn }: WebauthnCredential,
+  devices: readonly UserDevice[],
+  here: string | null,
+) {
+  const device = devices.find(({ id }) => id === lastDeviceId);
+  const agent = {
+    browser: device?.browserFamily ?? undefined,
+    os: device?.osFamily ?? undefined,
+  };
+  return {
+    ...(device === undefined ? {} : { agent: shownAgent(agent) }),
+    country: device?.lastCountry ?? "",
+    isHere: device !== undefined && isBuiltIn && device.id === here,
   };
 }
 

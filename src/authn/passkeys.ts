@@ -45,9 +45,15 @@ export type PasskeyRefusal =
   | "not_verified"
   | "cloned";
 
+/**
+ * How far from the browser a passkey was, as the browser says: in the same device, or across a QR code in another one
+ * (WebAuthn §5.4.5). For the comfort of people; nothing is decided by it that anybody else could gain from.
+ */
+export type PasskeyReach = "built-in" | "other-device" | "elsewhere";
+
 /** Who answered, or why nobody did. */
 export type PasskeySignIn =
-  | { readonly user: User; readonly passkeyId: string }
+  | { readonly user: User; readonly passkeyId: string; readonly reach: PasskeyReach }
   | {
       readonly refused: PasskeyRefusal;
       /** As it was sent, so that an authenticator can be told that it is not known here. */
@@ -124,7 +130,16 @@ export async function signInWithPasskey(
   // It never changes (WebAuthn §6.1.3): something else made this answer.
   if (isEligible !== passkey.backupEligible) return { ...about, refused: "not_verified" };
   const isOnlyOne = await WebauthnCredential.use(db, { id: passkey.id, signCount, backedUp, now });
-  return isOnlyOne ? { user, passkeyId: passkey.id } : { ...about, refused: "cloned" };
+  if (!isOnlyOne) return { ...about, refused: "cloned" };
+  const { authenticatorAttachment: attachment } = response;
+  return { user, passkeyId: passkey.id, reach: reachOf(attachment, passkey.transports) };
+}
+
+function reachOf(attachment: string | undefined, transports: readonly string[]): PasskeyReach {
+  if (attachment === "platform") return "built-in";
+  return attachment === "cross-platform" && transports.includes("hybrid")
+    ? "other-device"
+    : "elsewhere";
 }
 
 /** How a password manager shows whom a passkey is for. */
@@ -170,6 +185,7 @@ export interface NewPasskey {
   readonly transports: readonly string[];
   readonly backupEligible: boolean;
   readonly backedUp: boolean;
+  readonly isBuiltIn: boolean;
 }
 
 /** A passkey as it was kept. */
@@ -177,6 +193,7 @@ interface KeptPasskey {
   readonly id: string;
   readonly name: string;
   readonly aaguid: string;
+  readonly isBuiltIn: boolean;
 }
 
 /**
@@ -235,6 +252,7 @@ export async function checkNewPasskey(
       transports: response.response.transports ?? [],
       backupEligible: credentialDeviceType === "multiDevice",
       backedUp: credentialBackedUp,
+      isBuiltIn: response.authenticatorAttachment === "platform",
     },
   };
 }
@@ -261,7 +279,7 @@ export async function keepPasskey(
     name,
     createdAt: now,
   });
-  return id === undefined ? undefined : { id, name, aaguid };
+  return id === undefined ? undefined : { id, name, aaguid, isBuiltIn: passkey.isBuiltIn };
 }
 
 /** A name as a person may give it to a passkey, or `undefined` where it cannot be one. */

@@ -58,11 +58,18 @@ const onePasskey = {
 };
 const passkeys: Views["account-passkeys"] = {
   passkeys: [
-    onePasskey,
+    {
+      ...onePasskey,
+      agent: { known: "both", browser: "Safari", os: "iOS" },
+      country: "DE",
+      isHere: true,
+    },
     {
       name: LONG,
       href: onePasskey.href,
       createdAt: onePasskey.createdAt,
+      country: "",
+      isHere: false,
       isSynced: false,
       isSuspect: true,
     },

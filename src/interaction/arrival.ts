@@ -14,6 +14,7 @@ import type { Seal } from "../keys/seal.ts";
 import type { Mailer } from "../mail/mailer.ts";
 import type { SignIn } from "../models/session.ts";
 import { DEVICE_LIFETIME, UserDevice } from "../models/user-device.ts";
+import { WebauthnCredential } from "../models/webauthn-credential.ts";
 import { advance, type Visit } from "./visit.ts";
 
 export interface ArrivalNeeds {
@@ -77,6 +78,11 @@ export async function arrive(
     country: country ?? null,
     now,
   });
+  const { passkey } = progress;
+  if (passkey !== undefined) {
+    const isBuiltIn = passkey.reach === "built-in";
+    await WebauthnCredential.noteDevice(db, { id: passkey.id, deviceId: device.id, isBuiltIn });
+  }
   if (device.isNew && user.lastLoginAt !== null) {
     const report = makeReport(seal, { userId: user.id, deviceId: device.id }, now);
     await mailer.newDevice(db, {

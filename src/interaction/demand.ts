@@ -135,13 +135,13 @@ function enrolmentOf(
 }
 
 /**
- * Whether this is a good moment to offer a passkey (ux.md P19): at a plain sign-in by password on a device that can
- * make one. Never where somebody only confirms who they are, in a window over an app, or in front of something to pay.
+ * Whether this is a good moment to offer a passkey (ux.md P19): at a plain sign-in by password, or by a passkey of
+ * another device, on a device that can make one. Never where somebody only confirms who they are, in a window over an app, or in front of something to pay.
  */
 async function isPasskeyOffered(
   knex: Knex,
-  { interaction, relyingParty }: Pick<Visit, "interaction" | "relyingParty">,
-  { offer, canMakePasskey, shown = [] }: Progress,
+  { interaction, relyingParty, browser }: Pick<Visit, "interaction" | "relyingParty" | "browser">,
+  { offer, canMakePasskey, passkey, shown = [] }: Progress,
   userId: string,
 ): Promise<boolean> {
   if (offer !== undefined) return offer === "shown";
@@ -151,8 +151,10 @@ async function isPasskeyOffered(
     shown[0]?.method === "pwd" && !shown.some(({ method }) => method === "webauthn");
   if (relyingParty === undefined || canMakePasskey !== true || params["display"] === "popup")
     return false;
-  if (!isPlain || !isByPassword) return false;
-  const asked = { userId, rpId: relyingParty.id, now: new Date() };
+  const isByOtherDevice = passkey?.reach === "other-device";
+  if (!isPlain || !(isByPassword || isByOtherDevice)) return false;
+  const { device } = browser;
+  const asked = { userId, rpId: relyingParty.id, isByOtherDevice, device, now: new Date() };
   return PasskeyOffer.isDue(reader(knex), asked);
 }
 

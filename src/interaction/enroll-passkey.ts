@@ -13,6 +13,7 @@ import { askForPasskeyAlways, createPasskey, newPasskeyOptions } from "../users/
 import { codesToGoWith, keepCodes } from "../users/second-factors.ts";
 import type { FieldError } from "../views.ts";
 import type { EnrollNeeds } from "./enroll.ts";
+import { madeHere } from "./passkey.ts";
 import type { StepTools } from "./routes.ts";
 import type { Visit } from "./visit.ts";
 
@@ -51,12 +52,14 @@ export function enrollPasskeyRoutes(router: Router, tools: StepTools, needs: Enr
     const visit = tools.visit(ctx);
     const holder = holderOf(visit);
     if (holder === undefined) return go(ctx, `${visit.here}/enroll`);
-    const codes = await enrol(needs, ctx, visit, holder, answer);
-    if (codes === undefined)
+    const made = await enrol(needs, ctx, visit, holder, answer);
+    if (made === undefined)
       return show(ctx, [{ field: "enroll-submit", message: "err.passkey.not_made" }], 422);
     const { shown = [], ...progress } = visit.progress;
+    const { codes, passkey } = made;
     return tools.proceed(ctx, {
       ...progress,
+      ...madeHere(passkey),
       hasEnrolled: true,
       shown: [...shown, { method: "webauthn", at: Date.now() / 1000 }],
       ...(codes.length === 0 ? {} : { newCodes: codes }),
@@ -64,14 +67,14 @@ export function enrollPasskeyRoutes(router: Router, tools: StepTools, needs: Enr
   });
 }
 
-/** @returns the recovery codes that came with it, if any; undefined where no passkey was made. */
+/** @returns the passkey and the recovery codes that came with it, if any; undefined where none was made. */
 async function enrol(
   needs: EnrollNeeds,
   ctx: Context,
   { interaction, client }: Visit,
   holder: { relyingParty: RelyingParty; user: User },
   answer: string,
-): Promise<readonly string[] | undefined> {
+): Promise<{ codes: readonly string[]; passkey: { id: string; isBuiltIn: boolean } } | undefined> {
   const { user } = holder;
   const origin = originOf(ctx);
   const made = await codesToGoWith(needs, user.id);
@@ -84,7 +87,7 @@ async function enrol(
   await askForPasskeyAlways(db, user, true, circumstances);
   const url = `${issuerFor(ctx)?.url ?? ""}/account/passkeys`;
   await needs.mailer.passkeyAdded(db, { userId: user.id, name: passkey.name, url, now });
-  return keepCodes(needs, { userId: user.id, origin }, made, now);
+  return { codes: await keepCodes(needs, { userId: user.id, origin }, made, now), passkey };
 }
 
 function holderOf({ relyingParty, user }: Visit) {

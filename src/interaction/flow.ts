@@ -1,6 +1,6 @@
 import { hasSecondStep, levelOf, type Level, type Method, type Shown } from "../authn/levels.ts";
 import { hasStrongFactor, type Factor } from "../authn/factors.ts";
-import type { NewPasskey } from "../authn/passkeys.ts";
+import type { NewPasskey, PasskeyReach } from "../authn/passkeys.ts";
 import type { Risk } from "../devices/risk.ts";
 import type { UpstreamIdentity } from "../federation/connector.ts";
 import type { HomeRealm } from "./home-realm.ts";
@@ -40,6 +40,8 @@ export interface Progress {
   };
   /** Recovery codes that they have not said to have saved. */
   readonly newCodes?: readonly string[];
+  /** The passkey that was last made or used here, and where it is. */
+  readonly passkey?: { readonly id: string; readonly reach: PasskeyReach };
   /** Whether a passkey could be made on this device, as its browser says. */
   readonly canMakePasskey?: boolean;
   /** How far the offer of one has come. */

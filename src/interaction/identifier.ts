@@ -90,7 +90,9 @@ export function identifierRoutes(router: Router, tools: StepTools, needs: Identi
       });
       if ("errors" in outcome) return show(ctx, username, outcome.errors, { ...outcome, ...kept });
       const { identifier: _typed, ...rest } = progress;
-      const signedIn = { userId: outcome.user.id, shown: [outcome.shown] };
+      const { user, shown, passkey } = outcome;
+      const canMakePasskey = form.passkey_can === "1";
+      const signedIn = { userId: user.id, shown: [shown], passkey, canMakePasskey };
       return tools.proceed(ctx, { ...rest, ...signedIn, ...kept });
     }
     if (username === "") {

@@ -14,6 +14,8 @@ import type { Mailer } from "../mail/mailer.ts";
 import { PasskeyOffer } from "../models/passkey-offer.ts";
 import { createPasskey, newPasskeyOptions, type PasskeyVia } from "../users/passkeys.ts";
 import type { FieldError } from "../views.ts";
+import type { Progress } from "./flow.ts";
+import { madeHere } from "./passkey.ts";
 import type { StepTools } from "./routes.ts";
 import { saveProgress, type Visit } from "./visit.ts";
 
@@ -56,8 +58,8 @@ export function offerRoutes(router: Router, tools: StepTools, needs: OfferNeeds)
     return page(ctx, "offer", view, status);
   };
 
-  const goOn = (ctx: Context) =>
-    tools.proceed(ctx, { ...tools.visit(ctx).progress, offer: "answered" });
+  const goOn = (ctx: Context, more: Pick<Progress, "passkey"> = {}) =>
+    tools.proceed(ctx, { ...tools.visit(ctx).progress, ...more, offer: "answered" });
 
   router.get("/offer", tools.at("offer"), async (ctx: Context) => {
     const { interaction, progress, user } = tools.visit(ctx);
@@ -74,8 +76,9 @@ export function offerRoutes(router: Router, tools: StepTools, needs: OfferNeeds)
     const visit = tools.visit(ctx);
     const { passkey_response: answer, passkey_via: via } = form;
     if (answer !== "") {
-      if (await create(needs, ctx, visit, { answer, via: via === "upgrade" ? via : "offer" }))
-        return goOn(ctx);
+      const made = { answer, via: via === "upgrade" ? via : "offer" } as const;
+      const passkey = await create(needs, ctx, visit, made);
+      if (passkey !== undefined) return goOn(ctx, madeHere(passkey));
       return show(ctx, [{ field: "offer-create", message: "err.passkey.not_made" }], 422);
     }
     if (form.decision === "never")
@@ -91,18 +94,18 @@ async function create(
   ctx: Context,
   visit: Visit,
   { answer, via }: { answer: string; via: PasskeyVia },
-): Promise<boolean> {
+): Promise<{ id: string; isBuiltIn: boolean } | undefined> {
   const holder = holderOf(visit);
-  if (holder === undefined) return false;
+  if (holder === undefined) return undefined;
   const now = new Date();
   const db = await writer(knex);
   const circumstances = { ...originOf(ctx), clientId: recordedId(visit.client) };
   const made = { of: visit.interaction.uid, answer, via, now };
   const passkey = await createPasskey(db, holder, made, circumstances);
-  if (passkey === undefined) return false;
+  if (passkey === undefined) return undefined;
   const url = `${issuerFor(ctx)?.url ?? ""}/account/passkeys`;
   await mailer.passkeyAdded(db, { userId: holder.user.id, name: passkey.name, url, now });
-  return true;
+  return passkey;
 }
 
 function holderOf({ relyingParty, user }: Visit) {

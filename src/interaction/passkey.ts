@@ -14,6 +14,7 @@ import { writer } from "../database/transaction.ts";
 import { originOf } from "../http/origin.ts";
 import type { User } from "../models/user.ts";
 import type { FieldError, PasskeyView } from "../views.ts";
+import type { Progress } from "./flow.ts";
 import type { Visit } from "./visit.ts";
 
 /** What a form brings along where scripts run: an answer, how it was given, and whether a passkey could be made. */
@@ -33,7 +34,11 @@ export interface PasskeyAnswer {
 }
 
 export type PasskeyOutcome =
-  | { readonly user: User; readonly shown: { readonly method: Method; readonly at: number } }
+  | {
+      readonly user: User;
+      readonly shown: { readonly method: Method; readonly at: number };
+      readonly passkey: NonNullable<Progress["passkey"]>;
+    }
   | {
       readonly errors: FieldError[];
       readonly status: number;
@@ -84,7 +89,7 @@ export async function provePasskey(
       signal: JSON.stringify({ signalUnknownCredential: unknown }),
     };
   }
-  const { user, passkeyId } = outcome;
+  const { user, passkeyId, reach } = outcome;
   const whose = { ...about, actor: { type: "user", id: user.id }, userId: user.id } as const;
   if (!user.isActive) {
     await record(db, { ...whose, type: "login.failed", details: { method, reason: "disabled" } });
@@ -92,7 +97,13 @@ export async function provePasskey(
   }
   const target = { type: "webauthn_credential", id: passkeyId };
   await record(db, { ...whose, type: "passkey.used", target, details: { via } });
-  return { user, shown: { method, at: now.getTime() / 1000 } };
+  const passkey = { id: passkeyId, reach };
+  return { user, shown: { method, at: now.getTime() / 1000 }, passkey };
+}
+
+/** Where a passkey is that was made here just now. */
+export function madeHere({ id, isBuiltIn }: { id: string; isBuiltIn: boolean }) {
+  return { passkey: { id, reach: isBuiltIn ? "built-in" : "elsewhere" } } as const;
 }
 
 /** An error of a passkey belongs to the button by which it is tried again. */

@@ -135,10 +135,11 @@ async function provePasskeyOf(
   if ("errors" in outcome) return outcome;
   const named = await findByIdentifier(await writer(knex), readIdentifier(identifier));
   if (named?.user.id !== outcome.user.id) return refusePasskey("err.passkey.failed");
-  const { user, shown } = outcome;
+  const { user, shown, passkey } = outcome;
   return {
     progress: {
       ...signedInBy(visit.progress, { userId: user.id, ...shown }),
+      passkey,
       identifier,
       remember,
     },

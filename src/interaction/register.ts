@@ -15,7 +15,6 @@ import { readForm } from "../http/body.ts";
 import { localeOf } from "../http/locale.ts";
 import type { Page } from "../http/page.ts";
 import { SIGN_UP, type Issuer, type SignUp } from "../issuers.ts";
-import type { User } from "../models/user.ts";
 import { passwordProblemOf } from "../recovery/reset-password.ts";
 import { decideTerms, inLanguage } from "../terms/terms.ts";
 import { acceptInvitation } from "../users/invitations.ts";
@@ -25,6 +24,7 @@ import { createUser } from "../users/users.ts";
 import type { FieldError, Views } from "../views.ts";
 import type { Registration } from "./flow.ts";
 import { refusal, sendLetter, type LetterNeeds, type Refusal } from "./letter.ts";
+import { madeHere } from "./passkey.ts";
 import {
   choosePasskey,
   newPasskeyFields,
@@ -95,9 +95,8 @@ export function registerRoutes(router: Router, tools: StepTools, needs: Register
       ...rest,
       identifier: registration.email,
       userId: made.userId,
-      shown: [
-        { method: registration.passkey === undefined ? "pwd" : "passkey", at: Date.now() / 1000 },
-      ],
+      ...(made.passkey === undefined ? {} : madeHere(made.passkey)),
+      shown: [{ method: made.passkey === undefined ? "pwd" : "passkey", at: Date.now() / 1000 }],
     });
   });
 }
@@ -194,13 +193,19 @@ async function choosePassword(
   return { ...registration, passwordHash: await passwords.hash(password) };
 }
 
+/** An account, and the passkey with which it was made. */
+interface Made {
+  readonly userId: string;
+  readonly passkey: { readonly id: string; readonly isBuiltIn: boolean } | undefined;
+}
+
 /** Makes the account, in one transaction with what the person agreed to. */
 async function createAccount(
   { config, knex }: RegisterNeeds,
   ctx: Context,
   visit: Visit,
   { registration, form }: { registration: Registration; form: RegisterForm },
-): Promise<{ readonly userId: string } | Refusal> {
+): Promise<Made | Refusal> {
   const { current } = visit;
   const locale = localeOf(ctx, config.locales);
   const names = readNames(form);
@@ -210,15 +215,16 @@ async function createAccount(
   const now = new Date();
   const db = await writer(knex);
   try {
-    const user = await db.transaction((trx) => storeAccount(trx, visit, registration, now));
-    await saveClaims(db, user.id, names, now, locale);
+    const made = await db.transaction((trx) => storeAccount(trx, visit, registration, now));
+    const { userId } = made;
+    await saveClaims(db, userId, names, now, locale);
     const decisions = current.map((version) => ({
       versionId: version.id,
       accepted: form.terms.includes(version.id),
       locale: inLanguage(version, locale).locale,
     }));
-    await decideTerms(db, user.id, decisions, now);
-    return { userId: user.id };
+    await decideTerms(db, userId, decisions, now);
+    return made;
   } catch (error) {
     if (!(error instanceof AppError && error.code === "email_taken")) throw error;
     // Whoever reads this has shown that the address is theirs, so it is no secret that it has an account.
@@ -231,16 +237,18 @@ async function storeAccount(
   visit: Visit,
   registration: Registration,
   now: Date,
-): Promise<User> {
+): Promise<Made> {
   const { email, letter, passwordHash, passkey, invitation } = registration;
   const via = invitation === undefined ? "registration" : "invitation";
   const webauthnUserHandle = passkey === undefined ? undefined : userHandleOf(visit, registration);
-  const made = { email, verified: true, passwordHash, webauthnUserHandle, via } as const;
-  const user = await createUser(db, made, now);
-  if (passkey !== undefined && !(await keepFirstPasskey(db, user, passkey, now)))
+  const account = { email, verified: true, passwordHash, webauthnUserHandle, via } as const;
+  const user = await createUser(db, account, now);
+  const kept = passkey === undefined ? undefined : await keepFirstPasskey(db, user, passkey, now);
+  if (passkey !== undefined && kept === undefined)
     throw appErrors.badRequest("This passkey cannot be used. Begin again with another one.");
-  if (invitation === undefined) return user;
-  if (await acceptInvitation(db, { id: invitation, letterId: letter }, user.id, now)) return user;
+  const made = { userId: user.id, passkey: kept };
+  if (invitation === undefined) return made;
+  if (await acceptInvitation(db, { id: invitation, letterId: letter }, user.id, now)) return made;
   throw appErrors.badRequest("This invitation was used or taken back.");
 }
 

@@ -4,6 +4,7 @@ import { record } from "../audit/record.ts";
 import { TRUST_DAYS, trustBrowser } from "../authn/trusted-browsers.ts";
 import { writer } from "../database/transaction.ts";
 import { readAgent } from "../devices/agents.ts";
+import { deviceOf } from "../http/device.ts";
 import { issuerFor } from "../http/host.ts";
 import { originOf } from "../http/origin.ts";
 import { sha256 } from "../lib/secret.ts";
@@ -12,6 +13,8 @@ import type { Mailer } from "../mail/mailer.ts";
 /** What is known of the browser that somebody signs in with. */
 export interface SignInBrowser {
   readonly userAgent: string;
+  /** The hash of the cookie by which it is known again, if it has one. */
+  readonly device: Buffer | undefined;
   /** The cookie by which a person trusts it, if it has one. */
   readonly trustOf: (userId: string) => string | undefined;
 }
@@ -19,6 +22,7 @@ export interface SignInBrowser {
 export function browserOf(ctx: Context): SignInBrowser {
   return {
     userAgent: ctx.get("user-agent"),
+    device: deviceOf(ctx),
     trustOf: (userId) => ctx.cookies.get(cookieName(ctx, userId), { signed: false }),
   };
 }

@@ -80,6 +80,7 @@ export function webauthnRoutes(router: Router, tools: StepTools, needs: Webauthn
       await trustThisBrowser(needs, ctx, outcome.user.id);
     return tools.proceed(ctx, {
       ...progress,
+      passkey: outcome.passkey,
       shown: [...(progress.shown ?? []), outcome.shown],
     });
   });

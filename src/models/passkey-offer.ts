@@ -14,17 +14,30 @@ export class PasskeyOffer extends BaseModel {
   declare lastAt: Date;
   declare declinedAt: Date | null;
 
-  /** Whether a user who has no passkey for this relying party may be asked now. */
+  /**
+   * Whether a user may be asked now who has no passkey for this relying party; where they used one that is in another
+   * device, whether they have none in this one.
+   *
+   * @param asked.device the hash of the cookie of the browser.
+   */
   static async isDue(
     db: TransactionOrKnex,
-    { userId, rpId, now }: { userId: string; rpId: string; now: Date },
+    asked: {
+      userId: string;
+      rpId: string;
+      isByOtherDevice: boolean;
+      device: Buffer | undefined;
+      now: Date;
+    },
   ): Promise<boolean> {
     const rows = await PasskeyOffer.statement(
       db,
       `SELECT FROM users u LEFT JOIN passkey_offers o ON o.user_id = u.id
        WHERE u.id = :userId AND (o.user_id IS NULL OR (${ALLOWED}))
-         AND NOT EXISTS (SELECT FROM webauthn_credentials c WHERE c.user_id = u.id AND c.rp_id = :rpId)`,
-      { userId, rpId, now },
+         AND NOT EXISTS (SELECT FROM webauthn_credentials c LEFT JOIN user_devices d ON d.id = c.last_device_id
+           WHERE c.user_id = u.id AND c.rp_id = :rpId
+             AND (NOT :isByOtherDevice OR (c.is_built_in AND d.cookie_hash = CAST(:device AS bytea))))`,
+      { ...asked, device: asked.device ?? null },
     );
     return rows.length === 1;
   }

@@ -25,6 +25,10 @@ export class WebauthnCredential extends IdentifiedModel {
   /** When its counter last went backwards. */
   declare cloneWarningAt: Date | null;
   declare lastUsedAt: Date | null;
+  /** The browser with which it was last made or used, of those that the user has signed in with. */
+  declare lastDeviceId: string | null;
+  /** Whether it was in the device that the browser is on, and not in another or in somebody's hand. */
+  declare isBuiltIn: boolean;
   declare createdAt: Date;
 
   /** A user's passkeys for a relying party, the oldest first. */
@@ -51,14 +55,15 @@ export class WebauthnCredential extends IdentifiedModel {
       | "backedUp"
       | "name"
       | "createdAt"
+      | "isBuiltIn"
     > & { signCount: number },
   ): Promise<string | undefined> {
     const rows = await WebauthnCredential.statement<{ id: string }>(
       db,
       `INSERT INTO webauthn_credentials (id, user_id, credential_id, public_key, rp_id, sign_count, aaguid, transports,
-         backup_eligible, backed_up, name, created_at)
+         backup_eligible, backed_up, is_built_in, name, created_at)
        SELECT :id, :userId, :credentialId, :publicKey, :rpId, :signCount, :aaguid, :transports,
-         :backupEligible, :backedUp, :name, :createdAt
+         :backupEligible, :backedUp, :isBuiltIn, :name, :createdAt
        WHERE (SELECT count(*) FROM webauthn_credentials WHERE user_id = :userId) < ${MOST}
        ON CONFLICT (credential_id) DO NOTHING RETURNING id`,
       { ...passkey, id: uuidv7() },
@@ -84,6 +89,14 @@ export class WebauthnCredential extends IdentifiedModel {
     if (rows.length === 1) return true;
     await WebauthnCredential.query(db).findById(use.id).patch({ cloneWarningAt: use.now });
     return false;
+  }
+
+  /** Notes with which of the user's browsers it was made or used. */
+  static async noteDevice(
+    db: TransactionOrKnex,
+    { id, deviceId, isBuiltIn }: { id: string; deviceId: string; isBuiltIn: boolean },
+  ): Promise<void> {
+    await WebauthnCredential.query(db).findById(id).patch({ lastDeviceId: deviceId, isBuiltIn });
   }
 
   /**

@@ -49,39 +49,39 @@ export async function newPasskeyOptions(
 /**
  * Keeps the passkey that a browser made, in the caller's transaction.
  *
- * @returns its id and name, or nothing where the answer was not good.
+ * @returns its id and name, and where it is, or nothing where the answer was not good.
  */
 export async function createPasskey(
   db: TransactionOrKnex,
   { relyingParty, user }: PasskeyHolder,
   { of, answer, via, now }: { of: string; answer: string; via: PasskeyVia; now: Date },
   circumstances: Circumstances,
-): Promise<{ id: string; name: string } | undefined> {
+): Promise<{ id: string; name: string; isBuiltIn: boolean } | undefined> {
   const isSilent = via === "upgrade";
   const occasion = occasionOf(user, of);
   const outcome = await addPasskey(db, relyingParty, occasion, answer, { now, isSilent });
   if ("refused" in outcome) return undefined;
-  const { id, name, aaguid } = outcome.passkey;
+  const { id, name, aaguid, isBuiltIn } = outcome.passkey;
   await recordOf(db, circumstances, user, "passkey.created", id, { via, aaguid });
-  return { id, name };
+  return { id, name, isBuiltIn };
 }
 
 /**
  * Keeps the passkey with which somebody made their account, in the caller's transaction.
  *
- * @returns whether it could be kept: it cannot where somebody has it already.
+ * @returns it, or nothing where somebody has it already.
  */
 export async function keepFirstPasskey(
   db: TransactionOrKnex,
   user: User,
   made: NewPasskey,
   now: Date,
-): Promise<boolean> {
+): Promise<{ id: string; isBuiltIn: boolean } | undefined> {
   const passkey = await keepPasskey(db, user.id, made, now);
-  if (passkey === undefined) return false;
-  const { id, aaguid } = passkey;
+  if (passkey === undefined) return undefined;
+  const { id, aaguid, isBuiltIn } = passkey;
   await recordOf(db, {}, user, "passkey.created", id, { via: "registration", aaguid });
-  return true;
+  return { id, isBuiltIn };
 }
 
 /** @returns whether there is such a passkey of theirs, and the name can be one. */

@@ -97,6 +97,45 @@ describe("a person’s own passkeys", () => {
     assert.equal(mallory.status, 422);
   });
 
+  it("say when and with which browser they were last used, and which is on this device (ux.md §2, Passkeys)", async () => {
+    const device = await aPasskey(server, ada.id);
+    const onList = async (seen: Visitor) => {
+      await seen.open(list);
+      return [...seen.html.matchAll(/<li class="detail">[^]*?<\/li>/g)].map(([card]) => card);
+    };
+    const [unused = ""] = await onList(visitor);
+    assert.doesNotMatch(unused, /Last used|On this device/);
+    const here = new Visitor();
+    await here.open(list);
+    await here.submit({
+      passkey_response: device.get(questionOf(here.html)),
+      passkey_via: "button",
+    });
+    const [used = ""] = await onList(here);
+    assert.match(used, /On this device/);
+    assert.match(used, /Last used <time datetime="\d{4}-/);
+    const [elsewhere = ""] = await onList(visitor);
+    assert.match(elsewhere, /Last used/);
+    assert.doesNotMatch(elsewhere, /On this device/);
+    const across = new Visitor();
+    await across.open(list);
+    const passkey_response = device.get(questionOf(across.html), { attachment: "cross-platform" });
+    await across.submit({ passkey_response, passkey_via: "button" });
+    const [phone = ""] = await onList(across);
+    assert.doesNotMatch(phone, /On this device/, "it is in another one");
+  });
+
+  it("are forgotten together with the browser that they were used with, as far as it goes", async () => {
+    const device = await aPasskey(server, ada.id);
+    const here = new Visitor();
+    await here.open(list);
+    await here.submit({ passkey_response: device.get(questionOf(here.html)) });
+    const { knex } = server.database;
+    await knex("user_devices").where({ user_id: ada.id }).delete();
+    const [passkey] = await passkeysOf();
+    assert.equal(passkey?.lastDeviceId, null);
+  });
+
   it("have the name that their owner gives them, and no empty one (ux.md §2, Passkeys)", async () => {
     await aPasskey(server, ada.id);
     const [passkey] = await passkeysOf();

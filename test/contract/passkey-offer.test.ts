@@ -128,6 +128,62 @@ describe("the offer of a passkey", () => {
     assert.ok(response(await signIn())["code"]);
   });
 
+  describe("after a passkey of another device (ux.md P19)", () => {
+    const ACROSS = { attachment: "cross-platform" } as const;
+
+    /** Signs in with a passkey as the browser says that it is. */
+    async function signInBy(device: SoftwareAuthenticator, twist: Twist): Promise<Answer> {
+      const page = await walk(server, browser, app.authorization({ prompt: "login" }));
+      const sent = await browser.submit(page.url.href, {
+        passkey_response: device.get(questionOf(page.text), twist),
+        passkey_via: "button",
+        passkey_can: "1",
+      });
+      return goOn(sent);
+    }
+
+    it("comes, and makes one for this device", async () => {
+      const page = await signInBy(await aPasskey(server, ada.id), ACROSS);
+      assert.equal(page.page, "offer");
+      assert.ok(response(await goOn(await create(page, "button")))["code"]);
+      const made = await WebauthnCredential.query(server.database.knex)
+        .where({ userId: ada.id, isBuiltIn: true })
+        .whereNotNull("lastDeviceId");
+      assert.equal(made.length, 1);
+    });
+
+    it("does not come after one of this device", async () => {
+      const done = await signInBy(await aPasskey(server, ada.id), {});
+      assert.ok(response(done)["code"]);
+    });
+
+    it("does not come after a security key, which is no other device", async () => {
+      const device = await aPasskey(server, ada.id);
+      await WebauthnCredential.query(server.database.knex)
+        .where({ userId: ada.id })
+        .patch({ transports: ["usb", "nfc"] });
+      assert.ok(response(await signInBy(device, ACROSS))["code"]);
+    });
+
+    it("does not come where this device has one", async () => {
+      const [here, phone] = [await aPasskey(server, ada.id), await aPasskey(server, ada.id)];
+      response(await signInBy(here, {}));
+      for (const [key, { name }] of browser.jar)
+        if (!name.includes("device")) browser.jar.delete(key);
+      assert.ok(response(await signInBy(phone, ACROSS))["code"]);
+    });
+
+    it("is capped as the other is", async () => {
+      const device = await aPasskey(server, ada.id);
+      await PasskeyOffer.query(server.database.knex).insert({
+        userId: ada.id,
+        times: 1,
+        lastAt: new Date(),
+      });
+      assert.ok(response(await signInBy(device, ACROSS))["code"]);
+    });
+  });
+
   it("does not come in a pop-up (OIDC Core §3.1.2.1, display)", async () => {
     assert.ok(response(await signIn({ display: "popup" }))["code"]);
   });

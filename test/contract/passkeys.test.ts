@@ -581,7 +581,13 @@ describe("passkeys", () => {
   describe("the offer to make one (ux.md P19)", () => {
     const DAY = 24 * 60 * 60 * 1000;
     const isDue = (at: Date) =>
-      PasskeyOffer.isDue(knex(), { userId: user.id, rpId: relyingParty.id, now: at });
+      PasskeyOffer.isDue(knex(), {
+        userId: user.id,
+        rpId: relyingParty.id,
+        isByOtherDevice: false,
+        device: undefined,
+        now: at,
+      });
     const claim = (at: Date) => PasskeyOffer.claim(knex(), user.id, at);
 
     it("comes three times at most, ninety days apart", async () => {

@@ -32,6 +32,8 @@ export interface Twist {
   readonly isBackedUp?: boolean;
   readonly counter?: number;
   readonly userHandle?: string | undefined;
+  /** Where the browser says that it is; in the same device unless said. */
+  readonly attachment?: "platform" | "cross-platform";
   /** The id that the answer claims to be of. */
   readonly id?: string;
 }
@@ -108,12 +110,12 @@ export class SoftwareAuthenticator {
     };
   }
 
-  #answer({ id = this.id }: Twist, response: object): string {
+  #answer({ id = this.id, attachment = "platform" }: Twist, response: object): string {
     return JSON.stringify({
       id,
       rawId: id,
       type: "public-key",
-      authenticatorAttachment: "platform",
+      authenticatorAttachment: attachment,
       response,
       clientExtensionResults: {},
     });
