@@ -1,3 +1,4 @@
+import type { RequestListener } from "node:http";
 import Koa from "koa";
 import mount from "koa-mount";
 import type { Provider } from "oidc-provider";
@@ -15,11 +16,13 @@ import { termsPageRoutes } from "./home/terms.ts";
 import { Assets } from "./http/assets.ts";
 import { browserBinding } from "./http/browser.ts";
 import { clientIp } from "./http/client-ip.ts";
+import { Documents } from "./http/documents.ts";
 import { errorResponses } from "./http/errors.ts";
 import { securityHeaders } from "./http/headers.ts";
 import { health } from "./http/health.ts";
 import { atIssuer, issuerFor } from "./http/host.ts";
 import { localeOf } from "./http/locale.ts";
+import { isMachineEndpoint } from "./http/machines.ts";
 import { createPage } from "./http/page.ts";
 import { postedRequests } from "./http/posted-requests.ts";
 import { requestLimits } from "./http/request-limits.ts";
@@ -66,7 +69,8 @@ import { TermsCache } from "./terms/cache.ts";
 import { WorkloadKeys } from "./workloads/assertion.ts";
 
 export interface App {
-  app: Koa;
+  /** Answers every request. */
+  handler: RequestListener;
   metrics: Metrics;
   /** Stops what runs beside requests. */
   close(): Promise<void>;
@@ -94,6 +98,7 @@ export async function createApp(deps: Deps): Promise<App> {
   const pages = enginePages({ knex, seal, page, mode: config.mode, beside });
   const observer = observe({ knex, log, mailer });
   const { fetch } = deps;
+  const documents = new Documents(metrics.prepared);
   const engines = new Map<Issuer, Engine>();
   const federations = new Map<Issuer, Omit<FederationNeeds, "ownSignIns">>();
   for (const issuer of config.issuers) {
@@ -109,6 +114,7 @@ export async function createApp(deps: Deps): Promise<App> {
       knex,
       seal,
       algorithms: issuer.preset.algorithms,
+      onChange: () => documents.clear(),
       build: (jwks, types) =>
         createProvider(
           {
@@ -143,6 +149,7 @@ export async function createApp(deps: Deps): Promise<App> {
   const app = new Koa({ proxy: true });
   app.keys = cookieKeys(seal);
   app.silent = true;
+  app.use(documents.middleware);
   app.use(metrics.requests);
   app.use(requestLog(log));
   app.use(securityHeaders(config.issuers));
@@ -218,7 +225,12 @@ export async function createApp(deps: Deps): Promise<App> {
     for (const router of routers) part.use(router.routes()).use(router.allowedMethods());
     part.use(engine.middleware);
     const answer = mount(part);
-    app.use((ctx, next) => (issuerFor(ctx) === issuer ? answer(ctx, next) : next()));
+    app.use((ctx, next) => {
+      if (issuerFor(ctx) !== issuer) return next();
+      // No page is where programs post, so the engine is asked before all others.
+      if (isMachineEndpoint(ctx.path)) return engine.middleware(ctx, () => answer(ctx, next));
+      return answer(ctx, next);
+    });
   }
 
   const transport = createMailTransport(config);
@@ -243,7 +255,7 @@ export async function createApp(deps: Deps): Promise<App> {
   const keysTimer = setInterval(refreshEngines, 60_000);
 
   return {
-    app,
+    handler: documents.before(app.callback()),
     metrics,
     async close() {
       clearInterval(keysTimer);

@@ -32,9 +32,9 @@ export async function start(
     for (const closer of closers.splice(0).toReversed()) await closer();
   };
   try {
-    const { app, metrics, close } = await createApp(deps);
+    const { handler, metrics, close } = await createApp(deps);
     closers.push(close);
-    const servers = await listen(app.callback(), config, log);
+    const servers = await listen(handler, config, log);
     closers.push(() => servers.close());
     if (config.metricsPort !== undefined) {
       const metricsServer = await listenOn(metrics.handler, config.metricsPort, config.metricsHost);

@@ -1,6 +1,8 @@
-import { Model, type TransactionOrKnex } from "objection";
+import { Model, snakeCaseMappers, type TransactionOrKnex } from "objection";
 import { runStatement } from "../database/statement.ts";
 import { uuidv7 } from "../lib/uuid.ts";
+
+const { parse: inCamelCase } = snakeCaseMappers();
 
 /** What every model shares. Properties are camelCase, columns snake_case; `database/connect.ts` maps between them. */
 export class BaseModel extends Model {
@@ -19,6 +21,11 @@ export class BaseModel extends Model {
     bindings: Readonly<Record<string, unknown>>,
   ): Promise<Row[]> {
     return runStatement<Row>(db, { sql, bindings });
+  }
+
+  /** The model of a row that a written-out statement selected, whose columns are in snake case. */
+  static fromRow<M extends Model>(this: new () => M, row: object): M {
+    return (this as unknown as typeof BaseModel).fromDatabaseJson(inCamelCase({ ...row })) as M;
   }
 }
 

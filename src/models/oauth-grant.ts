@@ -19,6 +19,16 @@ export class OAuthGrant extends BaseModel {
   declare gcOn: string;
   declare revokedAt: Date | null;
 
+  /** A grant that nobody has revoked: as much of it as the engine keeps. */
+  static async findLive(db: TransactionOrKnex, id: string): Promise<OAuthGrant | undefined> {
+    const rows = await OAuthGrant.statement<object>(
+      db,
+      "SELECT id, user_id, payload, expires_at FROM oauth_grants WHERE id = :id AND revoked_at IS NULL",
+      { id },
+    );
+    return rows[0] && OAuthGrant.fromRow(rows[0]);
+  }
+
   /** Saves a grant; `clientId` is the client's public identifier. A revoked grant stays revoked. */
   static async save(
     db: TransactionOrKnex,

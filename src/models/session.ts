@@ -115,23 +115,22 @@ export class Session extends BaseModel {
       });
   }
 
-  /** The live session of a cookie, or of the cookie it replaced a moment ago. */
+  /** The live session of a cookie, or of the cookie it replaced a moment ago: as much of it as the engine keeps. */
   static async findByCookie(
     db: TransactionOrKnex,
     cookieHash: Buffer,
     now: Date,
   ): Promise<Session | undefined> {
-    return Session.query(db)
-      .whereNull("endedAt")
-      .where("expiresAt", ">", now)
-      .where((builder) =>
-        builder
-          .where("cookieHash", cookieHash)
-          .orWhere((previous) =>
-            previous.where("previousCookieHash", cookieHash).where("previousValidUntil", ">", now),
-          ),
-      )
-      .first();
+    const rows = await Session.statement<object>(
+      db,
+      `SELECT uid, cookie_hash, cookie_enc, user_id, transient, logged_in_at, acr, amr, authorizations, state,
+         created_at, last_active_at, expires_at
+       FROM sessions WHERE ended_at IS NULL AND expires_at > :now
+         AND (cookie_hash = :cookieHash OR (previous_cookie_hash = :cookieHash AND previous_valid_until > :now))
+       LIMIT 1`,
+      { cookieHash, now },
+    );
+    return rows[0] && Session.fromRow(rows[0]);
   }
 
   /**

@@ -6,6 +6,15 @@ import { UserEmail } from "./user-email.ts";
 import { UserPassword } from "./user-password.ts";
 import { UserProfile } from "./user-profile.ts";
 
+type Json = Record<string, unknown>;
+
+/** JSON has no times; in columns they are by their names. */
+function withDates(row: Json): Json {
+  for (const [name, value] of Object.entries(row))
+    if (typeof value === "string" && /_(at|after)$/.test(name)) row[name] = new Date(value);
+  return row;
+}
+
 /** A person who can sign in. `id` is the `sub` of every token (OIDC Core §2) and is never reused. */
 export class User extends IdentifiedModel {
   static override tableName = "users";
@@ -64,6 +73,35 @@ export class User extends IdentifiedModel {
         join: { from: "users.id", to: "role_assignments.userId" },
       },
     };
+  }
+
+  /**
+   * A user with addresses and profile. Asked for in nearly every request, so it is one statement, and rows come as JSON,
+   * whatever columns there are.
+   */
+  static async findWithClaims(db: TransactionOrKnex, id: string): Promise<User | undefined> {
+    const rows = await User.statement<{
+      user: Json;
+      emails: Json[];
+      groups: Json[];
+      profile: Json | null;
+    }>(
+      db,
+      `SELECT to_jsonb(u) AS user, to_jsonb(p) AS profile,
+         coalesce((SELECT jsonb_agg(e) FROM user_emails e WHERE e.user_id = u.id), '[]') AS emails,
+         coalesce((SELECT jsonb_agg(g) FROM groups g WHERE g.id IN
+           (SELECT group_id FROM group_members m WHERE m.user_id = u.id)), '[]') AS groups
+       FROM users u LEFT JOIN user_profiles p ON p.user_id = u.id WHERE u.id = :id`,
+      { id },
+    );
+    const [row] = rows;
+    if (row === undefined) return undefined;
+    const user = User.fromRow(withDates(row.user));
+    user.webauthnUserHandle = Buffer.from(String(row.user["webauthn_user_handle"]).slice(2), "hex");
+    user.emails = row.emails.map((email) => UserEmail.fromRow(withDates(email)));
+    user.groups = row.groups.map((group) => Group.fromRow(withDates(group)));
+    user.profile = row.profile && UserProfile.fromRow(withDates(row.profile));
+    return user;
   }
 
   /** Counts that somebody puts off setting up a second step. Of any number of callers no more than `most` get `true`. */

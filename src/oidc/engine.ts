@@ -13,6 +13,8 @@ export interface EngineOptions {
   /** Which of the keys it publishes and signs with. */
   readonly algorithms: readonly string[];
   readonly build: (jwks: JWKS, types: ReadonlyMap<string, TypeDefinition>) => Provider;
+  /** Called when another engine has taken the place of the last one. */
+  readonly onChange: () => void;
 }
 
 /**
@@ -24,16 +26,18 @@ export class Engine {
   readonly #seal: Seal;
   readonly #algorithms: readonly string[];
   readonly #build: EngineOptions["build"];
+  readonly #onChange: EngineOptions["onChange"];
   #version = "";
   #last: Promise<void> = Promise.resolve();
   #provider: Provider | undefined;
   #mounted: Middleware | undefined;
 
-  private constructor({ knex, seal, algorithms, build }: EngineOptions) {
+  private constructor({ knex, seal, algorithms, build, onChange }: EngineOptions) {
     this.#knex = knex;
     this.#seal = seal;
     this.#algorithms = algorithms;
     this.#build = build;
+    this.#onChange = onChange;
   }
 
   static async open(options: EngineOptions): Promise<Engine> {
@@ -83,5 +87,6 @@ export class Engine {
     this.#mounted = mount(provider);
     this.#provider = provider;
     this.#version = version;
+    this.#onChange();
   }
 }

@@ -1,4 +1,4 @@
-import { createHmac, randomBytes } from "node:crypto";
+import { createHmac, createSecretKey, randomBytes, type KeyObject } from "node:crypto";
 import { equalBytes } from "../lib/secret.ts";
 import { formatUuid, parseUuid } from "../lib/uuid.ts";
 
@@ -19,11 +19,11 @@ export interface RefreshTokenParts {
  * without the key no row can be turned into a token, and without the random family the key mints none.
  */
 export class RefreshTokenFormat {
-  readonly #key: Buffer;
+  readonly #key: KeyObject;
 
   /** @param key 32 bytes that all nodes share. */
   constructor(key: Buffer) {
-    this.#key = key;
+    this.#key = createSecretKey(key);
   }
 
   /** The first token of a new family. */

@@ -71,11 +71,7 @@ export async function findUserWithClaims(
   sub: string,
 ): Promise<User | undefined> {
   if (!isUuid(sub)) return undefined;
-  // Not `findById`, which asks for one row: of a join, each address and each group is one.
-  const [user] = await User.query(db)
-    .where("users.id", sub)
-    .withGraphJoined("[emails, profile, groups]");
-  return user;
+  return User.findWithClaims(db, sub);
 }
 
 /** Everything we could say about a user (OIDC Core §5.1); the engine releases what scopes and consent allow. */

@@ -40,7 +40,7 @@ export class GrantAdapter extends ModelAdapter {
     const known = this.#prefetch.take("Grant", id);
     if (known !== undefined) return known.payload;
     if (!isUuid(id)) return undefined;
-    const row = await OAuthGrant.query(reader(this.#knex)).findById(id).whereNull("revokedAt");
+    const row = await OAuthGrant.findLive(reader(this.#knex), id);
     if (row === undefined) return undefined;
     return restore(row.payload, {
       kind: "Grant",
