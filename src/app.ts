@@ -92,6 +92,7 @@ export async function createApp(deps: Deps): Promise<App> {
   const terms = new TermsCache(knex);
   const connections = new ConnectionCache(knex);
   await terms.current();
+  await connections.connections("");
   const workloadKeys = new WorkloadKeys(deps.fetch);
   const refreshTokenFormat = new RefreshTokenFormat(seal.derive("refresh-token"));
   const beside = signedInBeside(knex);
