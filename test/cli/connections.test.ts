@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { generateKeyPairSync } from "node:crypto";
-import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { createServer, type Server } from "node:http";
 import type { AddressInfo } from "node:net";
 import { tmpdir } from "node:os";
@@ -49,9 +49,9 @@ describe("lintel connection", () => {
   });
 
   /** In this process, which is as good and takes no time to start. */
-  const lintel = async (args: readonly string[], input = "") => {
+  const run = async (args: readonly string[], input = "") => {
     const result = { out: "", err: "", code: 0 };
-    result.code = await runCommand(VERBS, "1.2.3", ["connection", ...args], {
+    result.code = await runCommand(VERBS, "1.2.3", args, {
       environment: {
         NODE_ENV: "test",
         ISSUER,
@@ -66,6 +66,7 @@ describe("lintel connection", () => {
     assert.doesNotMatch(result.out + result.err, new RegExp(`${SECRET}|PRIVATE KEY`));
     return result;
   };
+  const lintel = (args: readonly string[], input?: string) => run(["connection", ...args], input);
   const read = async (args: readonly string[], input = "") => {
     const { code, out, err } = await lintel([...args, "--json"], input);
     assert.equal(code, 0, err);
@@ -490,6 +491,32 @@ describe("lintel connection", () => {
     assert.equal((steps as unknown[]).length, 2);
     await fails(["trace", "abc-old"], 1, /There is no trace with the support id abc-old/);
     await fails(["trace", "nothing"], 1, /There is no trace/);
+  });
+
+  it("does what docs/connections.md says", async function () {
+    this.timeout(60_000);
+    const idp = join(dataDir, "idp-metadata.xml");
+    const key = join(dataDir, "key.p8");
+    const p8 = generateKeyPairSync("ec", { namedCurve: "P-256" }).privateKey;
+    writeFileSync(idp, await aMetadata());
+    writeFileSync(key, p8.export({ type: "pkcs8", format: "pem" }));
+    const text = readFileSync(new URL("../../docs/connections.md", import.meta.url), "utf8");
+    const commands = [...text.matchAll(/```sh\n(.*?)```/gs)]
+      .flatMap(([, block = ""]) => block.replaceAll("\\\n", " ").trim().split("\n"))
+      .map((line) => line.replace(/^lintel | #.*$/g, ""))
+      // What needs DNS, a web server or a failure.
+      .filter((line) => !/^connection (domain (verify|enforce)|refresh|trace)/.test(line));
+    assert.ok(commands.length > 20);
+    for (const command of commands) {
+      const args = command
+        .replace(/--metadata-(url|file) \S+/, `--metadata-file ${idp}`)
+        .replace(/--client-secret-file \S+/, secret().join(" "))
+        .replace(/--private-key-file \S+/, `--private-key-file ${key}`)
+        .match(/(?:[^\s"']|"[^"]*"|'[^']*')+/g)
+        ?.map((word) => word.replaceAll(/^["']|["']$|(?<==)["']/g, ""));
+      const { code, err } = await run(args ?? []);
+      assert.equal(code, 0, `${command}: ${err}`);
+    }
   });
 
   it("says what is wrong with the command line", async () => {
