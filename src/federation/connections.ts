@@ -17,6 +17,7 @@ import { siteOf } from "./connectors.ts";
 import { mergePatch, readDefinition, withPreset, type Definition } from "./definition.ts";
 import { metadataColumns, toColumns, toDefinition, toSamlColumns } from "./rows.ts";
 import { importMetadata, type ImportedMetadata } from "./saml-metadata.ts";
+import { forgetTokens } from "./tokens.ts";
 import { createSpKey } from "./saml/sp-key.ts";
 
 /** What connections are made and changed with. */
@@ -159,6 +160,7 @@ export async function updateConnection(
         .findById(before.id)
         .patch({ ...toSamlColumns(definition), ...metadataColumns(metadata), updatedAt: now });
     const after = await getConnection(trx, slug);
+    if (!after.keepAccess) await forgetTokens(trx, after.id);
     await record(trx, {
       type: "connection.updated",
       actor: SYSTEM,

@@ -1,5 +1,6 @@
 import type { TransactionOrKnex } from "objection";
 import type { Seal } from "../keys/seal.ts";
+import { Identity } from "../models/identity.ts";
 import type { IdentityProvider } from "../models/identity-provider.ts";
 import { IdentityToken } from "../models/identity-token.ts";
 import type { UpstreamTokens } from "./connector.ts";
@@ -24,6 +25,12 @@ export async function keepTokens(
       .insert({ identityId, ...sealed(seal, identityId, tokens), updatedAt: now })
       .onConflict("identityId")
       .merge();
+}
+
+/** Forgets every token of a connection, which keeps access no more. */
+export async function forgetTokens(db: TransactionOrKnex, providerId: string): Promise<void> {
+  const identities = Identity.query(db).select("id").where({ providerId });
+  await IdentityToken.query(db).delete().whereIn("identityId", identities);
 }
 
 /** What is kept, as it was. */

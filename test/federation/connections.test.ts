@@ -16,8 +16,10 @@ import { toDefinition } from "../../src/federation/rows.ts";
 import { openSeal } from "../../src/keys/seal.ts";
 import { createSafeFetch } from "../../src/lib/fetch.ts";
 import { createLogger } from "../../src/lib/log.ts";
+import { keepTokens } from "../../src/federation/tokens.ts";
 import { AuditEvent } from "../../src/models/audit-event.ts";
 import { Identity } from "../../src/models/identity.ts";
+import { IdentityToken } from "../../src/models/identity-token.ts";
 import { IdentityProvider } from "../../src/models/identity-provider.ts";
 import { Session } from "../../src/models/session.ts";
 import { createGroup } from "../../src/users/groups.ts";
@@ -598,6 +600,17 @@ describe("connections", () => {
         slug: "acme",
         fields: ["name", "settings", "client_secret"],
       });
+    });
+
+    it("and forget the tokens of their people where they keep access no more", async () => {
+      const row = await create({ ...OIDC, keep_access: true });
+      const { id: identityId } = await link(row, await person("ada-tokens@example.com"));
+      const tokens = { accessToken: "at", scopes: [] };
+      await keepTokens(database.knex, needs.seal, row, { identityId, tokens, now });
+      await update(row.slug, { name: "Still kept" });
+      assert.equal((await IdentityToken.query(database.knex)).length, 1);
+      await update(row.slug, { keep_access: false });
+      assert.deepEqual(await IdentityToken.query(database.knex), []);
     });
 
     it("to another issuer only where nobody is linked, or somebody insists", async () => {
