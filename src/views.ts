@@ -294,13 +294,15 @@ export interface Views {
   };
   verify: {
     client: ClientView;
+    /** Empty where none is known. */
     email: string;
     /** Whether a mail is on its way. */
     isSent: boolean;
     action: string;
     sendAction: string;
-    /** Where another address can be named. */
+    /** Where another address can be named: on a page, or with a form here. */
     changeHref?: string;
+    addressAction?: string;
     cancelAction: string;
     errors: readonly FieldError[];
   };

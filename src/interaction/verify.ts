@@ -8,7 +8,8 @@ import { readForm } from "../http/body.ts";
 import { originOf } from "../http/origin.ts";
 import type { Page } from "../http/page.ts";
 import { OneTimeToken } from "../models/one-time-token.ts";
-import { verifyEmail } from "../users/emails.ts";
+import type { UserEmail } from "../models/user-email.ts";
+import { replaceUnproven, verifyEmail } from "../users/emails.ts";
 import type { FieldError } from "../views.ts";
 import type { Progress } from "./flow.ts";
 import { refuseCode, sendLetter, waitFor, type LetterNeeds, type Refusal } from "./letter.ts";
@@ -20,6 +21,7 @@ export interface VerifyNeeds extends LetterNeeds {
 }
 
 const codeForm = z.strictObject({ otp: z.string().max(40).default("") });
+const addressForm = z.strictObject({ email: z.string().trim().max(320).default("") });
 
 /**
  * Shows that an address is the person's: one with which they make an account, or theirs where the client wants it
@@ -52,6 +54,21 @@ export function verifyRoutes(router: Router, tools: StepTools, needs: VerifyNeed
     return problem === undefined
       ? tools.proceed(ctx, visit.progress)
       : show(needs, ctx, visit, problem);
+  });
+
+  router.post("/verify/address", tools.at("verify"), async (ctx: Context) => {
+    const { email: typed } = await readForm(ctx, addressForm);
+    const visit = tools.visit(ctx);
+    const { user, progress } = visit;
+    if (user === undefined || progress.registration !== undefined)
+      return tools.proceed(ctx, progress);
+    const changed = await changeAddress(needs, ctx, user.id, typed);
+    if ("errors" in changed) return show(needs, ctx, visit, changed);
+    const { id: emailId, email: to } = changed;
+    const wanted = { purpose: "verify_email", to, userId: user.id, emailId } as const;
+    const sent = await sendLetter(needs, ctx, visit, wanted, "email");
+    if ("errors" in sent) return show(needs, ctx, visit, sent);
+    return tools.proceed(ctx, { ...progress, verification: sent.letter });
   });
 
   router.post("/verify/send", tools.at("verify"), async (ctx: Context) => {
@@ -92,7 +109,9 @@ async function show(
       isSent: letterOf(progress) !== undefined,
       sendAction: `${here}/verify/send`,
       action: `${here}/verify`,
-      ...(registration === undefined ? {} : { changeHref: `${here}/register` }),
+      ...(registration === undefined
+        ? { addressAction: `${here}/verify/address` }
+        : { changeHref: `${here}/register` }),
       cancelAction: `${here}/cancel`,
       errors,
     },
@@ -123,6 +142,21 @@ function provenIn(progress: Progress): Progress {
   return registration === undefined
     ? progress
     : { ...progress, registration: { ...registration, isProven: true } };
+}
+
+async function changeAddress(
+  { knex }: VerifyNeeds,
+  ctx: Context,
+  userId: string,
+  typed: string,
+): Promise<UserEmail | Refusal> {
+  const by = { ...originOf(ctx), actor: { type: "user", id: userId } } as const;
+  try {
+    return await replaceUnproven(await writer(knex), { userId, typed, by }, new Date());
+  } catch (error) {
+    if (!(error instanceof AppError && error.code === "invalid_email")) throw error;
+    return { errors: [{ field: "email", message: "err.email.invalid" }], status: 422 };
+  }
 }
 
 async function verifyOwn(

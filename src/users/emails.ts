@@ -55,6 +55,28 @@ export async function addEmail(
 }
 
 /**
+ * Gives another address to a person who has proven none, in the place of what they, or an identity provider, said
+ * before. Letters to that go with it, and with them their codes.
+ *
+ * @throws AppError `invalid_email`, or `bad_request` where one is proven.
+ */
+export async function replaceUnproven(
+  db: TransactionOrKnex,
+  { userId, typed, by }: { userId: string; typed: string; by: By },
+  now: Date,
+): Promise<UserEmail> {
+  const { emailNorm } = normaliseEmail(typed);
+  await User.query(db).findById(userId).forUpdate();
+  const all = await emailsOf(db, userId);
+  if (all.some(({ verifiedAt }) => verifiedAt !== null))
+    throw errors.badRequest("This account has a verified address. Change it on its own pages.");
+  const known = all.find((each) => each.emailNorm === emailNorm && each.isPrimary);
+  if (known !== undefined) return known;
+  await UserEmail.query(db).delete().where({ userId });
+  return addEmail(db, { userId, typed, by }, now);
+}
+
+/**
  * Notes that a person has proven an address. Of several people who claim it, the first who proves it has it.
  *
  * @returns whether it is proven by now.

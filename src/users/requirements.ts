@@ -27,7 +27,7 @@ const LIMITS: Readonly<Record<AskedClaim, number>> = {
   phone_number: 40,
 };
 
-/** Whether a person must verify the primary address before they sign in to this client here. */
+/** Whether a person must verify the primary address, or name one, before they sign in to this client here. */
 export function isUnverified(
   user: User,
   client: Client,
@@ -35,7 +35,7 @@ export function isUnverified(
 ): boolean {
   const isDemanded =
     client["require_verified_email"] === true || issuer?.requiresVerifiedEmail === true;
-  return isDemanded && user.primaryEmail !== undefined && user.primaryEmail.verifiedAt === null;
+  return isDemanded && (user.primaryEmail?.verifiedAt ?? null) === null;
 }
 
 /** What nobody signs in to a client without having said. */

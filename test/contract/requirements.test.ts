@@ -72,6 +72,60 @@ describe("what people must show, say and agree to", function () {
       [strict, easy] = [await anApp({ require_verified_email: true }), await anApp()];
     });
 
+    /** Somebody without any address, as identity providers send them. */
+    const addressless = async () => {
+      const username = `nobody-${(serial += 1)}`;
+      const { hash } = await UserPassword.query(server.database.knex).findOne({}).throwIfNotFound();
+      const user = { email: undefined, verified: false, username, passwordHash: hash } as const;
+      await createUser(server.database.knex, { ...user, via: "federation" }, new Date());
+      return username;
+    };
+
+    it("is asked for of whoever has none, who names one and proves it", async () => {
+      const { walker, answer } = await signIn(strict, await addressless());
+      assert.equal(answer.page, "verify");
+      assert.match(answer.text, /id="none"/);
+      assert.doesNotMatch(answer.text, /send-form/);
+      const wrong = await walker.submit(addressOf(answer, "address-form"), { email: "nonsense" });
+      assert.equal(wrong.status, 422);
+      const email = `named-${(serial += 1)}@example.com`;
+      const sent = await walker.submit(addressOf(answer, "address-form"), { email });
+      const { code } = await mailTo(server, email, "verify_email");
+      const done = await walker.submit(addressOf(sent, "code-form"), { otp: code });
+      assert.ok(response(done)["code"], done.text);
+    });
+
+    it("is not asked for of them where nobody demands it", async () => {
+      assert.ok(response((await signIn(easy, await addressless())).answer)["code"]);
+    });
+
+    it("can be another one than was said before, as long as none is proven", async () => {
+      const { walker, answer } = await signIn(strict, await unproven());
+      const email = `instead-${(serial += 1)}@example.com`;
+      const sent = await walker.submit(addressOf(answer, "address-form"), { email });
+      assert.match(sent.text, new RegExp(email));
+      const { code } = await mailTo(server, email, "verify_email");
+      assert.ok(response(await walker.submit(addressOf(sent, "code-form"), { otp: code }))["code"]);
+    });
+
+    it("is the one that the code was sent to, whatever was named since in another tab (T-67)", async () => {
+      const who = await addressless();
+      const [one, two] = [await signIn(strict, who), await signIn(strict, who)];
+      const own = `own-${(serial += 1)}@example.com`;
+      const sent = await one.walker.submit(addressOf(one.answer, "address-form"), { email: own });
+      const { code } = await mailTo(server, own, "verify_email");
+      const victim = `victim-${(serial += 1)}@example.com`;
+      await two.walker.submit(addressOf(two.answer, "address-form"), { email: victim });
+      const refused = await one.walker.submit(addressOf(sent, "code-form"), { otp: code });
+      assert.equal(refused.page, "verify");
+      assert.equal(refused.status, 401);
+      const rows = await server.database.knex("user_emails").where({ emailNorm: victim });
+      assert.deepEqual(
+        rows.map(({ verifiedAt }) => verifiedAt),
+        [null],
+      );
+    });
+
     it("is asked for where the client demands it, by a code that is sent when wanted", async () => {
       const email = await unproven();
       const { walker, answer } = await signIn(strict, email);
