@@ -17,6 +17,8 @@ interface Compiled {
   readonly text: string;
   /** The binding of each `$n`, in order. */
   readonly bindings: readonly string[];
+  /** Whether it changes nothing and waits for nobody, so that others may wait for it. */
+  readonly isRead: boolean;
 }
 
 /** What of a connection pg's types do not say. */
@@ -26,6 +28,17 @@ interface Wire {
   readonly connection: { readonly stream: Socket };
 }
 
+/** A connection on which reads are under way. */
+interface Carrier {
+  readonly connection: object;
+  reads: number;
+}
+
+/** Reads that one connection carries at a time. */
+const MOST_READS = 16;
+
+/** Of each pool, the connection that takes one more read. */
+const carriers = new WeakMap<Knex["client"], Carrier>();
 const compiled = new Map<string, Compiled>();
 const direct = new WeakSet<object>();
 
@@ -49,17 +62,30 @@ export function isDirect(connection: object): boolean {
 
 /**
  * Runs a statement that is written out. PostgreSQL parses and plans it once a connection, which for a look-up by key is
- * most of the work; where a pooling proxy is in between, each time.
+ * most of the work; where a pooling proxy is in between, each time. Reads that nobody's transaction is about share a
+ * connection with those that are under way.
  *
  * @throws TypeError where a binding is undefined; the database's error.
  */
 export async function runStatement<Row>(db: Knex, statement: Statement): Promise<Row[]> {
   const { client } = db;
-  const connection: object = await client.acquireConnection();
+  const mayShare = client.transacting !== true && compile(statement).isRead;
+  let carrier = mayShare ? carriers.get(client) : undefined;
+  if (carrier === undefined || carrier.reads === MOST_READS) {
+    carrier = { connection: await client.acquireConnection(), reads: 0 };
+    if (mayShare && isDirect(carrier.connection)) carriers.set(client, carrier);
+  }
+  const { connection } = carrier;
+  carrier.reads += 1;
   try {
+    if (mayShare && isDirect(connection)) withNext(connection);
     return (await send(client, connection, statement)).rows as Row[];
   } finally {
-    await client.releaseConnection(connection);
+    carrier.reads -= 1;
+    if (carrier.reads === 0) {
+      if (carriers.get(client) === carrier) carriers.delete(client);
+      await client.releaseConnection(connection);
+    }
   }
 }
 
@@ -67,12 +93,12 @@ export async function runStatement<Row>(db: Knex, statement: Statement): Promise
 export async function send(
   client: Knex["client"],
   connection: object,
-  { sql, bindings }: Statement,
+  statement: Statement,
 ): Promise<QueryResult> {
-  const { name, text, bindings: names } = compile(sql, bindings);
+  const { name, text, bindings: names } = compile(statement);
   const { response } = await client.query(connection, {
     sql: text,
-    bindings: names.map((each) => valueOf(bindings, each)),
+    bindings: names.map((each) => valueOf(statement, each)),
     ...(isDirect(connection) ? { options: { name } } : {}),
   });
   return response;
@@ -97,7 +123,7 @@ export function withNext(connection: object): void {
 }
 
 /** Each use of a binding has a number of its own, for its type is what stands around it. */
-function compile(sql: string, values: Statement["bindings"]): Compiled {
+function compile({ sql, bindings: values }: Statement): Compiled {
   const known = compiled.get(sql);
   if (known !== undefined) return known;
   const bindings: string[] = [];
@@ -108,13 +134,14 @@ function compile(sql: string, values: Statement["bindings"]): Compiled {
     return `$${bindings.length}`;
   });
   const name = `lintel_${createHash("sha256").update(text).digest("base64url").slice(0, 16)}`;
-  const made = { name, text, bindings };
+  const isRead = /^\s*SELECT\b/.test(text) && !/\bFOR (UPDATE|SHARE)\b|\bpg_/.test(text);
+  const made = { name, text, bindings, isRead };
   compiled.set(sql, made);
   return made;
 }
 
-function valueOf(values: Statement["bindings"], binding: string): unknown {
-  const value = values[binding];
+function valueOf({ bindings }: Statement, binding: string): unknown {
+  const value = bindings[binding];
   if (value === undefined) throw new TypeError(`the binding ${binding} is undefined`);
   return value;
 }
