@@ -53,7 +53,7 @@ export const FEDERATION_FAILURES = [
   "unknown",
   "disabled",
 ] as const;
-export type FederationFailure = (typeof FEDERATION_FAILURES)[number];
+type FederationFailure = (typeof FEDERATION_FAILURES)[number];
 
 /** One scope of a consent page, with the value it would release. */
 export interface ConsentScope {

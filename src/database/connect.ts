@@ -1,7 +1,8 @@
+import { callbackify } from "node:util";
 import knex from "knex";
 import type { Knex } from "knex";
 import { knexSnakeCaseMappers } from "objection";
-import { types as pgTypes, type Client } from "pg";
+import { types as pgTypes } from "pg";
 
 import type { Logger } from "../lib/log.ts";
 import { isDirect, recognise, withNext } from "./statement.ts";
@@ -51,9 +52,7 @@ export function connect(options: {
     pool: {
       min: 0,
       max: options.poolMax ?? 10,
-      afterCreate(connection: Client, done: (error: Error | undefined) => void) {
-        recognise(connection).then(() => done(undefined), done);
-      },
+      afterCreate: callbackify(recognise),
     },
     // Identifiers are camelCase in queries and rows, snake_case in the database; written-out SQL stays as it is.
     ...knexSnakeCaseMappers(),
