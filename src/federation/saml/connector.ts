@@ -150,8 +150,9 @@ export class SamlConnector implements Connector {
     await diagnose({ connection: this.#connection, metadata, fetch, now }, trace);
   }
 
-  /** Sends a LogoutRequest, where the provider takes any (SAML Profiles §4.4). */
+  /** Sends a LogoutRequest, where the connection wants that and the provider takes any (SAML Profiles §4.4). */
   async signOut(session: UpstreamSession, state: string): Promise<Leaving["to"] | undefined> {
+    if (!this.#settings.sign_out) return undefined;
     const now = new Date();
     const [endpoint] = this.#metadata(now).logout;
     const { nameId, index } = session;

@@ -123,6 +123,6 @@ function cipherValue(element: Element): Buffer {
 
 function unfit(message: string): UpstreamError {
   return new UpstreamError("invalid", "saml.encryption", message, {
-    hint: "Let the provider encrypt with AES-GCM and RSA-OAEP, with one hash for digest and mask.",
+    hint: "Let the provider encrypt with AES-GCM and RSA-OAEP, with one hash for digest and mask. Where it knows only AES-CBC or RSA 1.5, allow_legacy_crypto takes them.",
   });
 }

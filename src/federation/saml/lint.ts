@@ -185,7 +185,7 @@ function algorithmOf(element: Element | undefined): string {
 function weak(kind: string, element: Element | undefined): UpstreamError {
   const algorithm = algorithmOf(element);
   const hint = algorithm.endsWith("sha1")
-    ? "Let the provider sign with RSA and SHA-256."
+    ? "Let the provider sign with RSA and SHA-256; where it cannot, allow_legacy_crypto takes SHA-1."
     : "Let the provider sign with RSA or ECDSA and SHA-256, and exclusive canonicalization.";
   const message = `the ${kind} algorithm ${algorithm} is not taken`;
   return new UpstreamError("invalid", "saml.algorithm", message, { hint });

@@ -13,6 +13,8 @@ export const samlSettings = z.strictObject({
   subject_formats: z.array(z.enum(LASTING_FORMATS)).min(1).default(["persistent"]),
   /** Whether the assertion itself must be signed; otherwise the response around it must be. */
   want_assertions_signed: z.boolean().default(true),
+  /** Whether signing out here signs people out there as well, and so of everything else there (SAML Profiles §4.4). */
+  sign_out: z.boolean().default(false),
   /** Whether people must always show who they are, though they may be signed in there (ForceAuthn). */
   force_authn: z.boolean().default(false),
   /** How people must have signed in there: AuthnContextClassRef values (SAML Core §3.3.2.2.1). */

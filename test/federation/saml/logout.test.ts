@@ -306,13 +306,14 @@ describe("signing out by SAML (SAML Profiles §4.4, T-107)", () => {
   });
 
   describe("there, because somebody signed out here", () => {
+    const settings = { sign_out: true };
     const session = {
       index: "_s1",
       nameId: { value: "ada<1>", format: "urn:f", nameQualifier: "urn:q" },
     };
 
     it("sends a signed LogoutRequest that names person and session (SAML Core §3.7.1)", async () => {
-      const to = await (await open()).signOut(session, "fs_out");
+      const to = await (await open({ settings })).signOut(session, "fs_out");
       const url = new URL(to?.url ?? "");
       assert.equal(url.origin + url.pathname, "https://idp.example/slo");
       assert.deepEqual(
@@ -334,12 +335,14 @@ describe("signing out by SAML (SAML Profiles §4.4, T-107)", () => {
         /<SingleLogoutService [^>]*>/,
         "",
       );
-      assert.equal(await (await open({ xml })).signOut(session, "fs_out"), undefined);
-      assert.equal(await (await open()).signOut({ index: "_s1" }, "fs_out"), undefined);
+      assert.equal(await (await open({ xml, settings })).signOut(session, "fs_out"), undefined);
+      const nameless = await open({ settings });
+      assert.equal(await nameless.signOut({ index: "_s1" }, "fs_out"), undefined);
+      assert.equal(await (await open()).signOut(session, "fs_out"), undefined, "unless it is to");
     });
 
     it("takes the answer to its own request only (SAML Core §3.2.2)", async () => {
-      const connector = await open();
+      const connector = await open({ settings });
       const to = await connector.signOut(session, "fs_out");
       const id = messageIn(to?.url ?? "", "SAMLRequest").getAttribute("ID") ?? "";
       const answer = (parts: Parameters<typeof response>[0], relayState = "fs_out") =>

@@ -161,6 +161,7 @@ describe("settings of a SAML connection", () => {
     assert.deepEqual(samlSettings.parse({}), {
       subject_formats: ["persistent"],
       want_assertions_signed: true,
+      sign_out: false,
       force_authn: false,
       authn_context: [],
       authn_context_comparison: "exact",
