@@ -24,6 +24,9 @@ interface Walk {
   readonly expected: readonly string[];
 }
 
+/** How many times Tab is pressed in a field of a date before the next: it has a stop for each of its parts. */
+const PARTS_OF_A_DATE = 5;
+
 interface Stop {
   readonly what: string;
   readonly outline: string;
@@ -33,6 +36,23 @@ interface Stop {
   /** From the side where reading begins. */
   readonly start: number;
 }
+
+/**
+ * Runs in a page of the gallery: puts another in its place, and runs its scripts. That is the page as it would be
+ * loaded, without what loading costs; the style sheet is the same for all.
+ */
+const SHOW = `async (path) => {
+  const html = await (await fetch(path)).text();
+  const other = new DOMParser().parseFromString(html, "text/html");
+  for (const { name, value } of other.documentElement.attributes)
+    document.documentElement.setAttribute(name, value);
+  document.title = other.title;
+  document.body = document.adoptNode(other.body);
+  globalThis.shown = (globalThis.shown ?? 0) + 1;
+  scrollTo(0, 0);
+  const scripts = [...document.body.querySelectorAll("script[src]")];
+  await Promise.all(scripts.map(({ src }) => import(src + "?" + globalThis.shown)));
+}`;
 
 /** Runs in the page: everything that can have the focus and is shown, and how to name it. */
 const IN_PAGE = `
@@ -64,18 +84,23 @@ describe("every state of every page", function () {
     options: BrowserContextOptions,
     query: string,
     look: (page: Page) => Promise<readonly string[]>,
+    prelude = "",
     which: readonly string[] = states,
   ): Promise<string[]> {
     const waiting = [...which];
     const problems: string[] = [];
     const visit = async (context: BrowserContext) => {
       const page = await context.newPage();
+      await page.goto(`${server.issuer}/dev/pages/${which[0]}?${query}`);
+      await page.evaluate(prelude);
       for (let state = waiting.shift(); state !== undefined; state = waiting.shift()) {
-        await page.goto(`${server.issuer}/dev/pages/${state}?${query}`);
+        await page.evaluate(`(${SHOW})("/dev/pages/${state}?${query}")`);
         for (const problem of await look(page)) problems.push(`${state}: ${problem}`);
       }
     };
-    const contexts = await Promise.all([1, 2].map(() => browser.newContext(options)));
+    const contexts = await Promise.all(
+      [1, 2].map(() => browser.newContext({ ...options, bypassCSP: true })),
+    );
     await Promise.all(contexts.map(visit));
     await Promise.all(contexts.map((context) => context.close()));
     return problems;
@@ -86,7 +111,6 @@ describe("every state of every page", function () {
       { reducedMotion: "reduce", colorScheme: "light" },
       "ui_lang=en",
       async (page) => {
-        await page.evaluate(AXE);
         const light: AxeResults = await page.evaluate(
           "axe.run({ preload: false, resultTypes: ['violations'] })",
         );
@@ -100,11 +124,12 @@ describe("every state of every page", function () {
           nodes.map((node) => `${id}: ${node.html}`),
         );
       },
+      AXE,
     );
     assert.deepEqual(problems, []);
   });
 
-  for (const locale of ["de", "ar"])
+  for (const locale of ["de", "ja", "ar"])
     it(`fits a screen 320 pixels wide without scrolling sideways: ${locale} (WCAG 2.2 §1.4.10)`, async () => {
       const problems = await lookAtAll(
         { viewport: { width: 320, height: 640 } },
@@ -122,52 +147,44 @@ describe("every state of every page", function () {
       assert.deepEqual(problems, []);
     });
 
-  it("can be used with a keyboard alone, in the order in which it is read, and shows where the focus is (ux.md §1.6, WCAG 2.2 §2.4.3, §2.4.7)", async () => {
-    const walk = async (page: Page) => problemsOf(await walkThrough(page));
-    assert.deepEqual(await lookAtAll({}, "ui_lang=en", walk), []);
-    // The order is that of the markup: of each page one state is enough to see that it follows the reading.
-    const one = states.filter(
-      (state, index) => state.split("/")[0] !== states[index - 1]?.split("/")[0],
-    );
-    assert.deepEqual(await lookAtAll({}, "ui_lang=ar", walk, one), []);
-  });
+  for (const locale of ["en", "ar"])
+    it(`can be used with a keyboard alone, in the order in which it is read, and shows where the focus is: ${locale} (ux.md §1.6, WCAG 2.2 §2.4.3, §2.4.7)`, async () => {
+      const problems = await lookAtAll({}, `ui_lang=${locale}`, async (page) =>
+        problemsOf(await walkThrough(page)),
+      );
+      assert.deepEqual(problems, []);
+    });
 
-  /** Presses Tab from the first thing on the page to the last. */
+  /** Presses Tab from the first thing on the page to the last; the page notes where the focus comes. */
   async function walkThrough(page: Page): Promise<Walk> {
     // Where a decision is asked for, the buttons sleep for half a second.
     await page.locator("[data-settle] button:disabled").first().waitFor({ state: "detached" });
-    const expected: string[] = await page.evaluate(
-      `(() => { ${IN_PAGE} const all = reachable(); all[0].focus(); return all.map(nameOf); })()`,
-    );
-    const stops: Stop[] = [];
-    for (let stop = 0; stop < expected.length; stop += 1) {
-      if (stop > 0) await tabOn(page);
-      stops.push(
-        await page.evaluate(`(() => {
-          ${IN_PAGE}
-          const focused = document.activeElement;
-          const { outlineStyle, outlineWidth } = getComputedStyle(focused);
-          const { top, bottom, left, right } = focused.getBoundingClientRect();
+    const { expected, dates }: { expected: string[]; dates: number } = await page.evaluate(
+      `(() => {
+        ${IN_PAGE}
+        const all = reachable();
+        globalThis.stops = new Map();
+        document.body.addEventListener("focusin", ({ target }) => {
+          if (stops.has(target)) return;
+          const { outlineStyle, outlineWidth } = getComputedStyle(target);
+          const { top, bottom, left, right } = target.getBoundingClientRect();
           const start = document.documentElement.dir === "rtl" ? innerWidth - right : left;
-          return {
-            what: nameOf(focused),
+          stops.set(target, {
+            what: nameOf(target),
             outline: outlineStyle + " " + outlineWidth,
-            isHidden: focused.matches("[aria-hidden=true], [aria-hidden=true] *"),
+            isHidden: target.matches("[aria-hidden=true], [aria-hidden=true] *"),
             top: top + scrollY, bottom: bottom + scrollY, start,
-          };
-        })()`),
-      );
-    }
+          });
+        });
+        document.activeElement.blur();
+        all[0].focus();
+        return { expected: all.map(nameOf), dates: document.querySelectorAll("input[type=date]").length };
+      })()`,
+    );
+    const presses = expected.length - 1 + dates * PARTS_OF_A_DATE;
+    for (let pressed = 0; pressed < presses; pressed += 1) await page.keyboard.press("Tab");
+    const stops: Stop[] = await page.evaluate("[...stops.values()]");
     return { stops, expected };
-  }
-
-  /** Presses Tab until the focus is elsewhere: a date has a stop for each of its parts. */
-  async function tabOn(page: Page): Promise<void> {
-    await page.evaluate("globalThis.before = document.activeElement");
-    for (let presses = 0; presses < 6; presses += 1) {
-      await page.keyboard.press("Tab");
-      if (await page.evaluate("document.activeElement !== globalThis.before")) return;
-    }
   }
 
   function problemsOf({ stops, expected }: Walk): string[] {
@@ -207,7 +224,7 @@ describe("every state of every page", function () {
             })),
           ),
         );
-        await page.goto(`${server.issuer}/dev/pages/${state}`, { waitUntil: "networkidle" });
+        await page.goto(`${server.issuer}/dev/pages/${state}`, { waitUntil: "load" });
         const icon = await page.getAttribute("link[rel=icon]", "href");
         const loaded = await Promise.all(bodies);
         if (icon === null || loaded.some(({ url }) => url.endsWith(icon))) return loaded;
