@@ -3,7 +3,11 @@ import type { Browser, BrowserContext, Page } from "playwright-core";
 import { IdentityProvider } from "../../src/models/identity-provider.ts";
 import { aBrowser } from "../support/browser.ts";
 import { LOCALHOST_PEM } from "../support/https.ts";
+import { parseMetadata } from "../../src/federation/saml/metadata.ts";
+import { SamlConnection } from "../../src/models/saml-connection.ts";
 import { RelyingParty } from "../support/rp.ts";
+import { aConnection, sharedKey } from "../support/saml.ts";
+import { hasSimpleSaml, startSimpleSaml } from "../support/simplesamlphp.ts";
 import { aClient, aServer, aUser, freePort, PASSWORD, type TestServer } from "../support/server.ts";
 
 /**
@@ -77,4 +81,35 @@ describe("journey: signing in elsewhere", () => {
           await context.close();
         }
       });
+
+  it("is brought back from SimpleSAMLphp, where it is installed", async function () {
+    if (!hasSimpleSaml()) this.skip();
+    const idp = await startSimpleSaml(await sharedKey());
+    context = await browser.newContext({ ignoreHTTPSErrors: true });
+    try {
+      const issuer = parseMetadata(idp.metadata).entityId;
+      const { saml, ...row } = await aConnection(home.deps.seal, {
+        xml: idp.metadata,
+        provider: { issuer },
+      });
+      const { knex } = home.database;
+      await IdentityProvider.query(knex).insert(row);
+      await SamlConnection.query(knex).insert({ ...saml, updatedAt: new Date() });
+      page = await context.newPage();
+      const ours = await context.request.get(`${home.issuer}/federation/acme/metadata`);
+      idp.trust(await ours.text());
+      const arrives = page.waitForRequest(/^https:\/\/rp\.example\/callback\?(.*&)?code=/);
+      await page.goto(home.issuer + app.authorization());
+      await page.click("#connection-acme");
+      await page.fill("[name=username]", "ada");
+      await page.fill("[name=password]", "adapass");
+      await page.click("[type=submit]");
+      // PHP's own web server does not serve the script that would press it.
+      await page.click("#postLoginSubmitButton");
+      await arrives;
+    } finally {
+      idp.stop();
+      await context.close();
+    }
+  });
 });

@@ -1,4 +1,5 @@
 import assert from "node:assert/strict";
+import { setTimeout as delay } from "node:timers/promises";
 import { decodeJwt } from "jose";
 import { siteOf } from "../../../src/federation/connectors.ts";
 import { parseMetadata } from "../../../src/federation/saml/metadata.ts";
@@ -56,6 +57,8 @@ describe("signing in at SimpleSAMLphp", function () {
     await SamlConnection.query(knex).patch({ ...saml, updatedAt: new Date() });
     await IdentityProvider.query(knex).patch({ settings: { sign_out: true, ...settings } });
     await knex.raw("UPDATE identity_providers SET version = version + 1");
+    // The server hears of it in its own time.
+    await delay(500);
   };
 
   /** The fields of the form that a page of the provider posts by itself. */
