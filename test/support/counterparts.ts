@@ -14,6 +14,7 @@ import {
 import { openOidc } from "../../src/federation/oidc/connector.ts";
 import { IdentityProvider } from "../../src/models/identity-provider.ts";
 import type { TestDatabase } from "./database.ts";
+import { SAML_COUNTERPART } from "./saml-counterpart.ts";
 import { Upstream, type Json } from "./upstream.ts";
 
 /** What a person does at an identity provider, or the provider to them. */
@@ -200,5 +201,6 @@ export const COUNTERPARTS: readonly Registration[] = [
     open: overUpstream("oidc", "sub"),
   },
   { name: "OAuth 2.0", has: ["back-channel", "tokens"], open: overUpstream("oauth2", "id") },
+  SAML_COUNTERPART,
   { name: "fake", has: ["back-channel"], open: openFake },
 ];

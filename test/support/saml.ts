@@ -34,7 +34,7 @@ const NAMESPACES =
 export const ENVELOPED = "http://www.w3.org/2000/09/xmldsig#enveloped-signature";
 export const EXCLUSIVE = "http://www.w3.org/2001/10/xml-exc-c14n#";
 export const RSA_SHA256 = "http://www.w3.org/2001/04/xmldsig-more#rsa-sha256";
-const PERSISTENT = "urn:oasis:names:tc:SAML:2.0:nameid-format:persistent";
+export const PERSISTENT = "urn:oasis:names:tc:SAML:2.0:nameid-format:persistent";
 export const SUCCESS = "urn:oasis:names:tc:SAML:2.0:status:Success";
 
 let shared: Promise<SpKey> | undefined;

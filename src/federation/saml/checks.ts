@@ -1,4 +1,5 @@
-import { UpstreamError, type UpstreamReason } from "../connector.ts";
+import { UpstreamError } from "../connector.ts";
+import { broken } from "./failure.ts";
 import { BEARER, NAME_ID } from "./names.ts";
 import type {
   Assertion,
@@ -56,7 +57,7 @@ export function checkResponse(
 ): Accepted {
   checkEnvelope(response, expected);
   checkInResponseTo(response.inResponseTo, expected);
-  demand(assertion.version === "2.0", "saml.version", "the assertion is not of SAML 2.0");
+  demand(assertion.version === "2.0", "saml.version", "The assertion is not of SAML 2.0.");
   checkIssuer(assertion.issuer, expected);
   checkAge(assertion.issueInstant, expected);
   const confirmation = checkConfirmation(assertion, expected);
@@ -68,12 +69,12 @@ export function checkResponse(
 
 /** What every message must say of itself. */
 export function checkEnvelope(envelope: Envelope, expected: Expected): void {
-  demand(envelope.version === "2.0", "saml.version", "the message is not of SAML 2.0");
+  demand(envelope.version === "2.0", "saml.version", "The message is not of SAML 2.0.");
   if (envelope.issuer !== undefined || envelope.isSigned) checkIssuer(envelope.issuer, expected);
   demand(
     envelope.destination === expected.destination,
     "saml.destination",
-    `the message is for ${envelope.destination ?? "nobody"}, not for ${expected.destination}`,
+    `The message is for ${envelope.destination ?? "nobody"}, not for ${expected.destination}.`,
     "Give the provider our metadata again, and see that ISSUER is the address that people use.",
   );
   checkAge(envelope.issueInstant, expected);
@@ -83,7 +84,7 @@ function checkIssuer(issuer: string | undefined, { entityId }: Expected): void {
   demand(
     issuer === entityId,
     "saml.issuer",
-    `the issuer is ${issuer ?? "missing"}, not ${entityId}`,
+    `The issuer is ${issuer ?? "missing"}, not ${entityId}.`,
     "Load the metadata of the provider that people are sent to.",
   );
 }
@@ -98,13 +99,13 @@ function checkNotBefore(instant: number | undefined, now: number): void {
   if (instant === undefined || instant - SKEW <= now) return;
   throw late(
     "saml.not_yet_valid",
-    `it is good from ${iso(instant)} on, and it is ${iso(now)} here`,
+    `It is good from ${iso(instant)} on, and it is ${iso(now)} here.`,
   );
 }
 
 function checkNotOnOrAfter(instant: number | undefined, now: number): void {
   if (instant === undefined || now < instant + SKEW) return;
-  throw late("saml.expired", `it was good until ${iso(instant)}, and it is ${iso(now)} here`);
+  throw late("saml.expired", `It was good until ${iso(instant)}, and it is ${iso(now)} here.`);
 }
 
 function late(rule: string, message: string): UpstreamError {
@@ -118,8 +119,8 @@ function checkInResponseTo(inResponseTo: string | undefined, { requestId }: Expe
     inResponseTo === requestId,
     "saml.in_response_to",
     inResponseTo === undefined
-      ? "the message answers no request"
-      : "the message answers another request than that of this browser",
+      ? "The message answers no request."
+      : "The message answers another request than that of this browser.",
   );
 }
 
@@ -127,16 +128,16 @@ function checkInResponseTo(inResponseTo: string | undefined, { requestId }: Expe
 function checkConfirmation({ confirmations }: Assertion, expected: ExpectedResponse): Confirmation {
   const [bearer, ...others] = confirmations.filter(({ method }) => method === BEARER);
   if (bearer === undefined || others.length > 0)
-    throw broken("saml.subject_confirmation", "there is not exactly one bearer confirmation");
+    throw broken("saml.subject_confirmation", "There is not exactly one bearer confirmation.");
   demand(
     bearer.recipient === expected.destination,
     "saml.recipient",
-    `the recipient is ${bearer.recipient ?? "missing"}, not ${expected.destination}`,
+    `The recipient is ${bearer.recipient ?? "missing"}, not ${expected.destination}.`,
   );
   checkInResponseTo(bearer.inResponseTo, expected);
   checkNotBefore(bearer.notBefore, expected.now);
   if (bearer.notOnOrAfter === undefined)
-    throw broken("saml.subject_confirmation", "the bearer confirmation has no NotOnOrAfter");
+    throw broken("saml.subject_confirmation", "The bearer confirmation has no NotOnOrAfter.");
   checkNotOnOrAfter(bearer.notOnOrAfter, expected.now);
   return bearer;
 }
@@ -144,15 +145,15 @@ function checkConfirmation({ confirmations }: Assertion, expected: ExpectedRespo
 function checkConditions(all: readonly Conditions[], { now, spEntityId }: Expected): Conditions {
   const [conditions, ...others] = all;
   if (conditions === undefined || others.length > 0)
-    throw broken("saml.conditions", `the assertion has ${all.length} Conditions, not one`);
+    throw broken("saml.conditions", `The assertion has ${all.length} Conditions, not one.`);
   const { unknown, audiences } = conditions;
-  demand(unknown.length === 0, "saml.conditions", `unknown conditions: ${unknown.join(", ")}`);
+  demand(unknown.length === 0, "saml.conditions", `Unknown conditions: ${unknown.join(", ")}.`);
   checkNotBefore(conditions.notBefore, now);
   checkNotOnOrAfter(conditions.notOnOrAfter, now);
   demand(
     audiences.length > 0 && audiences.every((one) => one.includes(spEntityId)),
     "saml.audience",
-    `the audience is ${audiences.flat().join(", ") || "missing"}, not ${spEntityId}`,
+    `The audience is ${audiences.flat().join(", ") || "missing"}, not ${spEntityId}.`,
     "Give the provider our entity ID as audience, or set sp_entity_id to the one that it has.",
   );
   return conditions;
@@ -163,20 +164,20 @@ function checkStatement(
   { now, forcedAt, classRefs }: ExpectedResponse,
 ): AuthnStatement {
   if (statement === undefined)
-    throw broken("saml.authn_statement", "the assertion does not say that anybody signed in");
+    throw broken("saml.authn_statement", "The assertion does not say that anybody signed in.");
   const { instant, sessionNotOnOrAfter, classRef } = statement;
   checkNotBefore(instant, now);
   checkNotOnOrAfter(sessionNotOnOrAfter, now);
   demand(
     forcedAt === undefined || instant + SKEW >= forcedAt,
     "saml.force_authn",
-    "the person was to sign in once more, but did not",
+    "The person was to sign in once more, but did not.",
     "Let the provider heed ForceAuthn.",
   );
   demand(
     classRefs.length === 0 || (classRef !== undefined && classRefs.includes(classRef)),
     "saml.authn_context",
-    `the person signed in by ${classRef ?? "no known way"}, not by ${classRefs.join(" or ")}`,
+    `The person signed in by ${classRef ?? "no known way"}, not by ${classRefs.join(" or ")}.`,
   );
   return statement;
 }
@@ -193,7 +194,7 @@ export function checkLogoutRequest(
   checkEnvelope(request, expected);
   checkNotOnOrAfter(request.notOnOrAfter, expected.now);
   if (request.nameId === undefined)
-    throw broken("saml.subject", "the request has no NameID", undefined, "incomplete");
+    throw broken("saml.subject", "The request has no NameID.", undefined, "incomplete");
   return { nameId: request.nameId, until: request.issueInstant + MAX_AGE + SKEW };
 }
 
@@ -208,8 +209,8 @@ export function subjectOf(
     throw broken(
       "saml.subject",
       name === undefined
-        ? "the NameID is longer than 255 characters"
-        : `the attribute ${name} does not have exactly one value of at most 255 characters`,
+        ? "The NameID is longer than 255 characters."
+        : `The attribute ${name} does not have exactly one value of at most 255 characters.`,
       undefined,
       "incomplete",
     );
@@ -225,7 +226,9 @@ function lastingNameId(
   if (nameId !== undefined && lasting.some((one) => one === format)) return nameId.value;
   throw broken(
     "saml.subject",
-    nameId === undefined ? "the assertion has no NameID" : `the NameID is of the format ${format}`,
+    nameId === undefined
+      ? "The assertion has no NameID."
+      : `The NameID is of the format ${format}.`,
     format === NAME_ID.transient
       ? "Let the provider send a persistent NameID, or set subject_attribute to an attribute that never changes."
       : "Let the provider send a persistent NameID, set subject_attribute, or add the format to subject_formats if nobody ever gets the name of another.",
@@ -235,15 +238,6 @@ function lastingNameId(
 
 function demand(isMet: boolean, rule: string, message: string, hint?: string): void {
   if (!isMet) throw broken(rule, message, hint);
-}
-
-function broken(
-  rule: string,
-  message: string,
-  hint?: string,
-  reason: UpstreamReason = "invalid",
-): UpstreamError {
-  return new UpstreamError(reason, rule, message, hint === undefined ? {} : { hint });
 }
 
 function iso(seconds: number): string {

@@ -26,6 +26,7 @@ import {
 } from "./checks.ts";
 import { claimsOf } from "./claims.ts";
 import { diagnose } from "./diagnose.ts";
+import { broken } from "./failure.ts";
 import { authnRequest, logoutRequest, logoutResponse, sendTo } from "./messages.ts";
 import { parseMetadata, type IdpMetadata } from "./metadata.ts";
 import { NAME_ID, PARTIAL_LOGOUT, SUCCESS } from "./names.ts";
@@ -94,7 +95,7 @@ export class SamlConnector implements Connector {
       relayState: state,
       key,
     });
-    trace("request made", { to: endpoint.location, binding: endpoint.binding, id, isSigned });
+    trace("request made", { to: endpoint.location, binding: endpoint.binding, isSigned });
     const forcedAt = isForced ? { forced_at: String(seconds(now)) } : {};
     return { to, secrets: { request_id: id, ...forcedAt } };
   }
@@ -171,7 +172,7 @@ export class SamlConnector implements Connector {
     const now = new Date();
     const verified = await this.#readLogoutMessage(answer, now);
     if (verified.kind !== "request")
-      throw broken("saml.root", "the message is a LogoutResponse, not a LogoutRequest");
+      throw broken("saml.root", "The message is a LogoutResponse, not a LogoutRequest.");
     const { request } = verified;
     const expected = this.#expected(this.#site.slo, now);
     const { nameId, until } = checkLogoutRequest(request, expected);
@@ -182,7 +183,12 @@ export class SamlConnector implements Connector {
     const named = index === undefined || others.length > 0 ? {} : { index };
     const isNameIdSubject = this.#settings.subject_attribute === undefined;
     if (!isNameIdSubject && named.index === undefined)
-      throw new UpstreamError("incomplete", "saml.session_index", "the request names no session");
+      throw broken(
+        "saml.session_index",
+        "The request names no session.",
+        "Let the provider send a SessionIndex: an attribute says who somebody is, which no request has.",
+        "incomplete",
+      );
     const reply = this.#replyTo(request.id, answer, now);
     return {
       issuer: this.#entityId,
@@ -201,11 +207,11 @@ export class SamlConnector implements Connector {
     const now = new Date();
     const verified = await this.#readLogoutMessage(answer, now);
     if (verified.kind !== "response")
-      throw broken("saml.root", "the message is a LogoutRequest, not a LogoutResponse");
+      throw broken("saml.root", "The message is a LogoutRequest, not a LogoutResponse.");
     const { response, status } = verified;
     checkEnvelope(response, this.#expected(this.#site.slo, now));
     if (response.inResponseTo !== logoutIdOf(answer.parameters["RelayState"] ?? ""))
-      throw broken("saml.in_response_to", "the message answers another request");
+      throw broken("saml.in_response_to", "The message answers another request.");
     const isComplete = status.codes[0] === SUCCESS && !status.codes.includes(PARTIAL_LOGOUT);
     return { isComplete };
   }
@@ -271,7 +277,7 @@ export class SamlConnector implements Connector {
       throw new UpstreamError(
         "misconfigured",
         "saml.metadata_expired",
-        `the provider's metadata was good until ${validUntil.toISOString()}`,
+        `The provider's metadata was good until ${validUntil.toISOString()}.`,
         { hint: "Load it again, from an address that is kept up to date." },
       );
     return this.#known;
@@ -286,7 +292,7 @@ export class SamlConnector implements Connector {
     throw new UpstreamError(
       "misconfigured",
       "saml.certificate",
-      `the provider's keys are neither EC nor RSA with ${MIN_RSA_BITS} bits`,
+      `The provider's keys are neither EC nor RSA with ${MIN_RSA_BITS} bits.`,
       { hint: "Let the provider sign with a new key." },
     );
   }
@@ -313,7 +319,12 @@ export class SamlConnector implements Connector {
     const key = sha256(`saml\0${this.#provider.id}\0${id}`);
     const db = await writer(this.#needs.knex);
     if (!(await ReplayGuard.claim(db, key, new Date(until * 1000), now)))
-      throw new UpstreamError("replayed", "saml.replay", "the message was used before");
+      throw broken(
+        "saml.replay",
+        "The message was used before.",
+        "Let the person sign in again: a page that is reloaded sends its message once more.",
+        "replayed",
+      );
   }
 
   async #readLogoutMessage(
@@ -376,12 +387,8 @@ function isStrong(pem: string): boolean {
 
 function required(parameters: Received["parameters"], name: string): string {
   const value = parameters[name];
-  if (value === undefined) throw broken("saml.message", `there is no ${name}`);
+  if (value === undefined) throw broken("saml.message", `There is no ${name}.`);
   return value;
-}
-
-function broken(rule: string, message: string): UpstreamError {
-  return new UpstreamError("invalid", rule, message);
 }
 
 function seconds(date: Date): number {

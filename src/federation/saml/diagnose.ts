@@ -67,7 +67,7 @@ async function visit(
     throw new UpstreamError(
       "misconfigured",
       "saml.clock",
-      `the provider's clock differs from ours by ${ahead} seconds`,
+      `The provider's clock differs from ours by ${ahead} seconds.`,
       { hint: "Keep both clocks by NTP: assertions are good for minutes only." },
     );
 }

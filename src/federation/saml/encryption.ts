@@ -41,10 +41,10 @@ export function decrypt(
   const keys = everyElement(encrypted).filter(({ localName }) => localName === "EncryptedKey");
   const [key] = keys;
   if (data === undefined || key === undefined || keys.length > 1)
-    throw unfit(`it has ${keys.length} encrypted keys, not one`);
+    throw unfit(`It has ${keys.length} encrypted keys, not one.`);
   const { cipher, isLegacy } = CONTENT[methodOf(data)] ?? { cipher: undefined, isLegacy: false };
   if (cipher === undefined || (isLegacy && !allowsLegacy))
-    throw unfit(`the content is encrypted with ${methodOf(data)}`);
+    throw unfit(`The content is encrypted with ${methodOf(data)}.`);
   const padding = paddingOf(key, allowsLegacy);
   try {
     const secret = privateDecrypt({ key: privateKey, ...padding }, cipherValue(key));
@@ -53,7 +53,7 @@ export function decrypt(
     throw new UpstreamError(
       "invalid",
       "saml.decryption",
-      "the assertion cannot be decrypted with our key",
+      "The assertion cannot be decrypted with our key.",
       { hint: "Give the provider our metadata again: it may encrypt for another key." },
     );
   }
@@ -62,14 +62,14 @@ export function decrypt(
 function paddingOf(key: Element, allowsLegacy: boolean) {
   const method = methodOf(key);
   if (method === RSA_1_5 && allowsLegacy) return { padding: constants.RSA_PKCS1_PADDING };
-  if (method !== OAEP && method !== OAEP_SHA1) throw unfit(`the key is encrypted with ${method}`);
+  if (method !== OAEP && method !== OAEP_SHA1) throw unfit(`The key is encrypted with ${method}.`);
   const inside = elementsIn(key, XENC, "EncryptionMethod")[0];
   const hash =
     HASHES[attribute(elementAt(inside, [DS, "DigestMethod"]), "Algorithm") ?? `${DS}sha1`];
   const mask = HASHES[attribute(elementAt(inside, [XENC11, "MGF"]), "Algorithm") ?? `${DS}sha1`];
   // OpenSSL by way of Node has one hash for both.
   if (hash === undefined || hash !== mask)
-    throw unfit("OAEP has another hash for its mask than for its label");
+    throw unfit("OAEP has another hash for its mask than for its label.");
   const label = textOf(elementAt(inside, [XENC, "OAEPparams"]));
   return {
     padding: constants.RSA_PKCS1_OAEP_PADDING,

@@ -1,4 +1,5 @@
 import { UpstreamError } from "../connector.ts";
+import { broken } from "./failure.ts";
 import { isAllowedCanonicalization, isAllowedDigest, isAllowedSignature } from "./algorithms.ts";
 import { DS, ENVELOPED, MD, SAML, SAMLP, XENC } from "./names.ts";
 import { attribute, attributesOf, elementsIn, everyElement } from "./xml.ts";
@@ -38,12 +39,12 @@ export interface Shape {
  */
 export function lint(root: Element, names: readonly string[], options: LintOptions): Shape {
   if (![SAMLP, SAML].includes(root.namespaceURI ?? "") || !names.includes(root.localName))
-    throw broken("saml.root", `the message is a ${root.localName}, not a ${names.join(" or ")}`);
+    throw broken("saml.root", `The message is a ${root.localName}, not a ${names.join(" or ")}.`);
   const elements = everyElement(root);
   lintNamespaces(elements);
   lintIds(elements);
   if (elements.some((one) => one !== root && one.localName === root.localName))
-    throw broken("saml.root", `there is a ${root.localName} inside of the ${root.localName}`);
+    throw broken("saml.root", `There is a ${root.localName} inside of the ${root.localName}.`);
   const assertion = lintAssertions(root, elements);
   lintSignatures(elements, [root, ...(assertion === undefined ? [] : [assertion])], options);
   const isEncrypted = assertion?.localName === "EncryptedAssertion";
@@ -67,7 +68,7 @@ function lintNamespaces(elements: readonly Element[]): void {
   for (const { localName, namespaceURI } of elements) {
     const expected = Object.hasOwn(NAMESPACES, localName) ? NAMESPACES[localName] : namespaceURI;
     if (namespaceURI !== expected)
-      throw broken("saml.namespace", `there is a ${localName} in the namespace ${namespaceURI}`);
+      throw broken("saml.namespace", `There is a ${localName} in the namespace ${namespaceURI}.`);
   }
 }
 
@@ -76,10 +77,10 @@ function lintIds(elements: readonly Element[]): void {
   const seen = new Set<string>();
   for (const element of elements) {
     const ids = attributesOf(element).filter(({ localName }) => localName.toLowerCase() === "id");
-    if (ids.length > 1) throw broken("saml.duplicate_id", `a ${element.localName} has two IDs`);
+    if (ids.length > 1) throw broken("saml.duplicate_id", `A ${element.localName} has two IDs.`);
     const value = ids[0]?.value;
     if (value === undefined) continue;
-    if (seen.has(value)) throw broken("saml.duplicate_id", `two elements have the ID ${value}`);
+    if (seen.has(value)) throw broken("saml.duplicate_id", `Two elements have the ID ${value}.`);
     seen.add(value);
   }
 }
@@ -90,10 +91,10 @@ function lintAssertions(root: Element, elements: readonly Element[]): Element | 
   );
   const [first, ...others] = assertions.filter((one) => one !== root);
   if (others.length > 0)
-    throw broken("saml.assertions", `the message has ${assertions.length} assertions`);
+    throw broken("saml.assertions", `The message has ${assertions.length} assertions.`);
   const isAtHome = first?.parentNode === root && root.localName === "Response";
   if (first !== undefined && !isAtHome)
-    throw broken("saml.assertions", "the assertion is not right inside of the message");
+    throw broken("saml.assertions", "The assertion is not right inside of the message.");
   return first;
 }
 
@@ -106,9 +107,9 @@ function lintSignatures(
   for (const signature of signatures) {
     const signed = places.find((place) => place === signature.parentNode);
     if (signed === undefined)
-      throw broken("saml.signature_place", "a signature is not right inside of what it signs");
+      throw broken("saml.signature_place", "A signature is not right inside of what it signs.");
     if (elementsIn(signed, DS, "Signature").length > 1)
-      throw broken("saml.signature_place", `the ${signed.localName} has two signatures`);
+      throw broken("saml.signature_place", `The ${signed.localName} has two signatures.`);
     lintSignature(signature, signed, options);
   }
 }
@@ -118,7 +119,7 @@ function lintSignature(signature: Element, signed: Element, { allowsLegacy }: Li
   const [info] = shaped(signature, ["SignedInfo", "SignatureValue", "KeyInfo?"]);
   const references = elementsIn(info as Element, DS, "Reference");
   if (references.length !== 1)
-    throw broken("saml.reference", `a signature has ${references.length} references`);
+    throw broken("saml.reference", `A signature has ${references.length} references.`);
   const [canonicalization, method, reference] = shaped(info as Element, [
     "CanonicalizationMethod",
     "SignatureMethod",
@@ -134,7 +135,7 @@ function lintSignature(signature: Element, signed: Element, { allowsLegacy }: Li
 function lintReference(reference: Element, signed: Element, allowsLegacy: boolean): void {
   const id = attribute(signed, "ID");
   if (id === undefined || !ID.test(id) || attribute(reference, "URI") !== `#${id}`)
-    throw broken("saml.reference", `a signature is not over the ${signed.localName} it is in`);
+    throw broken("saml.reference", `A signature is not over the ${signed.localName} it is in.`);
   const [transforms, method] = shaped(reference, ["Transforms", "DigestMethod", "DigestValue"]);
   const [enveloped, canonical, ...others] = elementsIn(transforms as Element);
   const isPlain =
@@ -147,7 +148,7 @@ function lintReference(reference: Element, signed: Element, allowsLegacy: boolea
   if (!isPlain)
     throw broken(
       "saml.transform",
-      "a signature has other transforms than enveloped-signature and exclusive canonicalization",
+      "A signature has other transforms than enveloped-signature and exclusive canonicalization.",
     );
   if (!isAllowedDigest(algorithmOf(method), allowsLegacy)) throw weak("digest", method);
 }
@@ -167,7 +168,7 @@ function shaped(parent: Element, names: readonly string[]): Element[] {
   if (!fits)
     throw broken(
       "saml.signature_shape",
-      `a ${parent.localName} has ${found.join(", ") || "nothing"}`,
+      `A ${parent.localName} has ${found.join(", ") || "nothing"}.`,
     );
   return children;
 }
@@ -175,7 +176,7 @@ function shaped(parent: Element, names: readonly string[]): Element[] {
 function lintEncryption(elements: readonly Element[], place: Element | undefined): void {
   const data = elements.filter(({ localName }) => localName === "EncryptedData");
   if (data.length > (place === undefined ? 0 : 1) || data.some((one) => one.parentNode !== place))
-    throw broken("saml.encryption", "something else than the assertion is encrypted");
+    throw broken("saml.encryption", "Something else than the assertion is encrypted.");
 }
 
 function algorithmOf(element: Element | undefined): string {
@@ -187,10 +188,6 @@ function weak(kind: string, element: Element | undefined): UpstreamError {
   const hint = algorithm.endsWith("sha1")
     ? "Let the provider sign with RSA and SHA-256; where it cannot, allow_legacy_crypto takes SHA-1."
     : "Let the provider sign with RSA or ECDSA and SHA-256, and exclusive canonicalization.";
-  const message = `the ${kind} algorithm ${algorithm} is not taken`;
+  const message = `The ${kind} algorithm ${algorithm} is not taken.`;
   return new UpstreamError("invalid", "saml.algorithm", message, { hint });
-}
-
-function broken(rule: string, message: string): UpstreamError {
-  return new UpstreamError("invalid", rule, message);
 }

@@ -1,5 +1,6 @@
 import { inflateRawSync } from "node:zlib";
 import { UpstreamError } from "../connector.ts";
+import { broken } from "./failure.ts";
 import { MESSAGE_LIMITS } from "./xml.ts";
 
 /** Most bytes of a decoded message (T-100). */
@@ -20,17 +21,17 @@ export function decodeRedirect(text: string): string {
     if (cause instanceof UpstreamError) throw cause;
     const isTooLong = (cause as NodeJS.ErrnoException).code === "ERR_BUFFER_TOO_LARGE";
     throw isTooLong
-      ? broken("saml.size", "the message unpacks to more than 256 kB")
-      : broken("saml.deflate", "the message cannot be unpacked");
+      ? broken("saml.size", "The message unpacks to more than 256 kB.")
+      : broken("saml.deflate", "The message cannot be unpacked.");
   }
 }
 
 function base64(text: string): Buffer {
   if (text.length > (MAX_BYTES / 3) * 4 + 4)
-    throw broken("saml.size", "the message is longer than 256 kB");
+    throw broken("saml.size", "The message is longer than 256 kB.");
   const bytes = Buffer.from(text, "base64");
   if (!BASE64.test(text) || bytes.toString("base64") !== text)
-    throw broken("saml.base64", "the message is not Base64 as RFC 4648 §4 has it");
+    throw broken("saml.base64", "The message is not Base64 as RFC 4648 §4 has it.");
   return bytes;
 }
 
@@ -38,10 +39,6 @@ function utf8(bytes: Buffer): string {
   try {
     return new TextDecoder("utf-8", { fatal: true }).decode(bytes);
   } catch {
-    throw broken("saml.utf8", "the message is not UTF-8");
+    throw broken("saml.utf8", "The message is not UTF-8.");
   }
-}
-
-function broken(rule: string, message: string): UpstreamError {
-  return new UpstreamError("invalid", rule, message);
 }

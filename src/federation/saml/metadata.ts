@@ -67,12 +67,15 @@ function readRoot(xml: string, signedBy: string | undefined): Element {
 function read(entity: Element, role: Element): IdpMetadata {
   const entityId = attribute(entity, "entityID") ?? "";
   if (entityId === "" || entityId.length > 1024)
-    throw wrong("entityID must have 1 to 1024 characters");
+    throw wrong("The entity ID must have 1 to 1024 characters.");
   const certificates = certificatesOf(role);
-  if (certificates.length === 0) throw wrong(`${entityId} has no signing certificate`);
+  if (certificates.length === 0)
+    throw wrong(`The provider ${entityId} has no signing certificate.`);
   const signOn = endpointsOf(role, "SingleSignOnService");
   if (signOn.length === 0)
-    throw wrong(`${entityId} has no SingleSignOnService for HTTP-Redirect or HTTP-POST`);
+    throw wrong(
+      `The provider ${entityId} has no SingleSignOnService for HTTP-Redirect or HTTP-POST.`,
+    );
   const scopes = [role, ...withParents(entity)];
   const ends = scopes.flatMap((scope) => endOf(scope) ?? []);
   const durations = scopes.flatMap((scope) => durationOf(attribute(scope, "cacheDuration")) ?? []);
@@ -92,7 +95,7 @@ function endOf(scope: Element): number | undefined {
   const text = attribute(scope, "validUntil");
   const end = instantOf(text);
   if (text !== undefined && end === undefined)
-    throw wrong(`validUntil is no instant in UTC: ${text}`);
+    throw wrong(`The validUntil is no instant in UTC: ${text}.`);
   return end;
 }
 
@@ -131,7 +134,7 @@ function address(text: string | undefined, name: string): string {
   const url = URL.parse(text ?? "");
   const isWeb = url !== null && ["https:", "http:"].includes(url.protocol) && url.username === "";
   if (text === undefined || !isWeb)
-    throw wrong(`${name} has an address that is not https: ${text ?? "none"}`);
+    throw wrong(`${name} has an address that is not https: ${text ?? "none"}.`);
   return text;
 }
 
@@ -153,7 +156,7 @@ function pemOf(base64: string): string {
   try {
     return new X509Certificate(Buffer.from(base64, "base64")).toString();
   } catch (cause) {
-    throw wrong("a signing certificate cannot be read", undefined, cause);
+    throw wrong("A signing certificate cannot be read.", undefined, cause);
   }
 }
 
@@ -163,21 +166,22 @@ function unclear(root: Element, entityId: string | undefined): UpstreamError {
   if (all.length === 0) {
     const isOurs = elementAt(root, [MD, "SPSSODescriptor"]) !== undefined;
     return wrong(
-      "the metadata has no identity provider for SAML 2.0",
+      "The metadata has no identity provider for SAML 2.0.",
       isOurs ? "This is the metadata of a service provider, perhaps our own." : undefined,
     );
   }
   return wrong(
     entityId === undefined
-      ? `the metadata has ${all.length} identity providers, such as ${names.join(", ")}`
-      : `the metadata does not have exactly one ${entityId}, but ${names.join(", ")}`,
+      ? `The metadata has ${all.length} identity providers, such as ${names.join(", ")}.`
+      : `The metadata does not have exactly one ${entityId}, but ${names.join(", ")}.`,
     "Say which one with its entity ID.",
   );
 }
 
-function wrong(message: string, hint?: string, cause?: unknown): UpstreamError {
-  return new UpstreamError("misconfigured", "saml.metadata", message, {
-    ...(hint === undefined ? {} : { hint }),
-    cause,
-  });
+function wrong(
+  message: string,
+  hint = "Ask the provider's administrator for metadata that is as SAML Metadata §2.4.3 has it.",
+  cause?: unknown,
+): UpstreamError {
+  return new UpstreamError("misconfigured", "saml.metadata", message, { hint, cause });
 }

@@ -24,6 +24,8 @@ export const NAME_ID = {
 
 /** Status codes (SAML Core §3.2.2.2). */
 export const SUCCESS = "urn:oasis:names:tc:SAML:2.0:status:Success";
+/** What a provider answers for somebody who went back, as Keycloak does. */
+export const REQUEST_DENIED = "urn:oasis:names:tc:SAML:2.0:status:RequestDenied";
 export const PARTIAL_LOGOUT = "urn:oasis:names:tc:SAML:2.0:status:PartialLogout";
 
 /** How a subject is confirmed in the browser profile (SAML Profiles §3.3). */

@@ -1,4 +1,4 @@
-import { UpstreamError } from "../connector.ts";
+import { broken } from "./failure.ts";
 import { SAML, SAMLP } from "./names.ts";
 import { instantOf } from "./time.ts";
 import { attribute, elementAt, elementsIn, textOf } from "./xml.ts";
@@ -194,13 +194,13 @@ function instant(element: Element | undefined, name: string): number | undefined
   const text = attribute(element, name);
   const seconds = instantOf(text);
   if (text !== undefined && seconds === undefined)
-    throw new UpstreamError("invalid", "saml.instant", `${name} is no instant in UTC: ${text}`);
+    throw broken("saml.instant", `The ${name} is no instant in UTC: ${text}.`);
   return seconds;
 }
 
 function requiredInstant(element: Element, name: string): number {
   const seconds = instant(element, name);
   if (seconds === undefined)
-    throw new UpstreamError("invalid", "saml.instant", `the ${element.localName} has no ${name}`);
+    throw broken("saml.instant", `The ${element.localName} has no ${name}.`);
   return seconds;
 }

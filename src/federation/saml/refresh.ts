@@ -29,11 +29,11 @@ export async function fetchMetadata(fetch: typeof globalThis.fetch, url: string)
     if (answer.status === 200) return await answer.text();
     throw new Error(`the status is ${answer.status}`);
   } catch (cause) {
-    const why = cause instanceof Error ? cause.message : String(cause);
+    const why = (cause instanceof Error ? cause.message : String(cause)).replace(/\.$/, "");
     throw new UpstreamError(
       "unavailable",
       "saml.metadata_fetch",
-      `the metadata at ${url} cannot be fetched: ${why}`,
+      `The metadata at ${url} cannot be fetched: ${why}.`,
       {
         hint: `If it is yours and not public, list ${URL.parse(url)?.origin ?? url} in TRUSTED_ORIGINS, or give the file instead.`,
         cause,

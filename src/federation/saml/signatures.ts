@@ -23,7 +23,7 @@ export function signedBytes(
   throw new UpstreamError(
     "invalid",
     "saml.signature",
-    `the signature of the ${element.localName} was made with none of the provider's known certificates, or the content was changed after`,
+    `The signature of the ${element.localName} was made with none of the provider's known certificates, or the content was changed after.`,
     { hint: "If the provider has a new certificate, load its metadata again." },
   );
 }

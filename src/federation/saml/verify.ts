@@ -2,9 +2,10 @@ import { createPublicKey } from "node:crypto";
 import { UpstreamError } from "../connector.ts";
 import { isAllowedSignature, verifyWith } from "./algorithms.ts";
 import { decrypt } from "./encryption.ts";
+import { broken } from "./failure.ts";
 import { lint } from "./lint.ts";
 import { decodePost, decodeRedirect } from "./message.ts";
-import { DS, SUCCESS } from "./names.ts";
+import { DS, REQUEST_DENIED, SUCCESS } from "./names.ts";
 import {
   readAssertion,
   readEnvelope,
@@ -81,9 +82,9 @@ export function verifyResponse(job: ResponseJob): VerifiedResponse {
   // Said before all else, because refusals are seldom signed, and nothing but the refusal is taken from one.
   if (document.root.localName === "Response") refuseFailure(readStatus(document.root));
   const { assertion, isEncrypted } = lint(document.root, ["Response"], trust);
-  if (assertion === undefined) throw broken("saml.assertions", "the response has no assertion");
+  if (assertion === undefined) throw broken("saml.assertions", "The response has no assertion.");
   if (job.wantsEncrypted && !isEncrypted)
-    throw new UpstreamError("invalid", "saml.encryption", "the assertion is not encrypted", {
+    throw new UpstreamError("invalid", "saml.encryption", "The assertion is not encrypted.", {
       hint: "Let the provider encrypt assertions for the certificate in our metadata.",
     });
   const isSigned = hasSignature(document.root);
@@ -125,7 +126,7 @@ function decrypted({ root }: XmlDocument, { trust, privateKey }: ResponseJob): P
 function verifiedPart(document: XmlDocument, element: Element, trust: Trust): XmlDocument {
   const part = parseXml(signedBytes(document, element, trust.certificates));
   if (part.root.localName !== element.localName || part.root.namespaceURI !== element.namespaceURI)
-    throw broken("saml.signature", "something else was signed");
+    throw broken("saml.signature", "Something else was signed.");
   return part;
 }
 
@@ -155,13 +156,13 @@ function verifyQuery(query: string, { certificates, allowsLegacy }: Trust): stri
   if (!parts.has("Signature") || !parts.has("SigAlg")) throw unsignedLogout();
   const algorithm = value("SigAlg");
   if (!isAllowedSignature(algorithm, allowsLegacy))
-    throw broken("saml.algorithm", `the signature algorithm ${algorithm} is not taken`);
+    throw broken("saml.algorithm", `The signature algorithm ${algorithm} is not taken.`);
   const signed = [name, "RelayState", "SigAlg"].flatMap((one) => parts.get(one) ?? []).join("&");
   const signature = Buffer.from(value("Signature"), "base64");
   const isGood = certificates.some((certificate) =>
     verifyWith(algorithm, signed, createPublicKey(certificate), signature),
   );
-  if (!isGood) throw broken("saml.signature", "the signature of the query is wrong");
+  if (!isGood) throw broken("saml.signature", "The signature of the query is wrong.");
   return value(name);
 }
 
@@ -170,11 +171,11 @@ function partsOf(query: string): Map<string, string> {
   const parts = new Map<string, string>();
   for (const part of query.split("&")) {
     const name = part.split("=", 1)[0] ?? "";
-    if (parts.has(name)) throw broken("saml.query", `the query has ${name} twice`);
+    if (parts.has(name)) throw broken("saml.query", `The query has ${name} twice.`);
     parts.set(name, part);
   }
   if (parts.has("SAMLRequest") === parts.has("SAMLResponse"))
-    throw broken("saml.query", "the query does not have one message");
+    throw broken("saml.query", "The query does not have one message.");
   return parts;
 }
 
@@ -193,9 +194,9 @@ function refuseFailure({ codes, message }: Status): void {
   if (codes[0] === SUCCESS) return;
   const said = [...codes, ...(message ? [message] : [])].join(", ").slice(0, 500);
   throw new UpstreamError(
-    "refused",
+    codes.includes(REQUEST_DENIED) ? "cancelled" : "refused",
     "saml.status",
-    said === "" ? "the response has no status" : `the provider answered ${said}`,
+    said === "" ? "The response has no status." : `The provider answered ${said}.`,
     { hint: "What it means is in the provider's own log." },
   );
 }
@@ -204,10 +205,6 @@ function unsignedLogout(): UpstreamError {
   return unsigned("logout message", "Let the provider sign its logout messages.");
 }
 
-function broken(rule: string, message: string): UpstreamError {
-  return new UpstreamError("invalid", rule, message);
-}
-
 function unsigned(what: string, hint: string): UpstreamError {
-  return new UpstreamError("invalid", "saml.signature", `the ${what} is not signed`, { hint });
+  return new UpstreamError("invalid", "saml.signature", `The ${what} is not signed.`, { hint });
 }

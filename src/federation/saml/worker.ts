@@ -1,5 +1,6 @@
 import { parentPort } from "node:worker_threads";
 import { UpstreamError } from "../connector.ts";
+import { broken } from "./failure.ts";
 import { peek, verifyLogout, verifyResponse, type Job } from "./verify.ts";
 
 /** How an error crosses from one thread to the other. */
@@ -24,7 +25,7 @@ function outcome(job: Job): Outcome {
     const { reason, rule, message, hint } =
       error instanceof UpstreamError
         ? error
-        : new UpstreamError("invalid", "saml.message", `the message cannot be read: ${error}`);
+        : broken("saml.message", `The message cannot be read: ${String(error)}.`);
     return { failure: { reason, rule, message, hint } };
   }
 }

@@ -1,5 +1,6 @@
 import { Worker } from "node:worker_threads";
 import { UpstreamError } from "../connector.ts";
+import { broken } from "./failure.ts";
 import type {
   Job,
   LogoutJob,
@@ -33,7 +34,12 @@ class Workshop {
   do(job: PeekJob): Promise<Peek>;
   async do(job: Job): Promise<unknown> {
     if (this.#waiting >= MAX_WAITING)
-      throw new UpstreamError("unavailable", "saml.busy", "too many messages wait to be verified");
+      throw broken(
+        "saml.busy",
+        "Too many messages wait to be verified.",
+        "Ask the person to try again in a moment.",
+        "unavailable",
+      );
     this.#waiting += 1;
     const turn = this.#last.then(() => this.#attempt(job));
     this.#last = turn.catch(() => undefined);
@@ -54,17 +60,10 @@ class Workshop {
       throw new UpstreamError(reason, rule, message, hint === undefined ? {} : { hint });
     } catch (error) {
       if (error instanceof UpstreamError) throw error;
-      const broken = this.#worker;
+      const dying = this.#worker;
       this.#worker = undefined;
-      await (await broken?.catch(() => undefined))?.terminate();
-      throw new UpstreamError(
-        "invalid",
-        "saml.limits",
-        "the message took too much time or memory",
-        {
-          cause: error,
-        },
-      );
+      await (await dying?.catch(() => undefined))?.terminate();
+      throw broken("saml.limits", "The message took too much time or memory.");
     }
   }
 }

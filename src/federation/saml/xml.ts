@@ -1,5 +1,5 @@
 import { DOMParser } from "@xmldom/xmldom";
-import { UpstreamError } from "../connector.ts";
+import { broken } from "./failure.ts";
 
 /** How much of a document we look at. */
 export interface XmlLimits {
@@ -44,16 +44,16 @@ export interface XmlDocument {
  */
 export function parseXml(text: string, limits: XmlLimits = MESSAGE_LIMITS): XmlDocument {
   if (text.length > limits.length)
-    throw broken("saml.size", `the document has ${text.length} characters`);
+    throw broken("saml.size", `The document has ${text.length} characters.`);
   const encoding = DECLARATION.exec(text)?.[1];
   if (encoding !== undefined && !/^(?:utf-8|us-ascii)$/i.test(encoding))
-    throw broken("saml.xml", `the document says that it is in ${encoding}, not UTF-8`);
+    throw broken("saml.xml", `The document says that it is in ${encoding}, not UTF-8.`);
   const source = text.replace(DECLARATION, "").replaceAll(/\r\n?/g, "\n");
   for (const [rule, start, name] of FORBIDDEN)
-    if (start.test(source)) throw broken(rule, `the document has ${name}`);
+    if (start.test(source)) throw broken(rule, `The document has ${name}.`);
   // Every element has at most two of these; so a bomb is not even unpacked.
   if (source.split("<").length > 2 * limits.nodes)
-    throw broken("saml.limits", `the document has more than ${limits.nodes} nodes`);
+    throw broken("saml.limits", `The document has more than ${limits.nodes} nodes.`);
   const root = parse(source);
   inspect(root, limits);
   return { root, source };
@@ -61,7 +61,7 @@ export function parseXml(text: string, limits: XmlLimits = MESSAGE_LIMITS): XmlD
 
 function parse(body: string): Element {
   const refuse = (problem: unknown) => {
-    throw broken("saml.xml", `the document is not well-formed: ${String(problem)}`);
+    throw broken("saml.xml", `The document is not well-formed: ${String(problem)}.`);
   };
   const errorHandler = { warning: refuse, error: refuse, fatalError: refuse };
   let found: Document | undefined;
@@ -74,7 +74,7 @@ function parse(body: string): Element {
   const [root, ...others] = around.filter(({ nodeType }) => nodeType === ELEMENT);
   const isAlone = around.every((node) => node === root || node.nodeValue?.trim() === "");
   if (root === undefined || others.length > 0 || !isAlone)
-    throw broken("saml.xml", "the document is not exactly one element");
+    throw broken("saml.xml", "The document is not exactly one element.");
   return root as Element;
 }
 
@@ -86,9 +86,9 @@ function inspect(root: Element, limits: XmlLimits): void {
     const element = node.nodeType === ELEMENT ? (node as Element) : undefined;
     nodes += 1 + (element?.attributes.length ?? 0);
     if (nodes > limits.nodes)
-      throw broken("saml.limits", `the document has more than ${limits.nodes} nodes`);
+      throw broken("saml.limits", `The document has more than ${limits.nodes} nodes.`);
     if (depth > limits.depth)
-      throw broken("saml.limits", `the document is deeper than ${limits.depth} elements`);
+      throw broken("saml.limits", `The document is deeper than ${limits.depth} elements.`);
     if (element === undefined) inspectText(node);
     else inspectElement(element);
     for (const child of childrenOf(node)) waiting.push([child, depth + 1]);
@@ -96,24 +96,20 @@ function inspect(root: Element, limits: XmlLimits): void {
 }
 
 function inspectText(node: Node): void {
-  if (node.nodeType !== TEXT) throw broken("saml.xml", `the document has a ${node.nodeName}`);
+  if (node.nodeType !== TEXT) throw broken("saml.xml", `The document has a ${node.nodeName}.`);
   inspectCharacters(node.nodeValue ?? "");
 }
 
 function inspectElement(element: Element): void {
   const attributes = attributesOf(element);
   for (const { prefix, namespaceURI } of [element, ...attributes])
-    if (prefix && !namespaceURI) throw broken("saml.xml", `the prefix ${prefix} has no namespace`);
+    if (prefix && !namespaceURI) throw broken("saml.xml", `The prefix ${prefix} has no namespace.`);
   for (const { value } of attributes) inspectCharacters(value);
 }
 
 function inspectCharacters(text: string): void {
   if (NO_CHARACTER.test(text) || !text.isWellFormed())
-    throw broken("saml.xml", "the document has a character that XML does not have");
-}
-
-function broken(rule: string, message: string): UpstreamError {
-  return new UpstreamError("invalid", rule, message);
+    throw broken("saml.xml", "The document has a character that XML does not have.");
 }
 
 /** The nodes right inside of one. */

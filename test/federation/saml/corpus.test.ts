@@ -40,6 +40,8 @@ describe("crafted SAML responses (T-100, T-101, T-104, T-105)", () => {
       assert.rejects(arrive(one), (error) => {
         assert.ok(error instanceof UpstreamError, String(error));
         assert.equal(error.rule, one.rule, error.message);
+        assert.match(error.message, /^[A-Z].*\.$/s);
+        assert.notEqual(error.hint ?? "", "");
         return true;
       }));
 

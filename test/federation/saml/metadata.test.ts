@@ -103,7 +103,7 @@ describe("SAML metadata of identity providers", () => {
       [entityId, validUntil?.toISOString(), cacheDuration],
       ["urn:two", "2030-01-01T00:00:00.000Z", 7200],
     );
-    refuses(all, /2 identity providers, such as urn:one, urn:two .*entity ID/);
+    refuses(all, /2 identity providers, such as urn:one, urn:two\. .*entity ID/);
     refuses(all, /does not have exactly one urn:three/, "urn:three");
   });
 
