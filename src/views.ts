@@ -225,6 +225,7 @@ export interface Views {
     /** Where the sign-in goes on. */
     backHref?: string;
   };
+  "federation-tested": { provider: string };
   accounts: {
     client: ClientView;
     /** Who is signed in on this browser; `value` is what the form sends for them. */

@@ -1,16 +1,21 @@
+import { setTimeout as delay } from "node:timers/promises";
+import type { Knex } from "knex";
 import { errors } from "../errors.ts";
 import {
+  type ConnectionNeeds,
   createConnection,
   deleteConnection,
   getConnection,
   listConnections,
   updateConnection,
 } from "../federation/connections.ts";
-import { UpstreamError } from "../federation/connector.ts";
-import { Connectors, siteOf } from "../federation/connectors.ts";
+import { UpstreamError, type TraceStep } from "../federation/connector.ts";
+import { Connectors } from "../federation/connectors.ts";
 import { acceptPending, refreshNow } from "../federation/metadata-refresh.ts";
 import { PRESET_NAMES } from "../federation/oidc/presets.ts";
 import { startTrace, traceFailure } from "../federation/trace.ts";
+import { newTrial, SUCCEEDED } from "../federation/trial.ts";
+import type { Logger } from "../lib/log.ts";
 import { FederationTrace } from "../models/federation-trace.ts";
 import type { IdentityProvider } from "../models/identity-provider.ts";
 import { CONNECTION_OPTIONS, readConnection, readParameters } from "./connection-flags.ts";
@@ -172,25 +177,35 @@ export const CONNECTION_VERBS: readonly Verb[] = [
     name: "connection test",
     summary: "try a connection as far as it goes without a person, and say what came back",
     words: ["slug"],
+    options: {
+      "sign-in": {
+        type: "boolean",
+        help: "then print an address, good once, where you sign in; and say what the provider said of you",
+      },
+    },
     details:
       "Exit code 0: nothing is in the way of a sign-in. 1: something is, and the last step says what.",
-    async run({ io, words: [slug = ""], json, config }) {
-      const { steps, ok, login } = await withConnections({ io, config }, async (needs) => {
+    async run({ io, values, words: [slug = ""], json, config }) {
+      const wantsPerson = values["sign-in"] === true;
+      const { steps, ok, site } = await withConnections({ io, config }, async (needs) => {
         const provider = await getConnection(needs.knex, slug);
-        const issuer = needs.issuers.find(({ name }) => name === provider.atIssuer);
-        if (issuer === undefined)
-          throw errors.invalidConnection(`at_issuer ${provider.atIssuer} is not configured here`);
-        const tracing = startTrace();
-        const passed = await tryOut(needs, issuer.url, provider, tracing);
-        const { callback } = siteOf(issuer.url, slug);
-        return { steps: tracing.steps, ok: passed, login: callback.replace(/callback$/, "login") };
+        const tried = await tryConnection(needs, provider);
+        if (!wantsPerson || !tried.ok) return tried;
+        if (!provider.enabled)
+          throw errors.invalidConnection(`${slug} is disabled, so nobody can sign in with it`);
+        const { supportId, path } = newTrial(needs.seal, provider, new Date());
+        io.err(`Open this address within 15 minutes, and sign in there:\n${tried.site}${path}\n`);
+        const trace = await waitForTrace(needs.knex, supportId);
+        if (trace === undefined) throw errors.unknownTrace(supportId);
+        const all = [...tried.steps, ...trace.steps];
+        return { ...tried, steps: all, ok: trace.reason === SUCCEEDED };
       });
       if (json) printJson(io, { ok, steps });
       else {
         printSteps(io, steps);
-        io.out(
-          ok ? `\nAll is well so far. Now sign in: ${login}\n` : "\nThis does not work yet.\n",
-        );
+        if (!ok) io.out("\nThis does not work yet.\n");
+        else if (wantsPerson) io.out("\nAll is well.\n");
+        else io.out(`\nAll is well so far. Now sign in: ${site}/login\n`);
       }
       return ok ? 0 : 1;
     },
@@ -246,26 +261,43 @@ export const CONNECTION_VERBS: readonly Verb[] = [
   }),
 ];
 
+/** Milliseconds: to open an address and to sign in there, and between two looks. */
+const PATIENCE = 30 * 60 * 1000;
+const POLL = 500;
+
 const WORDS = {
   unchanged: "It says what it said before.",
   taken: "It is what is used from now on.",
   pending: "It says something else now. Until you agree, everything stays as it is.",
 } as const;
 
-async function tryOut(
-  needs: ConstructorParameters<typeof Connectors>[0],
-  issuerUrl: string,
+/** What a connection says without a person, and where it is. */
+async function tryConnection(
+  needs: ConnectionNeeds & { log: Logger },
   provider: IdentityProvider,
-  tracing: ReturnType<typeof startTrace>,
-): Promise<boolean> {
+): Promise<{ steps: readonly TraceStep[]; ok: boolean; site: string }> {
+  const issuer = needs.issuers.find(({ name }) => name === provider.atIssuer);
+  if (issuer === undefined)
+    throw errors.invalidConnection(`at_issuer ${provider.atIssuer} is not configured here`);
+  const site = `${issuer.url}/federation/${provider.slug}`;
+  const tracing = startTrace();
   try {
-    await new Connectors(needs, issuerUrl).of(provider).test(tracing.trace);
-    return true;
+    await new Connectors(needs, issuer.url).of(provider).test(tracing.trace);
+    return { steps: tracing.steps, ok: true, site };
   } catch (error) {
     if (!(error instanceof UpstreamError)) throw error;
     traceFailure(tracing, error);
-    return false;
+    return { steps: tracing.steps, ok: false, site };
   }
+}
+
+/** The trace of a trial, once there is one; `undefined` where nobody came in time. */
+async function waitForTrace(knex: Knex, id: string): Promise<FederationTrace | undefined> {
+  for (const end = Date.now() + PATIENCE; Date.now() < end; await delay(POLL)) {
+    const found = await FederationTrace.query(knex).findById(id);
+    if (found !== undefined) return found;
+  }
+  return undefined;
 }
 
 function inRow(row: IdentityProvider): string[] {

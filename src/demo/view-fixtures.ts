@@ -345,6 +345,7 @@ export const fixtures: { readonly [Name in keyof Views]: Readonly<Record<string,
       { provider: "Contoso", reason, backHref: interaction },
     ]),
   ),
+  "federation-tested": { here: { provider: "Contoso" } },
   accounts: {
     one: {
       client: login.client,

@@ -11,6 +11,7 @@ import { sendOn } from "./send-on.ts";
 import { comeBack, type SignOutNeeds } from "./sign-out.ts";
 import { answered, handOver } from "./states.ts";
 import { keepTrace, startTrace, traceFailure, type Tracing } from "./trace.ts";
+import { beginTrial, endTrial } from "./trial.ts";
 
 /** What ends with who somebody is. */
 const SIGN_INS = ["login", "link", "test"] as const;
@@ -55,6 +56,10 @@ export function federationRoutes(needs: FederationNeeds): Router {
       return page(ctx, "federation-error", { provider: provider.name, reason: "stale" }, 400);
     }
     const { errand, secrets } = found;
+    if (errand.purpose === "test") {
+      const connector = connectors.of(provider);
+      return endTrial(needs, ctx, { provider, connector, errand, answer: { ...answer, secrets } });
+    }
     const tracing = startTrace();
     try {
       const connector = connectors.of(provider);
@@ -80,6 +85,14 @@ export function federationRoutes(needs: FederationNeeds): Router {
     );
   };
   router.get("/login", async (ctx: Context) => begin(ctx, await connected(ctx)));
+
+  /** An operator's look at what the provider says, from the command line. */
+  router.get("/test", async (ctx: Context) => {
+    const provider = await connected(ctx);
+    const connector = connectors.of(provider);
+    if (!(await beginTrial(needs, ctx, { provider, connector })))
+      await page(ctx, "federation-error", { provider: provider.name, reason: "stale" }, 410);
+  });
 
   const describe = async (ctx: Context) => {
     const description = await connectors.of(await connected(ctx)).describe?.();

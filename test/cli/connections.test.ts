@@ -11,6 +11,7 @@ import { runCommand } from "../../src/cli/run.ts";
 import { allVerbs } from "../../src/cli/verbs.ts";
 import { AuditEvent } from "../../src/models/audit-event.ts";
 import { FederationTrace } from "../../src/models/federation-trace.ts";
+import { Group } from "../../src/models/group.ts";
 import { Identity } from "../../src/models/identity.ts";
 import { IdentityProvider } from "../../src/models/identity-provider.ts";
 import { createGroup } from "../../src/users/groups.ts";
@@ -44,6 +45,7 @@ describe("lintel connection", () => {
     rmSync(dataDir, { recursive: true, force: true });
   });
   beforeEach(async () => {
+    await Group.query(database.knex).delete();
     await Identity.query(database.knex).delete();
     await IdentityProvider.query(database.knex).delete();
   });

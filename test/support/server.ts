@@ -28,7 +28,7 @@ export interface TestServer extends Running {
 }
 
 export const PASSWORD = "correct horse battery staple";
-const ENCRYPTION_KEY = randomBytes(32).toString("base64");
+export const ENCRYPTION_KEY = randomBytes(32).toString("base64");
 
 /** A port that was free a moment ago. */
 export async function freePort(): Promise<number> {
