@@ -188,7 +188,7 @@ function printUser(io: Io, user: User, json: boolean): void {
 
 /** A user as programs and people see one; `sub` is what tokens carry. */
 function presentUser(user: User): Record<string, unknown> {
-  const { primaryEmail, profile, password, roles } = user;
+  const { primaryEmail, profile, password, roles, groups = [], identities } = user;
   return {
     id: user.id,
     email: primaryEmail?.email,
@@ -198,6 +198,10 @@ function presentUser(user: User): Record<string, unknown> {
     status: statusOf(user),
     ...(roles === undefined ? {} : { roles: roles.map(({ role }) => role) }),
     ...(password === undefined ? {} : { has_password: password !== null }),
+    ...(groups.length === 0 ? {} : { groups: [...new Set(groups.map(({ name }) => name))] }),
+    ...(identities === undefined || identities.length === 0
+      ? {}
+      : { connections: identities.map(({ provider }) => provider?.slug ?? "") }),
     last_login_at: user.lastLoginAt?.toISOString(),
     created_at: user.createdAt.toISOString(),
   };

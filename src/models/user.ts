@@ -1,6 +1,7 @@
 import { Model, type RelationMappings, type TransactionOrKnex } from "objection";
 import { IdentifiedModel } from "./base.ts";
 import { Group } from "./group.ts";
+import { Identity } from "./identity.ts";
 import { RoleAssignment } from "./role-assignment.ts";
 import { UserEmail } from "./user-email.ts";
 import { UserPassword } from "./user-password.ts";
@@ -40,6 +41,7 @@ export class User extends IdentifiedModel {
   declare password?: UserPassword | null;
   declare roles?: RoleAssignment[];
   declare groups?: Group[];
+  declare identities?: Identity[];
 
   static override get relationMappings(): RelationMappings {
     return {
@@ -57,6 +59,11 @@ export class User extends IdentifiedModel {
         relation: Model.HasOneRelation,
         modelClass: UserPassword,
         join: { from: "users.id", to: "user_passwords.userId" },
+      },
+      identities: {
+        relation: Model.HasManyRelation,
+        modelClass: Identity,
+        join: { from: "users.id", to: "identities.userId" },
       },
       groups: {
         relation: Model.ManyToManyRelation,

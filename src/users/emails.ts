@@ -2,6 +2,7 @@ import { UniqueViolationError, type TransactionOrKnex } from "objection";
 import { record, type NewEvent } from "../audit/record.ts";
 import { normaliseEmail } from "../authn/normalise-email.ts";
 import { errors } from "../errors.ts";
+import { Identity } from "../models/identity.ts";
 import { MfaFactor } from "../models/mfa-factor.ts";
 import { RecoveryCode } from "../models/recovery-code.ts";
 import { OneTimeToken } from "../models/one-time-token.ts";
@@ -157,8 +158,8 @@ export async function removeEmail(
 
 /**
  * Brings back the address that was primary before somebody changed it, for whoever has it and says that it was not
- * them: the addresses, passkeys and factors that were added since go, everything that is signed in ends, and the password, which
- * somebody else may know, no longer works (T-67). What was asked for beside a password before stays.
+ * them: the addresses, passkeys, factors and sign-ins elsewhere that were added since go, everything that is signed in
+ * ends, and the password, which somebody else may know, no longer works (T-67). What was asked for beside a password before stays.
  *
  * @param change.since from when on addresses are the work of whoever changed it.
  * @returns whether it was brought back; it cannot be where somebody else has proven the address meanwhile.
@@ -187,6 +188,7 @@ export async function restoreEmail(
   await WebauthnCredential.query(db).delete().where({ userId }).where("createdAt", ">=", since);
   await MfaFactor.query(db).delete().where({ userId }).where("createdAt", ">=", since);
   await RecoveryCode.query(db).delete().where({ userId }).where("createdAt", ">=", since);
+  await Identity.query(db).delete().where({ userId }).where("createdAt", ">=", since);
   await TrustedBrowser.query(db).delete().where({ userId });
   await OneTimeToken.revokeOf(db, { userId }, "email_changed", now);
   await touch(db, userId, now);

@@ -33,7 +33,7 @@ export interface NewUser {
 }
 
 const SYSTEM: Actor = { type: "system" };
-const RELATIONS = ["emails", "profile", "password", "roles"];
+const RELATIONS = ["emails", "profile", "password", "roles", "groups", "identities.provider"];
 const MAX_NAME = 200;
 const MAX_PAGE = 200;
 

@@ -5,8 +5,10 @@ import { IdentityProvider } from "../../src/models/identity-provider.ts";
 import { OutboxMessage } from "../../src/models/outbox-message.ts";
 import { Session } from "../../src/models/session.ts";
 import { SsoDomain } from "../../src/models/sso-domain.ts";
+import { WebauthnCredential } from "../../src/models/webauthn-credential.ts";
 import { UserPassword } from "../../src/models/user-password.ts";
 import { AuditEvent } from "../../src/models/audit-event.ts";
+import { aPasskey } from "../support/passkeys.ts";
 import { aClient, aServer, aUser, PASSWORD, type TestServer } from "../support/server.ts";
 import { Visitor } from "../support/visitor.ts";
 
@@ -311,6 +313,25 @@ describe("sign-ins elsewhere that a person has connected", function () {
       await disconnect(visitor, id);
       assert.equal(visitor.status, 409);
       assert.equal((await identitiesOf(ada.id)).length, 1);
+    });
+
+    it("lets a passkey go where it is left, and not where its connection is switched off", async () => {
+      const off = await connection(`off-${(serial += 1)}`, { enabled: false });
+      for (const [providerId, status] of [
+        [off.id, 409],
+        [provider.id, 200],
+      ] as const) {
+        const ada = await aUser(server);
+        await linked(ada.id, { providerId });
+        const visitor = await signedIn(ada);
+        await aPasskey(server, ada.id);
+        await UserPassword.query(server.database.knex).deleteById(ada.id);
+        const passkey = await WebauthnCredential.query(server.database.knex)
+          .findOne({ userId: ada.id })
+          .throwIfNotFound();
+        await visitor.submit({}, `${server.issuer}/account/passkeys/${passkey.id}/remove`);
+        assert.equal(visitor.status, status);
+      }
     });
 
     it("removes nobody else’s, and asks first who they are", async () => {

@@ -20,12 +20,12 @@ describe("lintel group", function () {
     rmSync(dataDir, { recursive: true, force: true });
   });
 
-  const lintel = (...args: string[]) =>
-    runCli(["group", ...args], {
-      NODE_ENV: "test",
-      DATABASE_URL: database.url,
-      DATA_DIR: dataDir,
-    });
+  const settings = () => ({
+    NODE_ENV: "test",
+    DATABASE_URL: database.url,
+    DATA_DIR: dataDir,
+  });
+  const lintel = (...args: string[]) => runCli(["group", ...args], settings());
   const json = async (...args: string[]): Promise<unknown> => {
     const { code, out, err } = await lintel(...args, "--json");
     assert.equal(code, 0, err);
@@ -59,6 +59,8 @@ describe("lintel group", function () {
     assert.deepEqual(await json(...add), { ...member, added: true });
     assert.deepEqual(await json(...add), { ...member, added: false });
     assert.match((await lintel("list")).out, /engineering +no +1/);
+    const shown = await runCli(["user", "show", email, "--json"], settings());
+    assert.deepEqual((JSON.parse(shown.out) as { groups: string[] }).groups, ["engineering"]);
     const remove = ["remove-member", "engineering", "--user", id];
     assert.deepEqual(await json(...remove), { group: "engineering", user: id, removed: true });
     assert.deepEqual(await json(...remove), { group: "engineering", user: id, removed: false });

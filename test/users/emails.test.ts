@@ -5,6 +5,8 @@ import { makeLetter, openLink } from "../../src/authn/letters.ts";
 import { migrateJobs } from "../../src/jobs/worker.ts";
 import { openSeal, type Seal } from "../../src/keys/seal.ts";
 import { AuditEvent } from "../../src/models/audit-event.ts";
+import { Identity } from "../../src/models/identity.ts";
+import { IdentityProvider } from "../../src/models/identity-provider.ts";
 import { Session } from "../../src/models/session.ts";
 import { UserPassword } from "../../src/models/user-password.ts";
 import { findUserWithClaims } from "../../src/users/claims.ts";
@@ -192,6 +194,17 @@ describe("addresses and passwords that people change", () => {
       { userId: ada.id, emailId: old?.id ?? "", by: ada.by },
       new Date(),
     );
+    const { id: providerId } = await IdentityProvider.query(database.knex).insertAndFetch({
+      slug: "upstream",
+      kind: "oidc",
+      name: "Upstream",
+      clientId: "x",
+      issuer: "https://upstream.example",
+    });
+    const identity = { userId: ada.id, providerId, issuer: "x", linkedVia: "user" } as const;
+    const before = new Date(since.getTime() - HOUR);
+    await Identity.query(database.knex).insert({ ...identity, subject: "hers", createdAt: before });
+    await Identity.query(database.knex).insert({ ...identity, subject: "the thief's" });
     const session = await aSession(ada.id);
     const restore = { userId: ada.id, email: ada.email, since, by: ada.by };
     assert.equal(await restoreEmail(database.knex, restore, new Date()), true);
@@ -199,6 +212,11 @@ describe("addresses and passwords that people change", () => {
     assert.equal(await isLive(session), false);
     assert.equal(await UserPassword.query(database.knex).findById(ada.id), undefined);
     assert.equal(await whoIs(second.email), undefined);
+    const left = await Identity.query(database.knex).where({ userId: ada.id });
+    assert.deepEqual(
+      left.map(({ subject }) => subject),
+      ["hers"],
+    );
   });
 
   it("do not come back to one who gave them up where somebody else has proven them", async () => {
