@@ -88,6 +88,8 @@ async function isConfirmed(
   const isFresh = (at: Date | null) => at !== null && Date.now() - at.getTime() <= FRESH * 1000;
   if (isFresh(session.confirmedAt)) return true;
   if (!isFresh(session.loggedInAt)) return false;
+  // An identity provider may have let somebody through who has shown nothing for hours.
+  if (session.loginMethod?.startsWith("federated") === true) return false;
   if (session.amr?.includes("mfa") === true) return true;
   const factors = await factorsOf(knex, user.id, issuer.relyingParty?.id);
   return !isAlwaysAskedFor(factors, user, policyFor(issuer.secondFactor, user));

@@ -13,6 +13,8 @@ export type Method =
 export interface Shown {
   readonly method: Method;
   readonly at: number;
+  /** When it was shown to an identity provider, where that says so and it was before. */
+  readonly authTime?: number;
 }
 
 /**

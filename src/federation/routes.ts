@@ -22,6 +22,7 @@ const LONGEST_ANSWER = 512 * 1024;
 export interface FederationNeeds extends SignOutNeeds {
   /** Begins a sign-in for a page of ours. */
   readonly ownSignIns: {
+    signedIn(ctx: Context): Promise<string | undefined>;
     begin(
       ctx: Context,
       back: { to: string; occasion: "no_session" | "another"; progress?: object },
@@ -52,7 +53,10 @@ export function federationRoutes(needs: FederationNeeds): Router {
     const asked = { state, providerId: provider.id, purposes: SIGN_INS };
     const found = await answered(needs, ctx, asked);
     if (found === undefined) {
-      if (await connectors.of(provider).isUnsolicited?.(answer)) return begin(ctx, provider);
+      if (await connectors.of(provider).isUnsolicited?.(answer)) {
+        // By a GET of its own, to which the browser brings our cookies.
+        return see(ctx, `${issuer.path}/federation/${provider.slug}/login`);
+      }
       return page(ctx, "federation-error", { provider: provider.name, reason: "stale" }, 400);
     }
     const { errand, secrets } = found;
@@ -76,8 +80,13 @@ export function federationRoutes(needs: FederationNeeds): Router {
   router.post("/callback", arrive);
   router.post("/acs", arrive);
 
-  /** A link of an operator's portal: sign in there, and land on one's own pages. */
+  /**
+   * A link of an operator's portal: sign in there, and land on one's own pages. Who is signed in stays so: no link of
+   * somebody else's changes whose account this browser uses.
+   */
   const begin = async (ctx: Context, { slug }: IdentityProvider) => {
+    if ((await needs.ownSignIns.signedIn(ctx)) !== undefined)
+      return see(ctx, `${issuer.path}/account`);
     const progress = { account: "another", connection: slug };
     see(
       ctx,

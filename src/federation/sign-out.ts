@@ -14,6 +14,9 @@ import { openUpstream } from "./sessions.ts";
 import { sendOn } from "./send-on.ts";
 import { answered, keepErrand, type StateNeeds } from "./states.ts";
 
+/** Characters of an address that can be kept until somebody comes back. */
+const LONGEST_RETURN = 2048;
+
 export interface SignOutNeeds extends StateNeeds {
   readonly page: Page;
   readonly log: Logger;
@@ -40,6 +43,8 @@ export async function signOutElsewhere(
     ({ id }) => id === identity?.providerId,
   );
   if (provider === undefined || upstream === undefined) return;
+  if (returnTo.length > LONGEST_RETURN)
+    return log.warn({ connection: provider.slug }, "no sign-out at the provider: long address");
   const state = newSecret("fs");
   try {
     const to = await connectors.of(provider).signOut?.(upstream, state);

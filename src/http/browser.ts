@@ -6,7 +6,7 @@ import { issuerFor } from "./host.ts";
 const LIFETIME = 90 * 24 * 60 * 60 * 1000;
 /** Where something begins that only this browser may go on with. */
 const BEGINNINGS =
-  /^\/(auth|device|approve\/[\w-]+|invite\/[\w-]+|federation\/[\w-]+\/(login|acs)|account(\/.*)?)\/?$/i;
+  /^\/(auth|device|approve\/[\w-]+|invite\/[\w-]+|federation\/[\w-]+\/login|account(\/.*)?)\/?$/i;
 
 const browsers = new AsyncLocalStorage<Buffer>();
 

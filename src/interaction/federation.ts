@@ -22,6 +22,7 @@ import type { Seal } from "../keys/seal.ts";
 import type { Mailer } from "../mail/mailer.ts";
 import { IdentityProvider } from "../models/identity-provider.ts";
 import { withoutSignIn } from "./flow.ts";
+import { isPermitted } from "./home-realm.ts";
 import { identifierOf } from "./password.ts";
 import type { StepTools } from "./routes.ts";
 import type { Visit } from "./visit.ts";
@@ -56,7 +57,8 @@ export function federationRoutes(
   const leave = async (ctx: Context, slug: string) => {
     const visit = tools.visit(ctx);
     const provider = await connections.find(slug, visit.issuer?.name ?? "");
-    if (provider === undefined) throw errors.notFound();
+    const isMeant = isPermitted(visit.client, slug) || visit.demand.homeRealm?.slug === slug;
+    if (provider === undefined || !isMeant) throw errors.notFound();
     const tracing = startTrace();
     try {
       const connector = needs.connectors.of(provider);
@@ -85,8 +87,9 @@ export function federationRoutes(
     const { progress, demand, here, issuer } = tools.visit(ctx);
     const slug = String(ctx.query["by"]);
     const provider = await connections.find(slug, issuer?.name ?? "");
-    if (provider === undefined || demand.homeRealm?.how === "forced") {
-      const name = provider?.name ?? slug;
+    if (provider === undefined) throw errors.notFound();
+    if (demand.homeRealm?.how === "forced") {
+      const { name } = provider;
       return page(
         ctx,
         "federation-error",
@@ -136,12 +139,13 @@ export function federationRoutes(
       const link = { connection: provider.slug, providerId: provider.id, userId, identity };
       return tools.proceed(ctx, { ...withoutSignIn(progress), link });
     }
+    const at = now.getTime() / 1000;
     const method = isTrusted(provider, identity) ? "federated_mfa" : "federated";
     const { account, identifier } = progress;
     return tools.proceed(ctx, {
       ...withoutSignIn({ ...(account && { account }), ...(identifier && { identifier }) }),
       userId: found.user.id,
-      shown: [{ method, at: now.getTime() / 1000 }],
+      shown: [{ method, at, authTime: Math.min(at, identity.authTime ?? at) }],
       federated: {
         connection: provider.slug,
         upstream: upstreamOf(

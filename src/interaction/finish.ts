@@ -9,6 +9,8 @@ import { noteTrustUsed } from "../authn/trusted-browsers.ts";
 import { recordedId, saveConsent } from "../consents/consents.ts";
 import { originOf, type Origin } from "../http/origin.ts";
 import { linkIdentity } from "../federation/link.ts";
+import { upstreamOf } from "../federation/sessions.ts";
+import type { UpstreamSignIn } from "../models/session.ts";
 import { IdentityProvider } from "../models/identity-provider.ts";
 import { arrive, type ArrivalNeeds } from "./arrival.ts";
 import { rememberConnection } from "./last-used.ts";
@@ -49,11 +51,15 @@ export async function finish(
     if (visit.demand.trusted)
       await noteTrustUsed(db, { userId: accountId, token: visit.browser.trustOf(accountId), now });
     if (progress.userId !== undefined) {
-      if (progress.link?.userId === accountId) await connect(needs, ctx, visit, progress.link, now);
+      const { link } = progress;
+      const linked =
+        link?.isAccepted === true && link.userId === accountId
+          ? await connect(needs, ctx, visit, link, now)
+          : undefined;
       if (progress.federated !== undefined) rememberConnection(ctx, progress.federated.connection);
       const signIn = {
         ...(await arrive(needs, ctx, visit, now)),
-        upstream: progress.federated?.upstream,
+        upstream: progress.federated?.upstream ?? linked,
       };
       result["signIn"] = signIn;
       await User.query(db).findById(accountId).patch({ lastLoginAt: now });
@@ -103,12 +109,17 @@ async function connect(
   { issuer }: Visit,
   { providerId, userId, identity }: NonNullable<Progress["link"]>,
   now: Date,
-): Promise<void> {
+): Promise<UpstreamSignIn | undefined> {
   const db = await writer(knex);
   const provider = await IdentityProvider.query(db).findById(providerId).where({ enabled: true });
-  if (provider === undefined) return;
+  if (provider === undefined) return undefined;
   const link = { provider, identity, userId, linkedVia: "user", now, seal, mailer } as const;
-  await linkIdentity(db, { ...link, issuer: issuer?.url ?? "", origin: originOf(ctx) });
+  const { id: identityId } = await linkIdentity(db, {
+    ...link,
+    issuer: issuer?.url ?? "",
+    origin: originOf(ctx),
+  });
+  return upstreamOf(seal, { identityId, providerId }, identity.session);
 }
 
 /**
@@ -123,7 +134,7 @@ function loginOf({ progress, demand }: Visit) {
   const references = referencesOf(shown.map(({ method }) => method));
   const level = reached(progress, demand);
   const amr = new Set([...(held?.amr ?? []), ...references, ...(level > 1 ? ["mfa"] : [])]);
-  const at = held?.at ?? shown[0]?.at;
+  const at = held?.at ?? shown[0]?.authTime ?? shown[0]?.at;
   return {
     accountId,
     acr: String(level),

@@ -250,8 +250,10 @@ function methodsOf({ shown = [] }: Progress): Method[] {
 }
 
 /** Whether somebody is to go to their identity provider, and has not come from there. */
-function owesFederation({ federated, link }: Progress, { homeRealm }: Demand): boolean {
-  const shown = federated?.connection ?? link?.connection;
+function owesFederation({ userId, federated, link }: Progress, { homeRealm }: Demand): boolean {
+  // Who connects the two has shown both; nobody else has by that.
+  const isLinking = link?.isAccepted === true && (userId ?? link.userId) === link.userId;
+  const shown = federated?.connection ?? (isLinking ? link.connection : undefined);
   return homeRealm !== undefined && homeRealm.how !== "offered" && shown !== homeRealm.slug;
 }
 

@@ -21,17 +21,17 @@ export function homeRealm(
   connections: readonly IdentityProvider[],
   params: Readonly<Record<string, unknown>>,
   progress: Progress,
-  user: User | undefined,
+  { client, user }: { client: Client; user: User | undefined },
 ): HomeRealm | undefined {
   const typed = progress.identifier ?? progress.registration?.email;
-  const own = user?.primaryEmail?.verifiedAt == null ? undefined : user.primaryEmail.email;
-  for (const address of [own, typed]) {
+  const own = (user?.emails ?? []).filter(({ verifiedAt }) => verifiedAt !== null);
+  for (const address of [...own.map(({ email }) => email), typed]) {
     const found = ofDomain(connections, domainOf(address));
     if (found?.enforced === true) return { slug: found.provider.slug, how: "forced" };
   }
   if (progress.userId !== undefined || progress.isLocal === true) return undefined;
   const chosen = progress.connection ?? hinted(connections, params, progress);
-  if (chosen !== undefined && connections.some(({ slug }) => slug === chosen))
+  if (chosen !== undefined && isPermitted(client, chosen) && isAmong(connections, chosen))
     return { slug: chosen, how: "chosen" };
   const offered = ofDomain(connections, domainOf(typed));
   return offered === undefined ? undefined : { slug: offered.provider.slug, how: "offered" };
@@ -42,10 +42,20 @@ export function offeredConnections(
   connections: readonly IdentityProvider[],
   client: Client,
 ): readonly IdentityProvider[] {
-  const named: unknown = client["identity_providers"];
-  return connections.filter(({ slug, showButton }) =>
-    Array.isArray(named) ? named.includes(slug) : showButton,
+  const named = Array.isArray(client["identity_providers"]);
+  return connections.filter(
+    ({ slug, showButton }) => isPermitted(client, slug) && (named || showButton),
   );
+}
+
+/** Whether people may come to a client through a connection: one that names some takes no other. */
+export function isPermitted(client: Client, slug: string): boolean {
+  const named: unknown = client["identity_providers"];
+  return !Array.isArray(named) || named.includes(slug);
+}
+
+function isAmong(connections: readonly IdentityProvider[], wanted: string): boolean {
+  return connections.some(({ slug }) => slug === wanted);
 }
 
 /** The connection of somebody who can show nothing else when they are asked once more who they are. */

@@ -80,7 +80,8 @@ export function identifierRoutes(router: Router, tools: StepTools, needs: Identi
     const { username, password, remember } = form;
     const visit = tools.visit(ctx);
     const { account, link } = visit.progress;
-    const progress = withoutSignIn({ ...(account && { account }), ...(link && { link }) });
+    const isLinking = link?.isAccepted === true && link.identity.email === username;
+    const progress = withoutSignIn({ ...(account && { account }), ...(isLinking && { link }) });
     const kept = { remember: remember !== undefined };
     if (form.passkey_response !== "") {
       const outcome = await provePasskey(needs.knex, ctx, visit, {

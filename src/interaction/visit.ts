@@ -23,6 +23,7 @@ import { undecidedTerms } from "../terms/terms.ts";
 import { findUserWithClaims, scopesAskedFor, wordsOf } from "../users/claims.ts";
 import { isUnverified, missingClaims, requiredClaims } from "../users/requirements.ts";
 import type { ConnectionCache } from "../federation/cache.ts";
+import { Identity } from "../models/identity.ts";
 import type { IdentityProvider } from "../models/identity-provider.ts";
 import { homeRealm, onlyConnectionOf, type HomeRealm } from "./home-realm.ts";
 import { parkedSessions, type Parked } from "./parked-sessions.ts";
@@ -148,7 +149,8 @@ async function assess(
   const userId = claimed.userId ?? sessionUserId;
   const found = userId === undefined ? undefined : await findUserWithClaims(reader(knex), userId);
   const user = found?.isActive === true ? found : undefined;
-  const progress = isStillGood(claimed, user) ? claimed : withoutSignIn(claimed);
+  const isGood = isStillGood(claimed, user) && (await isStillConnected(knex, claimed));
+  const progress = isGood ? claimed : withoutSignIn(claimed);
   const requestedScopes = [
     ...scopesAskedFor(interaction.params),
     ...permissionsAskedFor(
@@ -211,14 +213,14 @@ async function assess(
 /** Where this person signs in, if that is not here. */
 async function realmOf(
   knex: Knex,
-  { interaction, connections }: Pick<Visit, "interaction" | "connections">,
+  { interaction, client, connections }: Pick<Visit, "interaction" | "client" | "connections">,
   progress: Progress,
   user: User | undefined,
 ): Promise<HomeRealm | undefined> {
   if (connections.length === 0) return undefined;
   const isAnother = progress.account === "another" && progress.userId === undefined;
   const known = isAnother ? undefined : user;
-  const realm = homeRealm(connections, interaction.params, progress, known);
+  const realm = homeRealm(connections, interaction.params, progress, { client, user: known });
   const isAskedAgain = known !== undefined && progress.userId === undefined;
   return realm === undefined && isAskedAgain && progress.identifier === undefined
     ? onlyConnectionOf(reader(knex), known.id, connections)
@@ -235,6 +237,16 @@ function isStillGood({ userId, shown = [] }: Progress, user: User | undefined): 
   const ended = [user.sessionsValidAfter, user.credentialsChangedAt];
   const since = Math.max(...ended.map((at) => at?.getTime() ?? -Infinity));
   return shown.every(({ at }) => at * 1000 > since);
+}
+
+/** Whether who came from elsewhere is still known by that, through a connection that is still in use (T-93). */
+async function isStillConnected(knex: Knex, { federated }: Progress): Promise<boolean> {
+  if (federated === undefined) return true;
+  const { identityId } = federated.upstream;
+  const identity = await Identity.query(reader(knex))
+    .findById(identityId)
+    .whereExists(Identity.relatedQuery("provider").where({ enabled: true }));
+  return identity !== undefined;
 }
 
 /** Our part of the engine's interaction: under a key of our own, so that it starts no session. */

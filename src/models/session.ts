@@ -107,10 +107,15 @@ export class Session extends BaseModel {
         place: place === undefined ? null : raw("point(?, ?)", [place.x, place.y]),
         riskScore,
         riskReasons: raw("?::text[]", [riskReasons]),
-        identityId: upstream?.identityId ?? null,
-        upstreamEnc: upstream === undefined ? null : Buffer.from(upstream.sealed, "base64"),
-        upstreamKey: upstream?.key === undefined ? null : Buffer.from(upstream.key, "base64"),
-        notAfter,
+        // Who confirms by something else does not cut the session off from where it began.
+        ...(upstream === undefined
+          ? {}
+          : {
+              identityId: upstream.identityId,
+              upstreamEnc: Buffer.from(upstream.sealed, "base64"),
+              upstreamKey: upstream.key === undefined ? null : Buffer.from(upstream.key, "base64"),
+              notAfter,
+            }),
         ...(notAfter === null ? {} : { expiresAt: raw("least(expires_at, ?)", [notAfter]) }),
       });
   }

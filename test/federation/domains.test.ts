@@ -1,3 +1,4 @@
+import type { Client } from "oidc-provider";
 import assert from "node:assert/strict";
 import { ConnectionCache } from "../../src/federation/cache.ts";
 import {
@@ -60,7 +61,7 @@ describe("domains of connections", () => {
       await new ConnectionCache(database.knex).connections(""),
       {},
       { identifier: `ann@${domain}` },
-      undefined,
+      { client: {} as Client, user: undefined },
     );
   const routed = async (domain: string) => (await realm(domain))?.slug;
   const fails = (work: Promise<unknown>, code: string, message: RegExp) =>
