@@ -242,6 +242,7 @@ export class SamlConnector implements Connector {
       nameIdFormat: this.#nameIdFormat,
       signsRequests: this.#connection.signRequests,
       wantsAssertionsSigned: this.#settings.want_assertions_signed,
+      wantsEncrypted: this.#connection.wantEncrypted,
     });
     return { type: "application/samlmetadata+xml", body };
   }

@@ -124,7 +124,8 @@ export function readAssertion(root: Element): Assertion {
 
 function readNameId(parent: Element): NameId | undefined {
   const element = elementAt(parent, [SAML, "NameID"]);
-  const value = textOf(element);
+  // To the letter: with the space around it, it could be somebody else's.
+  const value = element?.textContent;
   if (element === undefined || !value) return undefined;
   const [format, nameQualifier, spNameQualifier] = [
     "Format",
@@ -180,7 +181,9 @@ function readAttributes(root: Element): Record<string, string | readonly string[
   for (const statement of elementsIn(root, SAML, "AttributeStatement"))
     for (const element of elementsIn(statement, SAML, "Attribute")) {
       const name = attribute(element, "Name") ?? "";
-      const values = elementsIn(element, SAML, "AttributeValue").flatMap((v) => textOf(v) || []);
+      const values = elementsIn(element, SAML, "AttributeValue").flatMap(
+        (one) => one.textContent || [],
+      );
       found.set(name, [...(found.get(name) ?? []), ...values]);
     }
   return Object.fromEntries(

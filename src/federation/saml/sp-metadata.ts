@@ -11,6 +11,8 @@ export interface SpDescription {
   readonly nameIdFormat: string | undefined;
   readonly signsRequests: boolean;
   readonly wantsAssertionsSigned: boolean;
+  /** Whether a key to encrypt for is published. Several providers encrypt as soon as there is one, and with AES-CBC. */
+  readonly wantsEncrypted: boolean;
 }
 
 /** Ways to encrypt for us, the best first. */
@@ -27,12 +29,15 @@ export function describeSp(about: SpDescription): string {
   const certificate = about.certificate.replaceAll(/-----[^-]+-----|\s/g, "");
   const keyInfo = xml`<ds:KeyInfo><ds:X509Data><ds:X509Certificate>${certificate}</ds:X509Certificate></ds:X509Data></ds:KeyInfo>`;
   const methods = ENCRYPTION.map((method) => xml`<EncryptionMethod Algorithm="${method}"/>`);
+  const encryption = about.wantsEncrypted
+    ? xml`<KeyDescriptor use="encryption">${keyInfo}${methods}</KeyDescriptor>`
+    : undefined;
   const logouts = [BINDINGS.redirect, BINDINGS.post].map(
     (binding) => xml`<SingleLogoutService Binding="${binding}" Location="${slo}"/>`,
   );
   const format =
     nameIdFormat === undefined ? undefined : xml`<NameIDFormat>${nameIdFormat}</NameIDFormat>`;
   return xml`<?xml version="1.0" encoding="UTF-8"?>
-<EntityDescriptor xmlns="${MD}" xmlns:ds="${DS}" entityID="${entityId}"><SPSSODescriptor protocolSupportEnumeration="${SAMLP}" AuthnRequestsSigned="${signsRequests}" WantAssertionsSigned="${wantsAssertionsSigned}"><KeyDescriptor use="signing">${keyInfo}</KeyDescriptor><KeyDescriptor use="encryption">${keyInfo}${methods}</KeyDescriptor>${logouts}${format}<AssertionConsumerService Binding="${BINDINGS.post}" Location="${acs}" index="0" isDefault="true"/></SPSSODescriptor></EntityDescriptor>
+<EntityDescriptor xmlns="${MD}" xmlns:ds="${DS}" entityID="${entityId}"><SPSSODescriptor protocolSupportEnumeration="${SAMLP}" AuthnRequestsSigned="${signsRequests}" WantAssertionsSigned="${wantsAssertionsSigned}"><KeyDescriptor use="signing">${keyInfo}</KeyDescriptor>${encryption}${logouts}${format}<AssertionConsumerService Binding="${BINDINGS.post}" Location="${acs}" index="0" isDefault="true"/></SPSSODescriptor></EntityDescriptor>
 `.text;
 }

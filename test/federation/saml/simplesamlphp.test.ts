@@ -44,13 +44,18 @@ describe("signing in at SimpleSAMLphp", function () {
     await IdentityProvider.query(knex).insert(row);
     await SamlConnection.query(knex).insert({ ...saml, updatedAt: new Date() });
     app = new RelyingParty(home, await aClient(home, { first_party: true }));
-    const answer = await fetch(siteOf(home.issuer, "acme").metadata);
-    idp.trust(await answer.text());
+    await introduce();
   });
   after(async () => {
     idp?.stop();
     await home?.stop();
   });
+
+  /** Tells it of us as we are now. */
+  const introduce = async () => {
+    const answer = await fetch(siteOf(home.issuer, "acme").metadata);
+    idp.trust(await answer.text());
+  };
 
   const change = async (saml: Partial<SamlConnection>, settings: Record<string, unknown> = {}) => {
     const { knex } = home.database;
@@ -59,6 +64,7 @@ describe("signing in at SimpleSAMLphp", function () {
     await knex.raw("UPDATE identity_providers SET version = version + 1");
     // The server hears of it in its own time.
     await delay(500);
+    await introduce();
   };
 
   /** The fields of the form that a page of the provider posts by itself. */
