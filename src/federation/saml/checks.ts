@@ -1,4 +1,4 @@
-import { UpstreamError } from "../connector.ts";
+import type { UpstreamError } from "../connector.ts";
 import { broken } from "./failure.ts";
 import { BEARER, NAME_ID } from "./names.ts";
 import type {
@@ -109,9 +109,12 @@ function checkNotOnOrAfter(instant: number | undefined, now: number): void {
 }
 
 function late(rule: string, message: string): UpstreamError {
-  return new UpstreamError("expired", rule, message, {
-    hint: "Compare the clocks of both servers, and ask the person to try again.",
-  });
+  return broken(
+    rule,
+    message,
+    "Compare the clocks of both servers, and ask the person to try again.",
+    "expired",
+  );
 }
 
 function checkInResponseTo(inResponseTo: string | undefined, { requestId }: ExpectedResponse) {
@@ -160,13 +163,16 @@ function checkConditions(all: readonly Conditions[], { now, spEntityId }: Expect
 }
 
 function checkStatement(
-  [statement]: readonly AuthnStatement[],
+  statements: readonly AuthnStatement[],
   { now, forcedAt, classRefs }: ExpectedResponse,
 ): AuthnStatement {
+  const [statement] = statements;
   if (statement === undefined)
     throw broken("saml.authn_statement", "The assertion does not say that anybody signed in.");
-  const { instant, sessionNotOnOrAfter, classRef } = statement;
+  const { instant, classRef } = statement;
   checkNotBefore(instant, now);
+  const ends = statements.flatMap(({ sessionNotOnOrAfter: end }) => end ?? []);
+  const sessionNotOnOrAfter = ends.length === 0 ? undefined : Math.min(...ends);
   checkNotOnOrAfter(sessionNotOnOrAfter, now);
   demand(
     forcedAt === undefined || instant + SKEW >= forcedAt,
@@ -179,7 +185,7 @@ function checkStatement(
     "saml.authn_context",
     `The person signed in by ${classRef ?? "no known way"}, not by ${classRefs.join(" or ")}.`,
   );
-  return statement;
+  return { ...statement, sessionNotOnOrAfter };
 }
 
 /**

@@ -1,5 +1,6 @@
 import { constants, createDecipheriv, privateDecrypt, type CipherGCMTypes } from "node:crypto";
-import { UpstreamError } from "../connector.ts";
+import type { UpstreamError } from "../connector.ts";
+import { broken } from "./failure.ts";
 import { DS, XENC, XENC11 } from "./names.ts";
 import { attribute, elementAt, elementsIn, everyElement, textOf } from "./xml.ts";
 
@@ -50,11 +51,10 @@ export function decrypt(
     const secret = privateDecrypt({ key: privateKey, ...padding }, cipherValue(key));
     return open(cipher, secret, cipherValue(data));
   } catch {
-    throw new UpstreamError(
-      "invalid",
+    throw broken(
       "saml.decryption",
       "The assertion cannot be decrypted with our key.",
-      { hint: "Give the provider our metadata again: it may encrypt for another key." },
+      "Give the provider our metadata again: it may encrypt for another key.",
     );
   }
 }
@@ -122,7 +122,9 @@ function cipherValue(element: Element): Buffer {
 }
 
 function unfit(message: string): UpstreamError {
-  return new UpstreamError("invalid", "saml.encryption", message, {
-    hint: "Let the provider encrypt with AES-GCM and RSA-OAEP, with one hash for digest and mask. Where it knows only AES-CBC or RSA 1.5, allow_legacy_crypto takes them.",
-  });
+  return broken(
+    "saml.encryption",
+    message,
+    "Let the provider encrypt with AES-GCM and RSA-OAEP, with one hash for digest and mask. Where it knows only AES-CBC or RSA 1.5, allow_legacy_crypto takes them.",
+  );
 }

@@ -1,4 +1,4 @@
-import { UpstreamError } from "../connector.ts";
+import type { UpstreamError } from "../connector.ts";
 import { broken } from "./failure.ts";
 import { isAllowedCanonicalization, isAllowedDigest, isAllowedSignature } from "./algorithms.ts";
 import { DS, ENVELOPED, MD, SAML, SAMLP, XENC } from "./names.ts";
@@ -189,5 +189,5 @@ function weak(kind: string, element: Element | undefined): UpstreamError {
     ? "Let the provider sign with RSA and SHA-256; where it cannot, allow_legacy_crypto takes SHA-1."
     : "Let the provider sign with RSA or ECDSA and SHA-256, and exclusive canonicalization.";
   const message = `The ${kind} algorithm ${algorithm} is not taken.`;
-  return new UpstreamError("invalid", "saml.algorithm", message, { hint });
+  return broken("saml.algorithm", message, hint);
 }

@@ -100,12 +100,14 @@ export async function refreshDueMetadata(needs: Needs, now: Date): Promise<void>
   }
 }
 
-/** After what its cacheDuration says, but at least daily and at most hourly. */
+/** After what its cacheDuration says or half of its time is over, but at least daily and at most hourly. */
 function isDue({ saml, issuer }: SamlProvider, now: Date): boolean {
-  if (saml.metadataFetchedAt === null) return true;
-  const { cacheDuration = DAY } = parseMetadata(saml.metadataXml, issuer ?? undefined);
-  const seconds = Math.max(HOUR, Math.min(DAY, cacheDuration));
-  return saml.metadataFetchedAt.getTime() + seconds * 1000 <= now.getTime();
+  const { metadataFetchedAt: fetchedAt, metadataXml } = saml;
+  if (fetchedAt === null) return true;
+  const { cacheDuration = DAY, validUntil } = parseMetadata(metadataXml, issuer ?? undefined);
+  const time = validUntil === undefined ? Infinity : (+validUntil - +fetchedAt) / 1000;
+  const seconds = Math.max(HOUR, Math.min(DAY, cacheDuration, time / 2));
+  return +fetchedAt + seconds * 1000 <= +now;
 }
 
 /**

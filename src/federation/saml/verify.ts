@@ -1,5 +1,5 @@
 import { createPublicKey } from "node:crypto";
-import { UpstreamError } from "../connector.ts";
+import type { UpstreamError } from "../connector.ts";
 import { isAllowedSignature, verifyWith } from "./algorithms.ts";
 import { decrypt } from "./encryption.ts";
 import { broken } from "./failure.ts";
@@ -84,9 +84,11 @@ export function verifyResponse(job: ResponseJob): VerifiedResponse {
   const { assertion, isEncrypted } = lint(document.root, ["Response"], trust);
   if (assertion === undefined) throw broken("saml.assertions", "The response has no assertion.");
   if (job.wantsEncrypted && !isEncrypted)
-    throw new UpstreamError("invalid", "saml.encryption", "The assertion is not encrypted.", {
-      hint: "Let the provider encrypt assertions for the certificate in our metadata.",
-    });
+    throw broken(
+      "saml.encryption",
+      "The assertion is not encrypted.",
+      "Let the provider encrypt assertions for the certificate in our metadata.",
+    );
   const isSigned = hasSignature(document.root);
   if (!isSigned && (job.wantsResponseSigned || !job.wantsAssertionSigned))
     throw unsigned("response", "Let the provider sign its responses.");
@@ -192,12 +194,12 @@ function hasSignature(element: Element): boolean {
 
 function refuseFailure({ codes, message }: Status): void {
   if (codes[0] === SUCCESS) return;
-  const said = [...codes, ...(message ? [message] : [])].join(", ").slice(0, 500);
-  throw new UpstreamError(
-    codes.includes(REQUEST_DENIED) ? "cancelled" : "refused",
+  const said = [...codes, ...(message ? [message] : [])].join(", ");
+  throw broken(
     "saml.status",
     said === "" ? "The response has no status." : `The provider answered ${said}.`,
-    { hint: "What it means is in the provider's own log." },
+    "What it means is in the provider's own log.",
+    codes.includes(REQUEST_DENIED) ? "cancelled" : "refused",
   );
 }
 
@@ -206,5 +208,5 @@ function unsignedLogout(): UpstreamError {
 }
 
 function unsigned(what: string, hint: string): UpstreamError {
-  return new UpstreamError("invalid", "saml.signature", `The ${what} is not signed.`, { hint });
+  return broken("saml.signature", `The ${what} is not signed.`, hint);
 }

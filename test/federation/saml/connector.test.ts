@@ -260,6 +260,14 @@ describe("a SAML connector", () => {
       assert.deepEqual([subject, claims["uid"]], [" ada-0001", "u1 "]);
     });
 
+    it("ends the session when the first of several statements does", async () => {
+      const ends = [600, 300].map((after) => at(after));
+      const statements = ends.map((end) => statement({ more: `SessionNotOnOrAfter="${end}"` }));
+      const xml = await good({ statements: statements.join("") });
+      const { session } = await (await open()).arrive(answer(xml), quiet);
+      assert.equal(session?.notAfter, Date.parse(ends[1] ?? "") / 1000);
+    });
+
     it("takes our entity ID as the connection has it", async () => {
       const settings = { sp_entity_id: "urn:old:lintel" };
       const connector = await open({ settings });

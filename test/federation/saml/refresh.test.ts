@@ -183,6 +183,10 @@ describe("metadata that is looked at again (T-106)", () => {
       [false, true],
     );
     assert.equal(await due('cacheDuration="P1Y"', 24), true);
+    // Fetched four hours ago, over in four.
+    const inHours = (hours: number) => new Date(now.getTime() + hours * HOUR).toISOString();
+    assert.equal(await due(`validUntil="${inHours(4)}"`, 4), true);
+    assert.equal(await due(`validUntil="${inHours(5)}"`, 4), false);
   });
 
   it("of one provider that fails does not keep the others waiting", async () => {

@@ -25,23 +25,7 @@ describe("the thread that verifies SAML messages (T-104)", () => {
     assert.equal(busy.length, 10);
   });
 
-  it("gives the server's own thread back within 100 ms, whatever a message holds", async () => {
-    const text = `<a ${Array.from({ length: 20_000 }, (_, n) => `a${n}=""`).join(" ")}/>`;
-    await peek(response(assertion()));
-    let longest = 0;
-    let last = performance.now();
-    const timer = setInterval(() => {
-      const now = performance.now();
-      longest = Math.max(longest, now - last);
-      last = now;
-    }, 5);
-    const work = Promise.allSettled(Array.from({ length: 5 }, () => peek(response(text))));
-    await work;
-    clearInterval(timer);
-    assert.ok(longest < 100, `${longest} ms`);
-  });
-
-  it("is replaced when a message ends it, and the next is answered", async () => {
+  it("is replaced when a message takes too long, while the server goes on; the next is answered", async () => {
     const { certificate, privateKey } = await sharedKey();
     const job = {
       task: "response" as const,
@@ -57,10 +41,14 @@ describe("the thread that verifies SAML messages (T-104)", () => {
       certificates: Array.from({ length: 50_000 }, () => certificate),
       allowsLegacy: false,
     };
+    let beats = 0;
+    const heart = setInterval(() => (beats += 1), 20);
     await assert.rejects(
       workshop.do({ ...job, text: posted(forged), trust: endless }),
       (error) => error instanceof UpstreamError && error.rule === "saml.limits",
     );
+    clearInterval(heart);
+    assert.ok(beats > 20, `${beats} beats in two seconds`);
     const good = posted(await signed(response(assertion()), "Assertion"));
     assert.equal((await workshop.do({ ...job, text: good })).assertion.nameId?.value, "ada-0001");
   });
