@@ -78,8 +78,9 @@ interface Transaction {
  */
 function beginWithFirstStatement({ client }: Knex): void {
   const { transaction: make } = client;
-  client.transaction = (...options: unknown[]): Transaction => {
-    const transaction: Transaction = Reflect.apply(make, client, options);
+  // Not a closure over the client: migrations run on a copy of it, whose settings they change.
+  client.transaction = function transact(this: unknown, ...options: unknown[]): Transaction {
+    const transaction: Transaction = Reflect.apply(make, this, options);
     const begin = transaction.begin.bind(transaction);
     transaction.begin = async (connection) => {
       if (!isDirect(connection)) return begin(connection);

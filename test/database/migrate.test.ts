@@ -43,6 +43,13 @@ describe("migrations", function () {
     assert.equal(await schemaState(database.knex), "current");
   });
 
+  it("leave names as they were for whoever uses the connections after them", async () => {
+    await migrateToLatest(database.knex, log, directory);
+    await database.knex.raw("CREATE TABLE b (two_words integer)");
+    await database.knex("b").insert({ twoWords: 2 });
+    assert.deepEqual(await database.knex("b").where({ twoWords: 2 }), [{ twoWords: 2 }]);
+  });
+
   it("are looked at without a change to the database", async () => {
     assert.equal(await schemaState(database.knex, directory), "behind");
     const { rows } = await database.knex.raw<{ rows: unknown[] }>(
