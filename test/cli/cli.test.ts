@@ -17,7 +17,7 @@ import { getClient } from "../../src/clients/clients.ts";
 import { liveSecrets, secretMatches } from "../../src/clients/metadata.ts";
 import { AuditEvent } from "../../src/models/audit-event.ts";
 import { findUser } from "../../src/users/users.ts";
-import { runCli, type CliResult } from "../support/cli.ts";
+import { runCli, runProcess, type CliResult } from "../support/cli.ts";
 import { testDatabase, testLog, type TestDatabase } from "../support/database.ts";
 
 const PASSWORD = "correct horse battery staple";
@@ -108,7 +108,7 @@ describe("lintel, the command line", () => {
         [["client", "rotate-secret", "a", "--keep", "1", "--revoke-old"], /exclude each other/],
       ] as const)
         failsWith(await parseOnly(args), 2, expected);
-      const { code, err } = await lintel(["client", "show"]);
+      const { code, err } = await runProcess(["client", "show"], environment());
       assert.deepEqual(
         [code, err],
         [2, "lintel: <client_id> is missing. See `lintel client show --help`.\n"],
@@ -168,7 +168,9 @@ describe("lintel, the command line", () => {
         "--name",
         "Ann",
       ];
-      const shown = await json(args, `${PASSWORD}\n`);
+      const added = await runProcess([...args, "--json"], environment(), `${PASSWORD}\n`);
+      assert.equal(added.err, "");
+      const shown = JSON.parse(added.out) as Record<string, unknown>;
       assert.equal(shown["email"], "Ann@example.com");
       assert.equal(shown["email_verified"], true);
       const user = await findUser(db.knex, "ann@example.com");
@@ -619,17 +621,17 @@ describe("lintel, the command line", () => {
     const own = mkdtempSync(join(tmpdir(), "lintel-embedded-"));
     try {
       const development = { DATA_DIR: own };
-      const added = await runCli(
+      const added = await runProcess(
         ["user", "add", "--email", "ann@example.com", "--json"],
         development,
       );
       assert.deepEqual([added.code, added.err], [0, ""]);
-      const lists = await Promise.all([1, 2].map(() => runCli(["user", "list"], development)));
+      const lists = await Promise.all([1, 2].map(() => runProcess(["user", "list"], development)));
       for (const { code, out, err } of lists) {
         assert.equal(code, 0, err);
         assert.match(out, /ann@example.com/);
       }
-      const doctor = await runCli(["doctor", "--json"], { ...development, PORT: "1" });
+      const doctor = await runProcess(["doctor", "--json"], { ...development, PORT: "1" });
       assert.equal(doctor.code, 0, doctor.out);
     } finally {
       rmSync(own, { recursive: true, force: true });

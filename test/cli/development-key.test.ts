@@ -4,7 +4,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, it } from "mocha";
 import { developmentKey } from "../../src/lib/development-key.ts";
-import { runCli } from "../support/cli.ts";
+import { runProcess } from "../support/cli.ts";
 
 describe("the encryption key of a development installation", () => {
   let dataDir: string;
@@ -30,7 +30,7 @@ describe("the encryption key of a development installation", () => {
   it("is the same for processes that start together", async () => {
     const environment = { NODE_ENV: "development", DATA_DIR: dataDir };
     const runs = await Promise.all(
-      [1, 2, 3].map(() => runCli(["keys", "rotate", "--lead", "0"], environment)),
+      [1, 2, 3].map(() => runProcess(["keys", "rotate", "--lead", "0"], environment)),
     );
     for (const { code, err } of runs) assert.equal(code, 0, err);
   }).timeout(60_000);

@@ -11,7 +11,7 @@ import { runPlan, type ModuleResult } from "../../src/conformance/run.ts";
 import { createSafeFetch } from "../../src/lib/fetch.ts";
 import { createLogger } from "../../src/lib/log.ts";
 import { aCertificate, CN } from "../support/certificates.ts";
-import { runCli } from "../support/cli.ts";
+import { runCli, runProcess } from "../support/cli.ts";
 import { aHttpsServer, LOCALHOST_PEM } from "../support/https.ts";
 import { aKey, asserted, assertion, proof, type Claims, type Key } from "../support/keys.ts";
 import { json, RelyingParty, response, send, WebBrowser } from "../support/rp.ts";
@@ -577,7 +577,7 @@ describe("the conformance kit", function () {
     it("does all of it from the command line, trusting the suite by NODE_EXTRA_CA_CERTS", async () => {
       const args = ["conformance", ...PLAN, "--suite-url", suite.origin, "--only", "oidcc-server"];
       const trusting = { ...environment, NODE_EXTRA_CA_CERTS: LOCALHOST_PEM };
-      const { code, out, err } = await runCli([...args, "--token", "T"], trusting);
+      const { code, out, err } = await runProcess([...args, "--token", "T"], trusting);
       assert.equal(code, 0, err);
       assert.deepEqual(
         (JSON.parse(out) as ModuleResult[]).map(({ module, result }) => [module, result]),
@@ -594,8 +594,8 @@ describe("the conformance kit", function () {
     it("fails from the command line where a module does, and where the suite is not trusted", async () => {
       const trusting = { ...environment, NODE_EXTRA_CA_CERTS: LOCALHOST_PEM };
       const args = ["conformance", ...PLAN, "--suite-url", suite.origin, "--only"];
-      assert.equal((await runCli([...args, "bad"], trusting)).code, 1);
-      const { code, err } = await runCli([...args, "bad"], environment);
+      assert.equal((await runProcess([...args, "bad"], trusting)).code, 1);
+      const { code, err } = await runProcess([...args, "bad"], environment);
       assert.equal(code, 1);
       assert.match(err, /does not answer at .*certificate.*NODE_EXTRA_CA_CERTS/);
     });
