@@ -76,8 +76,12 @@ export interface App {
   close(): Promise<void>;
 }
 
-/** The server on one page: what a request passes, in order, and what runs beside requests. */
-export async function createApp(deps: Deps): Promise<App> {
+/**
+ * The server on one page: what a request passes, in order, and what runs beside requests.
+ *
+ * @param options.runsJobs whether this process does jobs, which some process has to.
+ */
+export async function createApp(deps: Deps, { runsJobs }: { runsJobs: boolean }): Promise<App> {
   const { config, log, knex, seal, passwords } = deps;
   const metrics = new Metrics(deps);
   const assets = new Assets();
@@ -235,24 +239,28 @@ export async function createApp(deps: Deps): Promise<App> {
   }
 
   const transport = createMailTransport(config);
-  const worker = await startWorker({
-    url: deps.directUrl,
-    pooled: config.databaseUrl !== undefined && config.databaseDirectUrl === undefined,
-    tasks: createTasks({
-      knex,
-      mail: { ...mail, transport, log },
-      deliverLogout: (notice) => deliverLogoutNotice({ knex, providerOf, log }, notice),
-      writeLetter: (id) => writeLetter({ knex, seal, mailer }, id),
-      deliverPing: (ping) => deliverPing({ knex, seal, providerOf, log }, ping),
-      rotateKeys: (now) =>
-        knex.transaction(async (trx) => recordKeyChanges(trx, await keepKeysFresh(trx, seal, now))),
-      refreshMetadata: (now) => refreshDueMetadata({ knex, fetch, log }, now),
-      onPurged: (table, rows) => metrics.purged(table, rows),
+  const worker =
+    runsJobs &&
+    (await startWorker({
+      url: deps.directUrl,
+      pooled: config.databaseUrl !== undefined && config.databaseDirectUrl === undefined,
+      tasks: createTasks({
+        knex,
+        mail: { ...mail, transport, log },
+        deliverLogout: (notice) => deliverLogoutNotice({ knex, providerOf, log }, notice),
+        writeLetter: (id) => writeLetter({ knex, seal, mailer }, id),
+        deliverPing: (ping) => deliverPing({ knex, seal, providerOf, log }, ping),
+        rotateKeys: (now) =>
+          knex.transaction(async (trx) =>
+            recordKeyChanges(trx, await keepKeysFresh(trx, seal, now)),
+          ),
+        refreshMetadata: (now) => refreshDueMetadata({ knex, fetch, log }, now),
+        onPurged: (table, rows) => metrics.purged(table, rows),
+        log,
+      }),
+      schedule: schedule(),
       log,
-    }),
-    schedule: schedule(),
-    log,
-  });
+    }));
   const keysTimer = setInterval(refreshEngines, 60_000);
 
   return {
@@ -260,7 +268,7 @@ export async function createApp(deps: Deps): Promise<App> {
     metrics,
     async close() {
       clearInterval(keysTimer);
-      await worker.stop();
+      if (worker !== false) await worker.stop();
       transport.close();
     },
   };

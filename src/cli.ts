@@ -8,7 +8,7 @@ const { version } = JSON.parse(manifest) as { version: string };
 
 // The server's code is loaded by the verbs that need it, and by no other.
 const verbs = allVerbs({
-  run: async (environment) => (await import("./main.ts")).run({ ...environment }),
+  run: async (environment, workers) => (await import("./main.ts")).run({ ...environment }, workers),
   migrateJobs: async (url, log) => (await import("./jobs/worker.ts")).migrateJobs(url, log),
 });
 

@@ -49,8 +49,10 @@ export interface Deps {
 /**
  * Opens everything a server needs, and fails before anything listens when something is not right: the schema, the
  * encryption key, password hashing on this machine.
+ *
+ * @param hashes most passwords that are hashed at once, where the cores are not all this process's.
  */
-export async function openDeps(config: Config, log: Logger): Promise<Deps> {
+export async function openDeps(config: Config, log: Logger, hashes?: number): Promise<Deps> {
   const closers: (() => Promise<unknown>)[] = [];
   const close = async (): Promise<void> => {
     for (const closer of closers.splice(0).toReversed()) await closer();
@@ -80,7 +82,7 @@ export async function openDeps(config: Config, log: Logger): Promise<Deps> {
     const seal = await openSeal(knex, { encryptionKey });
     await ensureKeys(knex, seal, new Date(), algorithmsOf(config.issuers));
 
-    const hashQueue = createHashQueue();
+    const hashQueue = createHashQueue(hashes === undefined ? {} : { concurrency: hashes });
     const passwords = createPasswords(hashQueue);
     await passwords.selfTest();
 

@@ -1,3 +1,4 @@
+import { availableParallelism } from "node:os";
 import { createApp } from "./app.ts";
 import { ConfigError, readConfig, type Config } from "./config.ts";
 import { startDemo } from "./demo/start.ts";
@@ -6,6 +7,7 @@ import { AppError } from "./errors.ts";
 import { drain, listenOn } from "./http/listen.ts";
 import { listen } from "./http/listeners.ts";
 import { createLogger, type Logger } from "./lib/log.ts";
+import { sayThatItServes, startWorkers, workerOf } from "./workers.ts";
 import { issueSetupLink } from "./setup/setup-link.ts";
 
 /** A running server, as `start` made it. */
@@ -20,27 +22,34 @@ export interface Running {
 /**
  * Starts the server: everything is opened and checked before anything listens.
  *
+ * @param worker which of several processes of one server this is, if any: the first does what must be done once.
  * @throws AppError when the schema, the encryption key or the machine are not as they must be.
  */
 export async function start(
   config: Config,
   log: Logger = createLogger({ level: config.logLevel }),
+  worker?: { isFirst: boolean; workers: number },
 ): Promise<Running> {
-  const deps = await openDeps(config, log);
+  const hashes =
+    worker && Math.min(3, Math.max(1, Math.floor(availableParallelism() / worker.workers)));
+  const deps = await openDeps(config, log, hashes);
   const closers: (() => Promise<unknown>)[] = [() => deps.close()];
   const stop = async (): Promise<void> => {
     for (const closer of closers.splice(0).toReversed()) await closer();
   };
   try {
-    const { handler, metrics, close } = await createApp(deps);
+    const { handler, metrics, close } = await createApp(deps, {
+      runsJobs: worker?.isFirst !== false,
+    });
     closers.push(close);
     const servers = await listen(handler, config, log);
     closers.push(() => servers.close());
-    if (config.metricsPort !== undefined) {
+    if (worker !== undefined) metrics.shareWithOthers();
+    else if (config.metricsPort !== undefined) {
       const metricsServer = await listenOn(metrics.handler, config.metricsPort, config.metricsHost);
       closers.push(() => drain(metricsServer));
     }
-    if (config.mode === "development") {
+    if (config.mode === "development" && worker?.isFirst !== false) {
       const demo = await startDemo(deps);
       closers.push(() => drain(demo));
     }
@@ -51,19 +60,34 @@ export async function start(
   }
 }
 
-/** Runs the server as a process: `npm start`, `lintel start`. */
-export async function run(environment: NodeJS.ProcessEnv): Promise<void> {
-  let running: Running | undefined;
+/**
+ * Runs the server as a process: `npm start`, `lintel start`.
+ *
+ * @param workers how many processes share its ports; without it this one serves by itself.
+ */
+export async function run(environment: NodeJS.ProcessEnv, workers?: number): Promise<void> {
+  let running: { stop(): Promise<void> } | undefined;
   const shutDown = async (): Promise<void> => {
     process.removeListener("SIGINT", shutDown).removeListener("SIGTERM", shutDown);
     await running?.stop();
     process.exit(0);
   };
+  const worker = workerOf(environment);
   try {
     const config = readConfig(environment);
-    process.on("SIGINT", shutDown).on("SIGTERM", shutDown);
-    running = await start(config);
-    await announce(running.deps);
+    process.on("SIGTERM", shutDown);
+    // Of what a terminal tells them all, only the process that holds the workers together takes notice.
+    if (worker === undefined) process.on("SIGINT", shutDown);
+    else process.on("SIGINT", () => undefined).on("SIGHUP", () => undefined);
+    if (workers !== undefined && worker === undefined) {
+      running = await startWorkers(workers, config, createLogger({ level: config.logLevel }));
+      if (running === undefined) process.exit(1);
+      return;
+    }
+    const server = await start(config, undefined, worker);
+    running = server;
+    if (worker !== undefined) sayThatItServes();
+    if (worker?.isFirst !== false) await announce(server.deps);
   } catch (error) {
     const isExplained = error instanceof ConfigError || error instanceof AppError;
     console.error(isExplained ? error.message : error);

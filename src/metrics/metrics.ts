@@ -1,7 +1,14 @@
-import type { IncomingMessage, ServerResponse } from "node:http";
+import type { IncomingMessage, RequestListener, ServerResponse } from "node:http";
 import type { Middleware } from "koa";
 import type { Knex } from "knex";
-import { Counter, Gauge, Histogram, Registry, collectDefaultMetrics } from "prom-client";
+import {
+  AggregatorRegistry,
+  Counter,
+  Gauge,
+  Histogram,
+  Registry,
+  collectDefaultMetrics,
+} from "prom-client";
 import type { HashQueue } from "../authn/hash-queue.ts";
 
 /** The first segments of addresses that get a label of their own; anything else is `other`, so series stay few. */
@@ -90,13 +97,42 @@ export class Metrics {
   }
 
   /** Answers `GET /metrics`. */
-  readonly handler = async (request: IncomingMessage, response: ServerResponse): Promise<void> => {
+  readonly handler = answerMetrics(async () => ({
+    text: await this.#registry.metrics(),
+    contentType: this.#registry.contentType,
+  }));
+
+  /** Has the process that started this worker add these to those of the others. */
+  shareWithOthers(): void {
+    AggregatorRegistry.setRegistries([this.#registry]);
+    // It listens for the question from now on.
+    void new AggregatorRegistry();
+  }
+}
+
+/** Answers `GET /metrics` for all workers together: what is counted is added up. */
+export function workersMetrics(): RequestListener {
+  const registry = new AggregatorRegistry();
+  return answerMetrics(async () => ({
+    text: await registry.clusterMetrics(),
+    contentType: registry.contentType,
+  }));
+}
+
+function answerMetrics(
+  read: () => Promise<{ text: string; contentType: string }>,
+): (request: IncomingMessage, response: ServerResponse) => Promise<void> {
+  return async (request, response) => {
     if (request.method !== "GET" || request.url !== "/metrics") {
       response.writeHead(404).end();
       return;
     }
-    const text = await this.#registry.metrics();
-    response.writeHead(200, { "Content-Type": this.#registry.contentType }).end(text);
+    try {
+      const { text, contentType } = await read();
+      response.writeHead(200, { "Content-Type": contentType }).end(text);
+    } catch {
+      response.writeHead(503).end();
+    }
   };
 }
 

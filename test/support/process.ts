@@ -19,14 +19,22 @@ export interface TestProcess extends Target {
   readonly printed: () => { readonly out: string; readonly err: string };
   /** Starts it and waits until it answers. */
   boot(): Promise<void>;
+  /** The number of the process that runs now. */
+  readonly pid: () => number;
   /** Sends a signal, waits until the process is gone, and says how it went: its exit code, `null` when killed. */
   end(signal: "SIGKILL" | "SIGTERM"): Promise<number | null>;
   /** Kills it if it still runs, and drops what it leaves. */
   dispose(): Promise<void>;
 }
 
-/** Starts a server as `npm start` does; `settings` are environment variables on top of the usual ones. */
-export async function aProcess(settings: Record<string, string> = {}): Promise<TestProcess> {
+/**
+ * Starts a server as `npm start` does; `settings` are environment variables on top of the usual ones, `args` options
+ * of `lintel start`.
+ */
+export async function aProcess(
+  settings: Record<string, string> = {},
+  args: readonly string[] = [],
+): Promise<TestProcess> {
   const database = await testDatabase();
   const dataDir = mkdtempSync(join(tmpdir(), "lintel-process-"));
   const [port, demoPort] = [await freePort(), await freePort()];
@@ -54,9 +62,10 @@ export async function aProcess(settings: Record<string, string> = {}): Promise<T
     issuer: settings["ISSUER"] ?? `http://localhost:${port}`,
     port,
     database,
+    pid: () => child?.pid ?? 0,
     printed: () => ({ ...printed }),
     async boot() {
-      const booting = spawn(process.execPath, [LAUNCHER, "start"], { env: environment });
+      const booting = spawn(process.execPath, [LAUNCHER, "start", ...args], { env: environment });
       child = booting;
       booting.stdout.setEncoding("utf8").on("data", (text: string) => (printed.out += text));
       booting.stderr.setEncoding("utf8").on("data", (text: string) => (printed.err += text));
