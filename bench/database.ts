@@ -43,8 +43,9 @@ export class Database {
 /** Makes a database of its own on a server, so that a run leaves nothing behind. */
 export async function temporaryDatabase(
   server: string,
+  label: string,
 ): Promise<{ url: string; drop(): Promise<void> }> {
-  const name = `lintel_bench_${process.pid}`;
+  const name = `lintel_bench_${process.pid}_${label}`;
   const run = async (sql: string): Promise<void> => {
     const client = new Client({ connectionString: server, application_name: "lintel bench" });
     await client.connect();

@@ -8,6 +8,7 @@ import type { Measurement } from "./subject.ts";
 export type Rounds = Map<FlowName, Map<string, Measurement[]>>;
 
 const BARE = "bare";
+const EMBEDDED = "embedded";
 /** Above this share of a core, the load generator may be what was measured. */
 const BUSY = 0.9;
 
@@ -41,7 +42,8 @@ interface Compared extends ServerReport {
 
 interface FlowReport extends Compared {
   readonly bare: ServerReport;
-  readonly database_url?: Compared;
+  /** Further Lintels: on `DATABASE_URL`, or as several processes. */
+  readonly others: Readonly<Record<string, Compared>>;
 }
 
 interface Circumstances {
@@ -53,13 +55,15 @@ interface Circumstances {
 export function reportOf(rounds: Rounds, { options, ceiling, embedded }: Circumstances): Report {
   const flows = [...rounds].map(([flow, servers]): [string, FlowReport] => {
     const bare = servers.get(BARE) ?? [];
-    const further = servers.get("database_url");
+    const others = [...servers].filter(([name]) => name !== BARE && name !== EMBEDDED);
     return [
       flow,
       {
-        ...compare(servers.get("embedded") ?? [], bare),
+        ...compare(servers.get(EMBEDDED) ?? [], bare),
         bare: summarise(bare),
-        ...(further === undefined ? {} : { database_url: compare(further, bare) }),
+        others: Object.fromEntries(
+          others.map(([name, measured]) => [name, compare(measured, bare)]),
+        ),
       },
     ];
   });
@@ -135,8 +139,8 @@ export function tableOf({ machine, load, flows }: Report): string {
   const rows: unknown[][] = [];
   for (const [name, flow] of Object.entries(flows)) {
     rows.push(row(name, flow, flow.bare));
-    const { database_url: further } = flow;
-    if (further !== undefined) rows.push(row(`${name} (DATABASE_URL)`, further, flow.bare));
+    for (const [other, compared] of Object.entries(flow.others))
+      rows.push(row(`${name} (${other})`, compared, flow.bare));
   }
   const about = Object.entries(machine).map(([name, value]) => `${name} ${value}`);
   const lines = [COLUMNS, COLUMNS.map((_, index) => (index === 0 ? "---" : "--:")), ...rows];
@@ -159,7 +163,7 @@ function row(name: string, flow: Compared, bare: ServerReport): unknown[] {
     flow.node_cpu_us ?? "–",
     bare.node_cpu_us ?? "–",
     flow.postgres_cpu_us ?? "–",
-    flow.statements,
+    flow.statements ?? "–",
     flow.wal_bytes,
     flow.memory_mb ?? "–",
     `${share}${share > BUSY ? " !" : ""}`,

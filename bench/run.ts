@@ -46,10 +46,13 @@ async function closeAll(): Promise<void> {
 async function bench(options: Options): Promise<void> {
   const load = new LoadProcess();
   closers.push(() => load.stop());
-  const embedded = await lintelOnEmbedded(options);
+  const server = await embeddedServer();
+  const embedded = await lintelAt(server, "embedded", options);
   const subjects = [await bareEngine(embedded.site.people), embedded];
   const url = process.env["DATABASE_URL"];
   if (url !== undefined) subjects.push(await lintelOn(url, "database_url", options));
+  for (const workers of options.processes)
+    subjects.push(await lintelOn(server, `workers_${workers}`, options, workers));
   for (const { site } of subjects) await load.meet(site, options.concurrency);
   const ceiling = await ceilingOf(load, options);
 
@@ -88,30 +91,41 @@ async function bareEngine(people: readonly Person[]): Promise<Subject> {
   return new Subject(siteAt("bare", port, people), child);
 }
 
-async function lintelOnEmbedded(options: Options): Promise<Subject> {
+async function embeddedServer(): Promise<string> {
   const dataDir = mkdtempSync(join(tmpdir(), "lintel-bench-"));
   closers.push(() => rmSync(dataDir, { recursive: true, force: true }));
   const log = createLogger({ level: "warn" });
   const { url, stop } = await startEmbeddedPostgres({ dataDir, log });
   closers.push(stop);
-  return lintelAt(url, "embedded", options);
+  return url;
 }
 
-async function lintelOn(server: string, name: string, options: Options): Promise<Subject> {
-  const { url, drop } = await temporaryDatabase(server);
+async function lintelOn(
+  server: string,
+  name: string,
+  options: Options,
+  workers?: number,
+): Promise<Subject> {
+  const { url, drop } = await temporaryDatabase(server, name);
   closers.push(drop);
-  return lintelAt(url, name, options);
+  return lintelAt(url, name, options, workers);
 }
 
-async function lintelAt(url: string, name: string, options: Options): Promise<Subject> {
-  const lintel = await startLintel(url, { people: options.concurrency, profile: options.profile });
+async function lintelAt(
+  url: string,
+  name: string,
+  { concurrency: people, profile }: Options,
+  workers?: number,
+): Promise<Subject> {
+  const lintel = await startLintel(url, { people, profile, workers });
   closers.push(() => lintel.stop());
   const database = await Database.watch(url);
   closers.push(() => database.close());
-  const { origin, people, child } = lintel;
-  return new Subject({ name, origin, edwards: EDWARDS_PATH, people }, child, {
+  const site = { name, origin: lintel.origin, edwards: EDWARDS_PATH, people: lintel.people };
+  return new Subject(site, lintel.child, {
     database,
     startMs: lintel.startedIn,
+    counts: workers === undefined,
   });
 }
 

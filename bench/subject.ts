@@ -34,6 +34,8 @@ interface Storage {
   readonly database: Database;
   /** Milliseconds from the start of its process to the first answer. */
   readonly startMs: number;
+  /** Whether it counts its statements; several processes do not add them up. */
+  readonly counts: boolean;
 }
 
 /** A server under measurement, with what is read of it before and after a round. */
@@ -93,7 +95,7 @@ export class Subject {
       memory: usage?.memory,
       postgresCpu: database?.cpu,
       wal: database?.wal,
-      statements: this.#storage && (await this.#statements()),
+      statements: this.#storage?.counts === true ? await this.#statements() : undefined,
     };
   }
 

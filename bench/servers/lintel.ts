@@ -30,6 +30,8 @@ import {
 
 const LAUNCHER = fileURLToPath(new URL("../../src/lintel.mjs", import.meta.url));
 const COUNTER = new URL("count-statements.ts", import.meta.url).href;
+/** Connections of a Lintel, however many processes it is. */
+const POOL = 10;
 const START_TIMEOUT = 60_000;
 
 /** A Lintel that answers, as it runs in production behind a proxy. */
@@ -45,7 +47,12 @@ export interface RunningLintel {
 /** Migrates and fills a database, and starts `lintel start` on it. */
 export async function startLintel(
   url: string,
-  options: { people: number; profile: string | undefined },
+  options: {
+    people: number;
+    profile?: string | undefined;
+    /** How many processes share its port; one without workers unless said. */
+    workers?: number | undefined;
+  },
 ): Promise<RunningLintel> {
   const port = await freePort();
   const environment = {
@@ -58,6 +65,7 @@ export async function startLintel(
     METRICS_PORT: "0",
     TRUSTED_PROXIES: "1",
     DATABASE_URL: url,
+    DATABASE_POOL: String(Math.max(2, Math.floor(POOL / (options.workers ?? 1)))),
     ENCRYPTION_KEY: randomBytes(32).toString("base64"),
     SMTP_URL: "smtp://127.0.0.1:9",
   };
@@ -72,7 +80,10 @@ export async function startLintel(
   const startedAt = performance.now();
   const profile =
     options.profile === undefined ? [] : ["--cpu-prof", `--cpu-prof-dir=${options.profile}`];
-  const args = [...profile, "--import", COUNTER, LAUNCHER, "start"];
+  const args =
+    options.workers === undefined
+      ? [...profile, "--import", COUNTER, LAUNCHER, "start"]
+      : [LAUNCHER, "start", "--workers", String(options.workers)];
   const child = spawn(process.execPath, args, {
     env: environment,
     stdio: ["ignore", "ignore", "inherit", "ipc"],
