@@ -551,6 +551,15 @@ describe("what an OpenID provider says of a person", () => {
     assert.deepEqual([email, emailVerified], ["victim@a.example", false]);
   });
 
+  it("does not verify another claim by what is said of `email`, unless that is mapped as well (T-90)", async () => {
+    upstream.person = { ...upstream.person, upn: "ceo@corp.example", email_verified: true };
+    const mapped = (attributeMapping: Record<string, string>) => signIn(open({ attributeMapping }));
+    const { email, emailVerified } = await mapped({ email: "upn" });
+    assert.deepEqual([email, emailVerified], ["ceo@corp.example", false]);
+    const said = await mapped({ email: "upn", email_verified: "email_verified" });
+    assert.equal(said.emailVerified, true);
+  });
+
   it("may call the address otherwise", async () => {
     upstream.person = { ...upstream.person, email: undefined, mail: "ada@mail.example" };
     const { email } = await signIn(open({ attributeMapping: { email: "mail" } }));

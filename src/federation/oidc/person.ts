@@ -36,16 +36,21 @@ function noSubject(why: string): UpstreamError {
   );
 }
 
-/** The address, and whether the provider says that it has verified it; anything but a clear yes is no (T-90). */
+/**
+ * The address, and whether the provider says that it has verified it; anything but a clear yes is no (T-90). What
+ * `email_verified` says is said of `email` (OIDC Core §5.1), and of another claim only where it is mapped as well.
+ */
 export function addressOf(
   claims: Claims,
   { attributeMapping: mapping }: Mapping,
 ): { email?: string; emailVerified: boolean } {
-  const email = claims[mapping["email"] ?? "email"];
-  const verified = claims[mapping["email_verified"] ?? "email_verified"];
+  const { email: source = "email", email_verified: said } = mapping;
+  const email = claims[source];
+  const verified = claims[said ?? "email_verified"];
   if (typeof email !== "string" || email === "") return { emailVerified: false };
+  const isSaidOfIt = source === "email" || said !== undefined;
   // Apple says it as text.
-  return { email, emailVerified: verified === true || verified === "true" };
+  return { email, emailVerified: isSaidOfIt && (verified === true || verified === "true") };
 }
 
 /** Asks an API that answers to an access token (RFC 6750 §2.1). */
