@@ -7,6 +7,7 @@ import { reader, runInUnitOfWork, writer } from "../database/transaction.ts";
 import { shownAgent } from "../devices/agents.ts";
 import { readReport, type Reported } from "../devices/not-me.ts";
 import { endAllSessions, forgetDevice } from "../devices/sessions.ts";
+import { unlinkSince } from "../federation/unlink.ts";
 import { readForm } from "../http/body.ts";
 import { speakTo } from "../http/locale.ts";
 import { originOf } from "../http/origin.ts";
@@ -22,12 +23,15 @@ export interface NotMeNeeds {
   readonly page: Page;
 }
 
+/** Milliseconds that a sign-in may take: what is connected on the way in is there before the browser is. */
+const ON_THE_WAY = 60 * 60 * 1000;
+
 const form = z.strictObject({ token: z.string().max(500), everywhere: z.literal("1").optional() });
 
 /**
  * Where the mail about a new browser leads: a page that does nothing, because mail scanners open links too (T-66), and
- * a button that ends what that browser has open and stops the password, until its owner sets a new one. The mail is
- * the proof: whoever reads it need not be signed in.
+ * a button that ends what that browser has open, disconnects what was connected since it came, and stops the password,
+ * until its owner sets a new one. The mail is the proof: whoever reads it need not be signed in.
  */
 export function notMeRoutes({ knex, seal, page }: NotMeNeeds): Router {
   const router = new Router({ prefix: "/not-me" });
@@ -66,8 +70,11 @@ export function notMeRoutes({ knex, seal, page }: NotMeNeeds): Router {
     const db = await writer(knex);
     const actor = { type: "user", id: userId } as const;
     const ending = { ...originOf(ctx), actor, userId, reason: "disavowed" } as const;
+    const device = await UserDevice.query(db).findOne({ id: deviceId, userId });
     const isForgotten = await forgetDevice(db, deviceId, ending, now);
-    if (!isForgotten) return page(ctx, "not-me-done", { outcome: "over" }, 410);
+    if (device === undefined || !isForgotten)
+      return page(ctx, "not-me-done", { outcome: "over" }, 410);
+    await unlinkSince(db, new Date(device.firstSeenAt.getTime() - ON_THE_WAY), ending, now);
     if (everywhere !== undefined) await endAllSessions(db, ending, now);
     await User.query(db).findById(userId).patch({ credentialsChangedAt: now });
     await stopPassword(db, seal, userId, now);

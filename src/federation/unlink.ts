@@ -1,6 +1,6 @@
 import type { TransactionOrKnex } from "objection";
 import { record, type NewEvent } from "../audit/record.ts";
-import { endSessions } from "../devices/sessions.ts";
+import { endSessions, type Ending } from "../devices/sessions.ts";
 import { isUuid } from "../lib/uuid.ts";
 import type { Mailer } from "../mail/mailer.ts";
 import { Identity } from "../models/identity.ts";
@@ -38,23 +38,50 @@ export async function unlinkIdentity(
   if (!(await Identity.isSpare(db, { id, userId }))) return "last";
   const { slug, name } = identity.provider;
   const actor = { type: "user", id: userId } as const;
-  const begun = await Session.query(db)
-    .select("uid")
-    .where({ userId, identityId: id })
-    .whereNot({ uid: sessionUid });
-  const uids = begun.map(({ uid }) => uid);
-  await endSessions(db, uids, { ...origin, actor, userId, reason: "user_revoked" }, now);
+  const ending = { ...origin, actor, userId, reason: "user_revoked" } as const;
+  await remove(db, { id, slug }, { ...ending, sessionUid }, now);
+  const url = `${issuer}/account/connected`;
+  await mailer.identityChanged(db, { userId, what: "identity_unlinked", name, url, now });
+  return "done";
+}
+
+/**
+ * Disconnects what was connected to an account since somebody else was in it, for its owner, who says so: also the last
+ * way in, because it is not theirs. What it signed in ends. Call it in a transaction.
+ */
+export async function unlinkSince(
+  db: TransactionOrKnex,
+  since: Date,
+  ending: Ending,
+  now: Date,
+): Promise<void> {
+  const { userId } = ending;
+  await User.query(db).findById(userId).forUpdate();
+  const later = await Identity.query(db)
+    .where({ userId })
+    .where("createdAt", ">=", since)
+    .withGraphFetched("provider");
+  for (const { id, provider } of later) await remove(db, { id, slug: provider?.slug }, ending, now);
+}
+
+/** Takes an identity away, and ends the sessions that it began but the one of who asks. */
+async function remove(
+  db: TransactionOrKnex,
+  { id, slug }: { id: string; slug: string | undefined },
+  { sessionUid, ...ending }: Ending & { sessionUid?: string },
+  now: Date,
+): Promise<void> {
+  const { userId, reason: _reason, ...by } = ending;
+  const begun = await Session.query(db).select("uid").where({ userId, identityId: id });
+  const uids = begun.map(({ uid }) => uid).filter((uid) => uid !== sessionUid);
+  await endSessions(db, uids, ending, now);
   await Identity.query(db).deleteById(id);
   await record(db, {
-    ...origin,
+    ...by,
     type: "identity.unlinked",
-    actor,
     userId,
     sessionUid,
     target: { type: "identity", id },
     details: { connection: slug },
   });
-  const url = `${issuer}/account/connected`;
-  await mailer.identityChanged(db, { userId, what: "identity_unlinked", name, url, now });
-  return "done";
 }

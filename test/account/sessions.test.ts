@@ -6,6 +6,8 @@ import { join } from "node:path";
 import { composeMail, parseSender } from "../../src/mail/compose.ts";
 import { openSeal } from "../../src/keys/seal.ts";
 import { AuditEvent } from "../../src/models/audit-event.ts";
+import { Identity } from "../../src/models/identity.ts";
+import { IdentityProvider } from "../../src/models/identity-provider.ts";
 import { LogoutNotice } from "../../src/models/logout-notice.ts";
 import { OutboxMessage } from "../../src/models/outbox-message.ts";
 import { Session } from "../../src/models/session.ts";
@@ -261,6 +263,52 @@ describe("account: where somebody is signed in", () => {
       const token = new URL(mail.url).searchParams.get("t") ?? "";
       await browserOf().submit("/not-me", { token, everywhere: "1" });
       assert.equal((await live(user.id)).length, 0);
+    });
+
+    it("whose button disconnects what was connected since, with what it signed in (T-67)", async () => {
+      const { user, mail } = await reportable();
+      const { knex } = server.database;
+      const { id: providerId } = await IdentityProvider.query(knex).insertAndFetch({
+        slug: "elsewhere",
+        kind: "oidc",
+        name: "Elsewhere",
+        clientId: "lintel",
+        issuer: "https://elsewhere.example",
+      });
+      const connected = (subject: string, createdAt: Date) =>
+        Identity.query(knex).insertAndFetch({
+          userId: user.id,
+          providerId,
+          issuer: "https://elsewhere.example",
+          subject,
+          linkedVia: "user",
+          createdAt,
+          updatedAt: createdAt,
+        });
+      const own = await connected("owner", new Date(Date.now() - 86_400_000));
+      const { id: identityId } = await connected("thief", new Date());
+      const uid = "n".repeat(21);
+      const expiresAt = new Date(Date.now() + 60_000);
+      await Session.query(knex).insert({
+        uid,
+        userId: user.id,
+        identityId,
+        expiresAt,
+        gcOn: "2100-01-01",
+      });
+      const token = new URL(mail.url).searchParams.get("t") ?? "";
+      await browserOf().submit("/not-me", { token });
+      const left = await Identity.query(knex).where({ userId: user.id });
+      assert.deepEqual(
+        left.map(({ id }) => id),
+        [own.id],
+      );
+      assert.notEqual((await Session.query(knex).findOne({ uid }))?.endedAt, null);
+      const event = await AuditEvent.query(knex).findOne({
+        userId: user.id,
+        type: "identity.unlinked",
+      });
+      assert.deepEqual(event?.details, { connection: "elsewhere" });
     });
 
     it("speaks to them in their language, and leads to a new password", async () => {
