@@ -95,7 +95,9 @@ async function meet(db: TransactionOrKnex, arrival: Arrival): Promise<Recognised
   const { provider, identity, now } = arrival;
   const address = addressOf(identity);
   const isVouchedFor = await isAuthoritative(db, provider, identity, address);
-  const owner = address === undefined ? undefined : await ownerOf(db, address);
+  const found = address === undefined ? undefined : await ownerOf(db, address);
+  // That an account is disabled is told to nobody who merely states its address: to them it is as if there were none.
+  const owner = found?.isActive === true || isVouchedFor ? found : undefined;
   const isMatched = ["prompt", "verified_email"].includes(provider.linkingPolicy);
   if (owner !== undefined && isMatched) {
     // Whoever arrived at the same time may just have made that account.

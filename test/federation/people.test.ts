@@ -169,7 +169,11 @@ describe("people from identity providers", () => {
     it("says in the audit where it comes from, and mails nobody", async () => {
       const user = userOf(await arrive(await aProvider(), somebody({ email: address() })));
       assert.equal(user.createdVia, "federation");
-      assert.deepEqual(await eventsOf(user.id), ["user.created", "identity.provisioned"]);
+      assert.deepEqual(await eventsOf(user.id), [
+        "user.created",
+        "email.added",
+        "identity.provisioned",
+      ]);
       assert.deepEqual(await mailsTo(user.id), []);
     });
 
@@ -308,12 +312,31 @@ describe("people from identity providers", () => {
       }
     });
 
-    it("leads to no account that is disabled", async () => {
+    it("of an account that is disabled says nothing of that to who merely states it (T-91)", async () => {
       const email = address("gone");
       const { id } = await aPerson(email);
       await disableUser(database.knex, id, {}, new Date());
+      for (const emailVerified of [false, true]) {
+        const provider = await aProvider();
+        const made = await arrive(provider, somebody({ email, emailVerified }));
+        assert.equal(made.outcome, "made");
+        assert.notEqual(userOf(made).id, id);
+        assert.deepEqual(await emailsOf(userOf(made)), [email]);
+      }
+      const closed = await aProvider({ jitProvisioning: false });
+      const refused = { outcome: "refused", reason: "unknown" };
+      assert.deepEqual(await arrive(closed, somebody({ email })), refused);
+    });
+
+    it("leads to no account that is disabled where the provider speaks for it", async () => {
+      const domain = `${named("corp")}.example`;
+      const provider = await aProvider({ trustEmailVerified: true });
+      await prove(provider, domain);
+      const email = `gone@${domain}`;
+      const { id } = await aPerson(email);
+      await disableUser(database.knex, id, {}, new Date());
       const refused = { outcome: "refused", reason: "disabled" };
-      assert.deepEqual(await arrive(await aProvider(), somebody({ email })), refused);
+      assert.deepEqual(await arrive(provider, somebody({ email, emailVerified: true })), refused);
     });
 
     it("is asked about even where the connection makes no accounts", async () => {
