@@ -3,6 +3,7 @@ import { normaliseEmail, type NormalisedEmail } from "../authn/normalise-email.t
 import { AppError } from "../errors.ts";
 import type { IdentityProvider } from "../models/identity-provider.ts";
 import { SsoDomain } from "../models/sso-domain.ts";
+import { UserEmail } from "../models/user-email.ts";
 import { User } from "../models/user.ts";
 import type { UpstreamIdentity } from "./connector.ts";
 
@@ -17,17 +18,18 @@ export function addressOf({ email }: UpstreamIdentity): NormalisedEmail | undefi
   }
 }
 
-/** Who has proven an address here. Who only claims one has nothing to do with whoever else does (T-91). */
+/**
+ * Who has proven an address here, and whether it is the one that names them. Who only claims one has nothing to do with
+ * whoever else does (T-91).
+ */
 export async function ownerOf(
   db: TransactionOrKnex,
   { emailNorm }: NormalisedEmail,
-): Promise<User | undefined> {
-  return User.query(db)
-    .select("users.*")
-    .joinRelated("emails")
-    .where("emails.emailNorm", emailNorm)
-    .whereNotNull("emails.verifiedAt")
-    .first();
+): Promise<{ user: User; isPrimary: boolean } | undefined> {
+  const email = await UserEmail.query(db).findOne({ emailNorm }).whereNotNull("verifiedAt");
+  if (email === undefined) return undefined;
+  const user = await User.query(db).findById(email.userId).throwIfNotFound();
+  return { user, isPrimary: email.isPrimary };
 }
 
 /**

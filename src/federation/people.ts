@@ -97,16 +97,17 @@ async function meet(db: TransactionOrKnex, arrival: Arrival): Promise<Recognised
   const isVouchedFor = await isAuthoritative(db, provider, identity, address);
   const found = address === undefined ? undefined : await ownerOf(db, address);
   // That an account is disabled is told to nobody who merely states its address: to them it is as if there were none.
-  const owner = found?.isActive === true || isVouchedFor ? found : undefined;
+  const owner = found?.user.isActive === true || isVouchedFor ? found : undefined;
   const isMatched = ["prompt", "verified_email"].includes(provider.linkingPolicy);
   if (owner !== undefined && isMatched) {
     // Whoever arrived at the same time may just have made that account.
     if ((await identityOf(db, arrival)) !== undefined) return decide(db, arrival);
-    if (!owner.isActive) return refused("disabled");
-    if (provider.linkingPolicy !== "verified_email" || !isVouchedFor)
-      return { outcome: "to_link", userId: owner.id };
-    const row = await addIdentity(db, arrival, owner.id, "auto");
-    return welcome(db, arrival, owner, row, "linked");
+    const { user, isPrimary } = owner;
+    if (!user.isActive) return refused("disabled");
+    if (provider.linkingPolicy !== "verified_email" || !isVouchedFor || !isPrimary)
+      return { outcome: "to_link", userId: user.id };
+    const row = await addIdentity(db, arrival, user.id, "auto");
+    return welcome(db, arrival, user, row, "linked");
   }
   if (!provider.jitProvisioning) return refused("unknown");
   const isFree = owner === undefined && provider.linkingPolicy !== "isolated";

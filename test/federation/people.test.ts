@@ -15,7 +15,7 @@ import { RoleAssignment } from "../../src/models/role-assignment.ts";
 import { SsoDomain } from "../../src/models/sso-domain.ts";
 import { User } from "../../src/models/user.ts";
 import { findUserWithClaims } from "../../src/users/claims.ts";
-import { addEmail } from "../../src/users/emails.ts";
+import { addEmail, verifyEmail } from "../../src/users/emails.ts";
 import { addMember, createGroup } from "../../src/users/groups.ts";
 import { createUser, disableUser } from "../../src/users/users.ts";
 import { testDatabase, testLog, type TestDatabase } from "../support/database.ts";
@@ -411,6 +411,18 @@ describe("people from identity providers", () => {
         const recognised = await arrive(provider, somebody({ email, emailVerified: says }));
         assert.deepEqual(recognised, { outcome: "to_link", userId: id });
       });
+
+    it("asks for the account's own sign-in where the address is not the one that names it", async () => {
+      const { provider, domain, email } = await aDomain();
+      await prove(provider, domain);
+      const { id } = await aPerson(address("private"));
+      const by = { actor: { type: "user", id } } as const;
+      const added = await addEmail(database.knex, { userId: id, typed: email, by }, new Date());
+      await verifyEmail(database.knex, { userId: id, emailId: added.id, by }, new Date());
+      const recognised = await arrive(provider, somebody({ email, emailVerified: true }));
+      assert.deepEqual(recognised, { outcome: "to_link", userId: id });
+      assert.equal(await Identity.query(database.knex).where({ userId: id }).resultSize(), 0);
+    });
 
     it("never joins an account that only claims the address (T-91)", async () => {
       const { provider, domain, email } = await aDomain();
