@@ -119,7 +119,7 @@ function late(rule: string, message: string): UpstreamError {
 
 function checkInResponseTo(inResponseTo: string | undefined, { requestId }: ExpectedResponse) {
   demand(
-    inResponseTo === requestId,
+    requestId !== "" && inResponseTo === requestId,
     "saml.in_response_to",
     inResponseTo === undefined
       ? "The message answers no request."

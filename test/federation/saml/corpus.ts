@@ -836,7 +836,7 @@ const TARGETS: readonly Case[] = [
   refused(
     "an answer, and no request was made",
     "saml.in_response_to",
-    () => good({}, { inResponseTo: "" }),
+    () => good({ confirmations: confirmation({ inResponseTo: "" }) }, { inResponseTo: "" }),
     { secrets: {} },
   ),
   refused("a response of SAML 1.1", "saml.version", () => good({}, { version: "1.1" })),
