@@ -105,7 +105,7 @@ export class SamlConnector implements Connector {
     const now = new Date();
     const text = required(parameters, "SAMLResponse");
     trace("response received", { characters: text.length });
-    const verified = await workshop.do({
+    const verified = await workshop.do(this.#provider.id, {
       task: "response",
       text,
       trust: this.#trust(now),
@@ -224,7 +224,10 @@ export class SamlConnector implements Connector {
     const text = parameters["SAMLResponse"];
     if (!this.#connection.allowIdpInitiated || text === undefined) return false;
     try {
-      const { issuer, inResponseTo } = await workshop.do({ task: "peek", text });
+      const { issuer, inResponseTo } = await workshop.do(this.#provider.id, {
+        task: "peek",
+        text,
+      });
       return issuer === this.#entityId && inResponseTo === undefined;
     } catch (error) {
       if (error instanceof UpstreamError) return false;
@@ -339,7 +342,11 @@ export class SamlConnector implements Connector {
             binding: "post",
             text: parameters["SAMLRequest"] ?? required(parameters, "SAMLResponse"),
           };
-    return workshop.do({ task: "logout", message, trust: this.#trust(now) });
+    return workshop.do(this.#provider.id, {
+      task: "logout",
+      message,
+      trust: this.#trust(now),
+    });
   }
 
   #replyTo(

@@ -15,39 +15,73 @@ import type { Outcome } from "./worker.ts";
 /** Milliseconds in which the thread must be there, and in which a message must be done with; a good one takes 20. */
 const START_MS = 10_000;
 const JOB_MS = 2_000;
-/** Most messages that wait. */
-const MAX_WAITING = 50;
+/** Most messages that wait for one kind of work, and most of one connection's among them. */
+const MAX_WAITING = 100;
+const MAX_OF_ONE = 50;
 /** What the thread may use, in megabytes. */
 const LIMITS = { maxOldGenerationSizeMb: 96, maxYoungGenerationSizeMb: 16, stackSizeMb: 4 };
+
+/** A message that waits for its turn. */
+interface Waiting {
+  readonly connection: string;
+  readonly begin: () => void;
+}
 
 /**
  * Where messages are parsed and verified: one thread beside the server's own, with limits of time and memory, so that
  * no message can stall or fell it (T-104). What goes beyond them ends the thread, and the next message gets a new one.
+ * Each kind of work has its turn in its own line, so that what anybody may send keeps nobody's sign-in waiting.
  */
 class Workshop {
   #worker: Promise<Worker> | undefined;
-  #last: Promise<unknown> = Promise.resolve();
-  #waiting = 0;
+  #isBusy = false;
+  readonly #lines: Readonly<Record<Job["task"], Waiting[]>> = {
+    response: [],
+    logout: [],
+    peek: [],
+  };
+  #turns = Object.values(this.#lines);
 
-  do(job: ResponseJob): Promise<VerifiedResponse>;
-  do(job: LogoutJob): Promise<VerifiedLogout>;
-  do(job: PeekJob): Promise<Peek>;
-  async do(job: Job): Promise<unknown> {
-    if (this.#waiting >= MAX_WAITING)
+  /** @param connection the id of the connection that the message came to. */
+  do(connection: string, job: ResponseJob): Promise<VerifiedResponse>;
+  do(connection: string, job: LogoutJob): Promise<VerifiedLogout>;
+  do(connection: string, job: PeekJob): Promise<Peek>;
+  async do(connection: string, job: Job): Promise<unknown> {
+    await this.#turn(connection, this.#lines[job.task]);
+    try {
+      return await this.#attempt(job);
+    } finally {
+      this.#next();
+    }
+  }
+
+  /** Waits in line until the thread is free. */
+  async #turn(connection: string, line: Waiting[]): Promise<void> {
+    if (!this.#isBusy) {
+      this.#isBusy = true;
+      return;
+    }
+    const ofOne = line.filter((one) => one.connection === connection);
+    if (line.length >= MAX_WAITING || ofOne.length >= MAX_OF_ONE)
       throw broken(
         "saml.busy",
         "Too many messages wait to be verified.",
         "Ask the person to try again in a moment.",
         "unavailable",
       );
-    this.#waiting += 1;
-    const turn = this.#last.then(() => this.#attempt(job));
-    this.#last = turn.catch(() => undefined);
-    try {
-      return await turn;
-    } finally {
-      this.#waiting -= 1;
-    }
+    const { promise, resolve: begin } = Promise.withResolvers<void>();
+    line.push({ connection, begin });
+    await promise;
+  }
+
+  /** Gives the thread to the first of the next line; the line goes to the end. */
+  #next(): void {
+    const line = this.#turns.find(({ length }) => length > 0);
+    const first = line?.shift();
+    this.#isBusy = first !== undefined;
+    if (line === undefined || first === undefined) return;
+    this.#turns = [...this.#turns.filter((one) => one !== line), line];
+    first.begin();
   }
 
   async #attempt(job: Job): Promise<unknown> {

@@ -1,14 +1,6 @@
 import { DOMParser } from "@xmldom/xmldom";
 import { broken } from "./failure.ts";
-
-/** How much of a document we look at. */
-export interface XmlLimits {
-  /** Most UTF-16 code units. */
-  readonly length: number;
-  /** Most elements, attributes and texts together. */
-  readonly nodes: number;
-  readonly depth: number;
-}
+import { scan, type XmlLimits } from "./scan.ts";
 
 /** Enough for every message that is meant well (T-100). */
 export const MESSAGE_LIMITS: XmlLimits = { length: 262_144, nodes: 5_000, depth: 32 };
@@ -51,11 +43,9 @@ export function parseXml(text: string, limits: XmlLimits = MESSAGE_LIMITS): XmlD
   const source = text.replace(DECLARATION, "").replaceAll(/\r\n?/g, "\n");
   for (const [rule, start, name] of FORBIDDEN)
     if (start.test(source)) throw broken(rule, `The document has ${name}.`);
-  // Every element has at most two of these; so a bomb is not even unpacked.
-  if (source.split("<").length > 2 * limits.nodes)
-    throw broken("saml.limits", `The document has more than ${limits.nodes} nodes.`);
+  scan(source, limits);
   const root = parse(source);
-  inspect(root, limits);
+  inspect(root);
   return { root, source };
 }
 
@@ -78,21 +68,10 @@ function parse(body: string): Element {
   return root as Element;
 }
 
-function inspect(root: Element, limits: XmlLimits): void {
-  const waiting: [node: Node, depth: number][] = [[root, 1]];
-  let nodes = 0;
-  for (let next = waiting.pop(); next !== undefined; next = waiting.pop()) {
-    const [node, depth] = next;
-    const element = node.nodeType === ELEMENT ? (node as Element) : undefined;
-    nodes += 1 + (element?.attributes.length ?? 0);
-    if (nodes > limits.nodes)
-      throw broken("saml.limits", `The document has more than ${limits.nodes} nodes.`);
-    if (depth > limits.depth)
-      throw broken("saml.limits", `The document is deeper than ${limits.depth} elements.`);
-    if (element === undefined) inspectText(node);
-    else inspectElement(element);
-    for (const child of childrenOf(node)) waiting.push([child, depth + 1]);
-  }
+function inspect(node: Node): void {
+  if (node.nodeType === ELEMENT) inspectElement(node as Element);
+  else inspectText(node);
+  childrenOf(node).forEach(inspect);
 }
 
 function inspectText(node: Node): void {
