@@ -13,18 +13,25 @@ export class Group extends IdentifiedModel {
    * Makes somebody a member of exactly those of the named groups that there are, as far as one identity of theirs says
    * so. What others say stays.
    *
+   * @param said.keepsDemanding whether they stay in those that demand a second factor.
    * @returns the groups that they came into and left by it.
    */
   static async follow(
     db: TransactionOrKnex,
-    { userId, identityId, names }: { userId: string; identityId: string; names: readonly string[] },
+    {
+      userId,
+      identityId,
+      names,
+      keepsDemanding,
+    }: { userId: string; identityId: string; names: readonly string[]; keepsDemanding: boolean },
   ): Promise<{ joined: string[]; left: string[] }> {
     const left = await Group.statement<{ id: string }>(
       db,
       `DELETE FROM group_members m USING groups g
        WHERE m.identity_id = :identityId AND g.id = m.group_id AND NOT g.name = ANY(CAST(:names AS text[]))
+         AND NOT (g.require_second_factor AND CAST(:keepsDemanding AS boolean))
        RETURNING g.id`,
-      { identityId, names },
+      { identityId, names, keepsDemanding },
     );
     const joined = await Group.statement<{ id: string }>(
       db,

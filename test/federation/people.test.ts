@@ -496,6 +496,20 @@ describe("people from identity providers", () => {
       assert.deepEqual(await groupsOf(id), []);
     });
 
+    it("that demand a second factor are not left because the provider says nothing", async () => {
+      const [mild, strict] = [await aGroup(), named("strict")];
+      await createGroup(database.knex, { name: strict, requireSecondFactor: true });
+      const provider = await aProvider({ groupMapping: { [mild]: "1", [strict]: "2" } });
+      const identity = somebody({ claims: { groups: ["1", "2"] } });
+      const { id } = userOf(await arrive(provider, identity));
+      for (const claims of [{}, { groups: null }]) {
+        await arrive(provider, { ...identity, claims });
+        assert.deepEqual(await groupsOf(id), [strict]);
+      }
+      await arrive(provider, { ...identity, claims: { groups: [] } });
+      assert.deepEqual(await groupsOf(id), []);
+    });
+
     it("are read from the claim that the settings name, and never made by a mapping", async () => {
       const provider = await aProvider({
         settings: { groups_claim: "memberOf" },
