@@ -106,7 +106,8 @@ export async function getConnection(
 }
 
 /**
- * Changes some of what is said of a connection and checks the whole again.
+ * Changes some of what is said of a connection and checks the whole again. Switched off, it signs nobody in and ends
+ * what it has signed in.
  *
  * @param change.given what is different (RFC 7396): objects are merged, `null` takes back to the default. Secrets that
  *   are not named stay.
@@ -161,6 +162,7 @@ export async function updateConnection(
         .patch({ ...toSamlColumns(definition), ...metadataColumns(metadata), updatedAt: now });
     const after = await getConnection(trx, slug);
     if (!after.keepAccess) await forgetTokens(trx, after.id);
+    if (!after.enabled) await endSessionsThrough(trx, after.id, now);
     await record(trx, {
       type: "connection.updated",
       actor: SYSTEM,

@@ -613,6 +613,14 @@ describe("connections", () => {
       assert.deepEqual(await IdentityToken.query(database.knex), []);
     });
 
+    it("and end the sessions that began through them when they are switched off (T-93)", async () => {
+      const live = await signedInThrough(await create(OIDC));
+      await update("acme", { name: "Acme" });
+      assert.deepEqual(await live(), ["u", "v"]);
+      await update("acme", { enabled: false });
+      assert.deepEqual(await live(), ["v"]);
+    });
+
     it("to another issuer only where nobody is linked, or somebody insists", async () => {
       const row = await create(OIDC);
       await link(row, await person("ann@acme.example"));
@@ -621,6 +629,21 @@ describe("connections", () => {
       assert.equal((await update("acme", given, { force: true })).issuer, "https://new.example");
     });
   });
+
+  /** Somebody with two sessions, of which the first one began through the connection; says which are live. */
+  async function signedInThrough(row: IdentityProvider): Promise<() => Promise<string[]>> {
+    const userId = await person(`eve-${row.id}@other.example`);
+    const { id: identityId } = await link(row, userId);
+    const expiresAt = new Date(now.getTime() + 60_000);
+    const session = { userId, expiresAt, gcOn: "2100-01-01" };
+    const random = row.id.replaceAll("-", "").slice(-20);
+    await Session.query(database.knex).insert({ uid: `u${random}`, identityId, ...session });
+    await Session.query(database.knex).insert({ uid: `v${random}`, ...session });
+    return async () => {
+      const live = await Session.query(database.knex).where({ userId }).whereNull("endedAt");
+      return live.map(({ uid }) => uid.slice(0, 1)).toSorted();
+    };
+  }
 
   describe("are deleted", () => {
     it("where nobody is linked", async () => {
@@ -661,19 +684,9 @@ describe("connections", () => {
     });
 
     it("with the sessions that began through them", async () => {
-      const row = await create(OIDC);
-      const userId = await person("eve@other.example");
-      const { id: identityId } = await link(row, userId);
-      const expiresAt = new Date(now.getTime() + 60_000);
-      const session = { userId, expiresAt, gcOn: "2100-01-01" };
-      await Session.query(database.knex).insert({ uid: "u".repeat(21), identityId, ...session });
-      await Session.query(database.knex).insert({ uid: "v".repeat(21), ...session });
+      const live = await signedInThrough(await create(OIDC));
       await remove("acme", true);
-      const live = await Session.query(database.knex).where({ userId }).whereNull("endedAt");
-      assert.deepEqual(
-        live.map(({ uid }) => uid),
-        ["v".repeat(21)],
-      );
+      assert.deepEqual(await live(), ["v"]);
     });
 
     it("not while clients offer them", async () => {
