@@ -202,6 +202,12 @@ export const errors = {
     ),
   unknownUser: (who: string) =>
     new AppError("unknown_user", 404, `There is no user ${who}. Run \`lintel user list\`.`),
+  emailEnforced: (email: string) =>
+    new AppError(
+      "email_enforced",
+      409,
+      `An organization manages sign-in with ${email}: it can be neither removed nor replaced as the primary address.`,
+    ),
   emailTaken: () =>
     new AppError("email_taken", 409, "Another user already has this verified e-mail address."),
   invalidEmail: () =>

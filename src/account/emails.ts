@@ -82,7 +82,11 @@ export function emailRoutes(router: Router, needs: EmailNeeds): void {
     await readForm(ctx, noForm);
     const { id: emailId } = await ownEmail(needs, ctx);
     const change = { ...whoAsks(ctx), emailId, context: placeOf(needs, ctx) };
-    await changePrimary(await writer(knex), needs, change, new Date());
+    try {
+      await changePrimary(await writer(knex), needs, change, new Date());
+    } catch (error) {
+      return refuse(needs, ctx, "primary", error);
+    }
     return done(ctx, "promoted");
   });
 
@@ -92,7 +96,12 @@ export function emailRoutes(router: Router, needs: EmailNeeds): void {
     const { userId, by } = whoAsks(ctx);
     const now = new Date();
     const db = await writer(knex);
-    const removed = await removeEmail(db, { userId, emailId, by }, now);
+    let removed: UserEmail | undefined;
+    try {
+      removed = await removeEmail(db, { userId, emailId, by }, now);
+    } catch (error) {
+      return refuse(needs, ctx, "remove", error);
+    }
     if (removed !== undefined) {
       const gone = removed.verifiedAt === null ? undefined : removed.email;
       const change = { userId, what: "email_removed", other: masked(removed.email), gone } as const;
@@ -100,6 +109,23 @@ export function emailRoutes(router: Router, needs: EmailNeeds): void {
     }
     return done(ctx, "removed");
   });
+}
+
+/** Shows at the button that was pressed that the address is one that people are held to. */
+async function refuse(
+  needs: EmailNeeds,
+  ctx: Context,
+  button: "primary" | "remove",
+  error: unknown,
+): Promise<void> {
+  if (!(error instanceof AppError && error.code === "email_enforced")) throw error;
+  const { id } = ctx["params"] as { id: string };
+  const all = await emailsOf(reader(needs.knex), visitor(ctx).user.id);
+  const at = all.findIndex((each) => each.id === id);
+  const email = (button === "remove" ? all[at] : all[0])?.email ?? "";
+  const field = `${button}-${at + 1}`;
+  const message = "err.email.enforced";
+  return show(needs, ctx, { errors: [{ field, message, values: { email } }], status: 409 });
 }
 
 async function sendCode(needs: EmailNeeds, ctx: Context, email: UserEmail): Promise<void> {

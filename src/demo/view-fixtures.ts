@@ -610,6 +610,16 @@ export const fixtures: { readonly [Name in keyof Views]: Readonly<Record<string,
         { field: "otp-2", message: "err.email_code.wrong" },
       ],
     },
+    enforced: {
+      emails: [
+        { id: "1", email: "ada@example.com", isPrimary: true, isVerified: true, isSent: false },
+        { id: "2", email: "a@example.org", isPrimary: false, isVerified: true, isSent: false },
+      ],
+      typed: "",
+      errors: [
+        { field: "primary-2", message: "err.email.enforced", values: { email: "ada@example.com" } },
+      ],
+    },
   },
   "account-password": {
     change: {

@@ -6,6 +6,7 @@ import { Identity } from "../models/identity.ts";
 import { MfaFactor } from "../models/mfa-factor.ts";
 import { RecoveryCode } from "../models/recovery-code.ts";
 import { OneTimeToken } from "../models/one-time-token.ts";
+import { SsoDomain } from "../models/sso-domain.ts";
 import { UserEmail } from "../models/user-email.ts";
 import { UserPassword } from "../models/user-password.ts";
 import { TrustedBrowser } from "../models/trusted-browser.ts";
@@ -109,7 +110,7 @@ export async function verifyEmail(
  * Makes a proven address the one that names the person, and to which mails go.
  *
  * @returns the address that was it before; undefined where nothing changed.
- * @throws AppError `bad_request` where it is not proven.
+ * @throws AppError `bad_request` where it is not proven; `email_enforced` where the one before is an organization's.
  */
 export async function makePrimary(
   db: TransactionOrKnex,
@@ -123,6 +124,7 @@ export async function makePrimary(
   if (next === undefined || next.verifiedAt === null)
     throw errors.badRequest("Only a verified address can become the primary one.");
   if (before?.id === next.id) return undefined;
+  if (before !== undefined) await assertOwn(db, before);
   await promote(db, userId, next.id);
   // What was sent to the old address must not open the account any more (T-65).
   await OneTimeToken.revokeOf(db, { userId, purpose: "reset_password" }, "email_changed", now);
@@ -135,7 +137,7 @@ export async function makePrimary(
  * Takes an address away, and with it every letter to it.
  *
  * @returns what was removed.
- * @throws AppError `bad_request` for the primary one, which is also the last.
+ * @throws AppError `bad_request` for the primary one, which is also the last; `email_enforced` for an organization's.
  */
 export async function removeEmail(
   db: TransactionOrKnex,
@@ -144,6 +146,7 @@ export async function removeEmail(
 ): Promise<UserEmail | undefined> {
   const row = await UserEmail.query(db).findOne({ userId, id: emailId });
   if (row === undefined) return undefined;
+  await assertOwn(db, row);
   const removed = await UserEmail.query(db)
     .delete()
     .where({ id: emailId, userId, isPrimary: false });
@@ -195,6 +198,15 @@ export async function restoreEmail(
   await record(db, { ...by, type: "email.restored", userId, target: targetOf(id) });
   await terminateUser(db, { userId, reason: "email_restored", actor: by.actor }, now);
   return true;
+}
+
+/** By an address whose domain enforces it people sign in at their organization, which they cannot leave by themselves. */
+async function assertOwn(
+  db: TransactionOrKnex,
+  { email, emailNorm, verifiedAt }: UserEmail,
+): Promise<void> {
+  if (verifiedAt !== null && (await SsoDomain.isEnforcedFor(db, emailNorm)))
+    throw errors.emailEnforced(email);
 }
 
 /** There is one primary address at every moment, so that the old one steps back first. */

@@ -1,7 +1,10 @@
 import assert from "node:assert/strict";
 import { AuditEvent } from "../../src/models/audit-event.ts";
+import { IdentityProvider } from "../../src/models/identity-provider.ts";
 import { LoginThrottle } from "../../src/models/login-throttle.ts";
 import { Session } from "../../src/models/session.ts";
+import { SsoDomain } from "../../src/models/sso-domain.ts";
+import { UserEmail } from "../../src/models/user-email.ts";
 import { allWritten, mailsTo, mailTo } from "../support/mailbox.ts";
 import { json, RelyingParty, response, send, WebBrowser, type Answer } from "../support/rp.ts";
 import { aClient, aServer, aUser, PASSWORD, type TestServer } from "../support/server.ts";
@@ -56,6 +59,38 @@ describe("addresses and password below /account (T-67, ASVS 6.2.2, 7.5.1)", func
   it("shows the addresses to nobody who is not signed in", async () => {
     const answer = await new Walker(server).open("/account/emails");
     assert.equal(answer.page, "login");
+  });
+
+  it("says whose an address is that stays because an organization signs its people in by it", async () => {
+    const { knex } = server.database;
+    const user = await aUser(server, { email: "ada@enforced.example" });
+    const { walker } = await signedIn(user.email);
+    const page = await verified(walker, someAddress());
+    const { id: providerId } = await IdentityProvider.query(knex).insertAndFetch({
+      slug: "enforcing",
+      kind: "oidc",
+      name: "Enforcing",
+      clientId: "lintel",
+      issuer: "https://idp.example",
+    });
+    await SsoDomain.query(knex).insert({
+      domain: "enforced.example",
+      providerId,
+      dnsChallenge: "x",
+      verifiedAt: new Date(),
+      enforceSso: true,
+    });
+    const promoting = formOf(page, 2, "primary");
+    const [own] = await UserEmail.query(knex).where({ userId: user.id, isPrimary: true });
+    for (const action of [promoting, `/account/emails/${own?.id}/remove`]) {
+      const refused = await walker.submit(action, {});
+      assert.equal(refused.status, 409, refused.text);
+      assert.equal(refused.page, "account-emails");
+      assert.match(refused.text, /organization manages sign-in with ada@enforced\.example/);
+    }
+    const [still] = await UserEmail.query(knex).where({ userId: user.id, isPrimary: true });
+    assert.equal(still?.id, own?.id);
+    await IdentityProvider.query(knex).findById(providerId).patch({ enabled: false });
   });
 
   it("adds an address, proves it by its code, and tells the others (NIST SP 800-63B-4 §4.1.2.1)", async () => {

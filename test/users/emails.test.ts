@@ -8,6 +8,7 @@ import { AuditEvent } from "../../src/models/audit-event.ts";
 import { Identity } from "../../src/models/identity.ts";
 import { IdentityProvider } from "../../src/models/identity-provider.ts";
 import { Session } from "../../src/models/session.ts";
+import { SsoDomain } from "../../src/models/sso-domain.ts";
 import { UserPassword } from "../../src/models/user-password.ts";
 import { findUserWithClaims } from "../../src/users/claims.ts";
 import {
@@ -142,6 +143,47 @@ describe("addresses and passwords that people change", () => {
     const [primary] = await emailsOf(database.knex, ada.id);
     const change = { userId: ada.id, emailId: primary?.id ?? "", by: ada.by };
     await assert.rejects(removeEmail(database.knex, change, new Date()), { code: "bad_request" });
+  });
+
+  it("stay, and stay primary, where an organization signs its people in by them", async () => {
+    const domain = `corp-${(serial += 1)}.example`;
+    const { knex } = database;
+    const { id: providerId } = await IdentityProvider.query(knex).insertAndFetch({
+      slug: "corp",
+      kind: "oidc",
+      name: "Corp",
+      clientId: "lintel",
+      issuer: "https://idp.example",
+      atIssuer: "elsewhere",
+    });
+    await SsoDomain.query(knex).insert({
+      domain,
+      providerId,
+      dnsChallenge: "x",
+      verifiedAt: new Date(),
+      enforceSso: true,
+    });
+    const ada = await aPerson({ email: `ada@${domain}` });
+    const [own, other, unproven] = [
+      (await emailsOf(knex, ada.id))[0]?.id ?? "",
+      await add(ada, named("private")),
+      await add(ada, `unproven@${domain}`),
+    ];
+    await verify(ada, other.id);
+    const remove = (emailId: string) =>
+      removeEmail(knex, { userId: ada.id, emailId, by: ada.by }, new Date());
+    await assert.rejects(promote(ada, other.id), { code: "email_enforced" });
+    const eve = await aPerson();
+    const second = await add(eve, `eve@${domain}`);
+    await verify(eve, second.id);
+    await assert.rejects(
+      removeEmail(knex, { userId: eve.id, emailId: second.id, by: eve.by }, new Date()),
+      { code: "email_enforced" },
+    );
+    assert.equal((await remove(unproven.id))?.id, unproven.id);
+    await IdentityProvider.query(knex).findById(providerId).patch({ enabled: false });
+    assert.equal((await promote(ada, other.id))?.id, own);
+    assert.equal((await remove(own))?.id, own);
   });
 
   it("void links to reset the password when the primary one changes or one goes (T-65)", async () => {
