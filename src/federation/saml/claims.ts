@@ -53,7 +53,8 @@ type Attributes = Readonly<Record<string, string | readonly string[]>>;
 /** Attributes by their own names, and beside these the claims that the usual ones stand for. */
 export function claimsOf(attributes: Attributes): Attributes {
   const usual = Object.entries(USUAL).flatMap(([claim, names]) => {
-    const name = names.find((one) => Object.hasOwn(attributes, one));
+    const sent = names.filter((one) => Object.hasOwn(attributes, one));
+    const name = sent.find((one) => (attributes[one] ?? "").length > 0) ?? sent[0];
     return name === undefined ? [] : [[claim, attributes[name] ?? ""] as const];
   });
   return { ...Object.fromEntries(usual), ...attributes };

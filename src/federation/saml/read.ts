@@ -176,6 +176,7 @@ function readStatement(element: Element): AuthnStatement {
   };
 }
 
+/** One that is there without a value says that there is none (SAML Core §2.7.3.1.1). */
 function readAttributes(root: Element): Record<string, string | readonly string[]> {
   const found = new Map<string, string[]>();
   for (const statement of elementsIn(root, SAML, "AttributeStatement"))
@@ -188,7 +189,7 @@ function readAttributes(root: Element): Record<string, string | readonly string[
     }
   return Object.fromEntries(
     [...found]
-      .filter(([name, values]) => name !== "" && values.length > 0)
+      .filter(([name]) => name !== "")
       .map(([name, values]) => [name, values.length === 1 ? (values[0] ?? "") : values]),
   );
 }

@@ -196,8 +196,7 @@ describe("a SAML connector", () => {
           attribute("mail", "ada@example.com", "ada@example.org") +
           attribute("groups", "eng", "ops") +
           attribute("__proto__", "x") +
-          attribute("groups", "all") +
-          attribute("empty"),
+          attribute("groups", "all"),
         nameId:
           '<saml:NameID Format="urn:oasis:names:tc:SAML:2.0:nameid-format:persistent" NameQualifier="urn:q" SPNameQualifier="urn:sp">ada-0001</saml:NameID>',
         statements: statement({
@@ -218,7 +217,6 @@ describe("a SAML connector", () => {
       assert.deepEqual(claims["groups"], ["eng", "ops", "all"]);
       assert.equal(claims["given_name"], "Ada");
       assert.equal(claims["urn:oid:2.5.4.42"], "Ada");
-      assert.equal(Object.hasOwn(claims, "empty"), false);
       assert.equal(Object.getPrototypeOf(claims), Object.prototype);
       assert.equal(session?.index, "_s1");
       assert.ok(Math.abs((session?.notAfter ?? 0) - Date.now() / 1000 - 3600) < 5);
@@ -229,6 +227,14 @@ describe("a SAML connector", () => {
         spNameQualifier: "urn:sp",
       });
       assert.deepEqual(steps, ["response received", "signature verified", "assertion accepted"]);
+    });
+
+    it("tells an attribute without a value from one that is not there (SAML Core §2.7.3.1.1)", async () => {
+      const said = async (attributes: string) =>
+        (await (await open()).arrive(answer(await good({ attributes })), quiet)).claims["groups"];
+      assert.equal(await said(attribute("mail", "ada@example.com")), undefined);
+      assert.deepEqual(await said(attribute("memberOf")), []);
+      assert.deepEqual(await said(attribute("memberOf") + attribute("Role", "eng")), "eng");
     });
 
     it("takes an attribute as subject, and an address where the connection says so", async () => {
