@@ -1,13 +1,20 @@
 import { createHash } from "node:crypto";
 import type { Socket } from "node:net";
 import type { Knex } from "knex";
-import type { Client, QueryResult } from "pg";
+import pg, { type Client, type QueryResult } from "pg";
 
 /** A statement that is written out. `:name` in its text stands for a binding. */
 export interface Statement {
   /** A constant: each text is kept as long as the process, and by every connection. */
   readonly sql: string;
   readonly bindings: Readonly<Record<string, unknown>>;
+}
+
+/** A statement that is ready for the wire: nothing on this side can fail it any more. */
+export interface Bound {
+  readonly name: string;
+  readonly text: string;
+  readonly values: readonly unknown[];
 }
 
 /** A statement as PostgreSQL takes it. */
@@ -27,6 +34,10 @@ interface Wire {
   pipeline: boolean;
   readonly connection: { readonly stream: Socket };
 }
+
+/** How pg writes a value out; its types do not say so. */
+const { prepareValue } = (pg as unknown as { utils: { prepareValue(value: unknown): unknown } })
+  .utils;
 
 /** A connection on which reads are under way. */
 interface Carrier {
@@ -65,10 +76,11 @@ export function isDirect(connection: object): boolean {
  * most of the work; where a pooling proxy is in between, each time. Reads that nobody's transaction is about share a
  * connection with those that are under way.
  *
- * @throws TypeError where a binding is undefined; the database's error.
+ * @throws what {@link bind} throws; the database's error.
  */
 export async function runStatement<Row>(db: Knex, statement: Statement): Promise<Row[]> {
   const { client } = db;
+  const bound = bind(statement);
   const mayShare = client.transacting !== true && compile(statement).isRead;
   let carrier = mayShare ? carriers.get(client) : undefined;
   if (carrier === undefined || carrier.reads === MOST_READS) {
@@ -79,7 +91,7 @@ export async function runStatement<Row>(db: Knex, statement: Statement): Promise
   carrier.reads += 1;
   try {
     if (mayShare && isDirect(connection)) withNext(connection);
-    return (await send(client, connection, statement)).rows as Row[];
+    return (await send(client, connection, bound)).rows as Row[];
   } finally {
     carrier.reads -= 1;
     if (carrier.reads === 0) {
@@ -89,16 +101,26 @@ export async function runStatement<Row>(db: Knex, statement: Statement): Promise
   }
 }
 
+/**
+ * Readies a statement. What cannot be sent must fail here: of a statement that fails while it is sent, pg has already
+ * sent half, and takes it for prepared ever after.
+ *
+ * @throws TypeError where a binding is undefined, or is an object that JSON cannot say.
+ */
+export function bind(statement: Statement): Bound {
+  const { name, text, bindings } = compile(statement);
+  return { name, text, values: bindings.map((each) => prepareValue(valueOf(statement, each))) };
+}
+
 /** Puts a statement on the wire at once; on a direct connection, whether or not the one before was answered. */
 export async function send(
   client: Knex["client"],
   connection: object,
-  statement: Statement,
+  { name, text, values }: Bound,
 ): Promise<QueryResult> {
-  const { name, text, bindings: names } = compile(statement);
   const { response } = await client.query(connection, {
     sql: text,
-    bindings: names.map((each) => valueOf(statement, each)),
+    bindings: values,
     ...(isDirect(connection) ? { options: { name } } : {}),
   });
   return response;

@@ -3,7 +3,15 @@ import { AsyncLocalStorage } from "node:async_hooks";
 import type { Knex } from "knex";
 import type { TransactionOrKnex } from "objection";
 import { writeInGroup } from "./group.ts";
-import { inOnePiece, isDirect, runStatement, send, type Statement } from "./statement.ts";
+import {
+  bind,
+  inOnePiece,
+  isDirect,
+  runStatement,
+  send,
+  type Bound,
+  type Statement,
+} from "./statement.ts";
 
 interface UnitOfWork {
   readonly knex: Knex;
@@ -12,7 +20,7 @@ interface UnitOfWork {
   /** Set once the transaction is open, for readers, which never wait. */
   open: Knex.Transaction | undefined;
   /** Writes that go with the commit. */
-  readonly deferred: Statement[];
+  readonly deferred: Bound[];
   /** What outlives its unit, such as a listener nobody awaited, no longer belongs to it. */
   ended: boolean;
   readonly afterCommit: (() => unknown)[];
@@ -94,11 +102,13 @@ export async function writer(knex: Knex): Promise<TransactionOrKnex> {
  * Writes at the end of the unit, with its commit, what nobody in it asks about before. A unit that writes in no other
  * way needs no transaction of its own: its writes go together with those of other units, and it ends when they are
  * committed. Outside a unit it is written at once.
+ *
+ * @throws what `bind` throws, now rather than when the unit ends: what cannot be sent must not meet a COMMIT.
  */
 export async function defer(knex: Knex, statement: Statement): Promise<void> {
   const unit = unitOf(knex);
   if (unit === undefined) await runStatement(knex, statement);
-  else unit.deferred.push(statement);
+  else unit.deferred.push(bind(statement));
 }
 
 /**
@@ -133,7 +143,7 @@ async function commit({ knex, opening, deferred }: UnitOfWork): Promise<void> {
   else if (deferred.length > 0) await writeInGroup(knex, deferred);
 }
 
-async function end(transaction: Knex.Transaction, deferred: readonly Statement[]): Promise<void> {
+async function end(transaction: Knex.Transaction, deferred: readonly Bound[]): Promise<void> {
   const { client } = transaction;
   const connection: object = await client.acquireConnection();
   const [[answer]] = await inOnePiece(connection, () => {

@@ -100,6 +100,43 @@ describe("deferred writes", () => {
     assert.equal((await ids()).length, 23);
   });
 
+  it("fail where they cannot be sent, before anything is", async () => {
+    const circular: Record<string, unknown> = {};
+    circular["self"] = circular;
+    for (const value of [undefined, circular, { n: 1n }]) {
+      const failing = runInUnitOfWork(knex, async () => {
+        await runStatement(await writer(knex), add(1));
+        await defer(knex, { ...add(2), bindings: { id: value } });
+      });
+      await assert.rejects(failing, TypeError);
+    }
+    assert.deepEqual(await ids(), []);
+  });
+
+  it("leave the connection in order where one cannot be sent", async () => {
+    const one = connect({ url: database.url, applicationName: "lintel test", poolMax: 1 });
+    const put = (value: unknown): Promise<void> =>
+      runInUnitOfWork(one, () => defer(one, { ...add(0), bindings: { id: value } }));
+    try {
+      await assert.rejects(put({ n: 1n }), TypeError);
+      await put(1);
+      await assert.rejects(put({ n: 1n }), TypeError);
+      await put(2);
+    } finally {
+      await one.destroy();
+    }
+    assert.deepEqual(await ids(), [1, 2]);
+  });
+
+  it("are what they were when they were deferred", async () => {
+    const bindings = { id: 1 };
+    await runInUnitOfWork(knex, async () => {
+      await defer(knex, { ...add(1), bindings });
+      bindings.id = 2;
+    });
+    assert.deepEqual(await ids(), [1]);
+  });
+
   it("fail where the connection breaks, and the next ones work", async () => {
     const sleep: Statement = { sql: "SELECT pg_sleep(5) WHERE :now <> ''", bindings: { now: "x" } };
     const broken = Promise.allSettled([
