@@ -59,7 +59,13 @@ async function bench(options: Options): Promise<void> {
   const rounds: Rounds = new Map();
   for (const flow of options.flows) {
     say(`${flow} …`);
-    rounds.set(flow, await takeTurns(subjects, load, flow, options));
+    try {
+      rounds.set(flow, await takeTurns(subjects, load, flow, options));
+    } catch (error) {
+      // The others still tell something.
+      say(`${flow} failed: ${error instanceof Error ? error.stack : String(error)}`);
+      process.exitCode = 1;
+    }
   }
   const report = reportOf(rounds, { options, ceiling, embedded: await embedded.about() });
   process.stdout.write(options.json ? `${JSON.stringify(report)}\n` : tableOf(report));

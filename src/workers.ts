@@ -87,7 +87,7 @@ class Team {
   /** Replaces each worker by a new one, which serves before the old one ends; one after another. */
   restart(): Promise<void> {
     this.#restarting = this.#restarting.then(async () => {
-      for (const number of [...this.#members.keys()]) {
+      for (let number = 1; number <= this.#count; number += 1) {
         if (this.#isStopping) return;
         if (await this.#bringUp(number)) continue;
         this.#log.error({ worker: number }, "the new worker did not start; the old one stays");
@@ -100,7 +100,8 @@ class Team {
 
   async stop(): Promise<void> {
     this.#isStopping = true;
-    await Promise.all(Object.values(cluster.workers ?? {}).map((worker) => worker && end(worker)));
+    const workers = Object.values(cluster.workers ?? {}).filter((worker) => worker !== undefined);
+    await Promise.all(workers.map(end));
   }
 
   /** @returns whether a new worker serves; if so the one before it has ended. */

@@ -1,8 +1,10 @@
+import { setTimeout as delay } from "node:timers/promises";
 import type { Pool } from "undici";
 import { CLIENTS, PASSWORD, REDIRECT_URI, SCOPE, SECRET, type Person } from "../world.ts";
 import { Browser, send, type Answer, type Fields } from "./browser.ts";
 import { answerWith } from "./passkey.ts";
 
+const BUSY = 503;
 const VERIFIER = "a-code-verifier-that-is-long-enough-for-rfc-7636";
 const CHALLENGE = "KNczEurq67rF28NySvSIcG9G500QgPaoK2MO-TTWuoc";
 const AUTHORIZATION = {
@@ -38,6 +40,11 @@ export async function signIn(browser: Browser, person: Person): Promise<string> 
     if (fields === undefined || steps === 8)
       throw new Error(`sign-in stops at ${page || answer.status}: ${answer.text.slice(0, 300)}`);
     answer = await browser.submit(fields);
+    // So many hashes wait that the server asks to come back; on a busy machine that is soon.
+    for (let tries = 0; answer.status === BUSY && tries < 50; tries += 1) {
+      await delay(100);
+      answer = await browser.submit(fields);
+    }
   }
   return codeIn(answer);
 }

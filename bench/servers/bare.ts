@@ -36,7 +36,7 @@ process.on("disconnect", () => process.exit());
 
 async function bareEngine(people: readonly Person[]): Promise<ReturnType<Provider["callback"]>> {
   const keys = await Promise.all(ALGORITHMS.map(makeKey));
-  const passwords = createPasswords(createHashQueue());
+  const passwords = createPasswords(createHashQueue({ maxWaitMs: 60_000 }));
   const accounts = new Map(people.map(({ email }) => [email, accountOf(email)]));
   const provider = new Provider(ISSUER, {
     ...configuration(keys),
