@@ -92,8 +92,8 @@ export const errors = {
     new AppError("server_error", 500, "Something went wrong on our side. Try again in a minute.", {
       cause,
     }),
-  busy: (retryAfter: number) =>
-    new AppError("busy", 503, "The server is busy. Try again in a moment.", { retryAfter }),
+  busy: (retryAfter: number, cause?: unknown) =>
+    new AppError("busy", 503, "The server is busy. Try again in a moment.", { retryAfter, cause }),
   wrongEncryptionKey: () =>
     new AppError(
       "wrong_encryption_key",

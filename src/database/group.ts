@@ -1,8 +1,23 @@
 import type { Knex } from "knex";
-import { inOnePiece, isDirect, send, type Bound } from "./statement.ts";
+import { errors } from "../errors.ts";
+import { inOnePiece, isDirect, send, sever, type Bound } from "./statement.ts";
 
 /** The most units of work that one transaction carries. */
 const MOST = 64;
+
+/**
+ * How long others wait for a lock that one of them is refused, and the next for those before, in milliseconds. Well
+ * below PostgreSQL's `deadlock_timeout`: units that would not wait for each other alone must not do so in a group.
+ */
+const PATIENCE = 200;
+
+/** How long a unit waits for a lock alone, in milliseconds. */
+const LOCK_TIMEOUT = 3000;
+
+/** After how many milliseconds a connection that does not answer is given up: sooner than others give up the pool. */
+const TIMEOUT = 4000;
+
+const LOCK_NOT_AVAILABLE = "55P03";
 
 /** The writes of one unit of work, and whoever waits for them. */
 interface Member {
@@ -18,7 +33,8 @@ const groups = new WeakMap<Knex, Group>();
  * each is tried alone, so that nobody's mistake is another's failure; where nobody knows whether it did, nothing is
  * written again.
  *
- * @throws the database's error.
+ * @throws AppError `busy` where a lock or an answer did not come in time, after which the writes may have been committed
+ *   or not; the database's error.
  */
 export function writeInGroup(knex: Knex, statements: readonly Bound[]): Promise<void> {
   let group = groups.get(knex);
@@ -50,7 +66,7 @@ class Group {
     while (this.#waiting.length > 0) {
       const members = this.#waiting.slice(0, MOST);
       this.#waiting = this.#waiting.slice(MOST);
-      await this.#write(members);
+      await noLongerThan(PATIENCE, this.#write(members));
     }
     this.#isWriting = false;
   }
@@ -60,6 +76,7 @@ class Group {
     try {
       const { isCommitted, answers } = await this.#commit(
         members.flatMap(({ statements }) => statements),
+        members.length > 1 ? PATIENCE : LOCK_TIMEOUT,
       );
       if (!isCommitted && members.length > 1) {
         await Promise.all(members.map((member) => this.#write([member])));
@@ -67,22 +84,32 @@ class Group {
       }
       for (const { statements, settle } of members) {
         const failure = answers.splice(0, statements.length).find(isRejected);
-        if (failure === undefined) settle.resolve();
-        else settle.reject(failure.reason);
+        if (failure !== undefined) settle.reject(explain(failure.reason));
+        else if (isCommitted) settle.resolve();
+        else settle.reject(new Error("The database rolled it back."));
       }
     } catch (error) {
       for (const { settle } of members) settle.reject(error);
     }
   }
 
-  async #commit(statements: readonly Bound[]): Promise<Outcome> {
+  async #commit(statements: readonly Bound[], lockTimeout: number): Promise<Outcome> {
     const { client } = this.#knex;
     const connection: object = await client.acquireConnection();
+    let isLate = false;
+    const watchdog = setTimeout(() => {
+      isLate = true;
+      sever(connection);
+    }, TIMEOUT);
+    const begin = `BEGIN; SET LOCAL lock_timeout = ${lockTimeout}`;
     try {
       return isDirect(connection)
-        ? await atOnce(client, connection, statements)
-        : await oneByOne(client, connection, statements);
+        ? await atOnce(client, connection, [begin, statements])
+        : await oneByOne(client, connection, [begin, statements]);
+    } catch (error) {
+      throw isLate ? errors.busy(1, error) : error;
     } finally {
+      clearTimeout(watchdog);
       await client.releaseConnection(connection);
     }
   }
@@ -104,32 +131,27 @@ interface Outcome {
 async function atOnce(
   client: Knex["client"],
   connection: object,
-  statements: readonly Bound[],
+  [begin, statements]: readonly [string, readonly Bound[]],
 ): Promise<Outcome> {
-  const [begin, end, ...answers] = await Promise.allSettled(
+  const [begun, ended, ...answers] = await Promise.allSettled(
     inOnePiece(connection, () => {
-      const begun = client.query(connection, "BEGIN");
+      const first = client.query(connection, begin);
       const written = statements.map((statement) => send(client, connection, statement));
-      return [begun, commandOf(client.query(connection, "COMMIT")), ...written];
+      return [first, commandOf(client.query(connection, "COMMIT")), ...written];
     }),
   );
-  for (const each of [begin, end]) if (each?.status === "rejected") throw each.reason;
-  return { isCommitted: end?.status === "fulfilled" && end.value === "COMMIT", answers };
+  for (const each of [begun, ended]) if (each?.status === "rejected") throw each.reason;
+  return { isCommitted: ended?.status === "fulfilled" && ended.value === "COMMIT", answers };
 }
 
-/** As {@link atOnce}, where a connection takes one statement at a time. A single one commits itself. */
+/** As {@link atOnce}, where a connection takes one statement at a time. */
 async function oneByOne(
   client: Knex["client"],
   connection: object,
-  statements: readonly Bound[],
+  [begin, statements]: readonly [string, readonly Bound[]],
 ): Promise<Outcome> {
-  const [only, ...others] = statements;
-  if (only !== undefined && others.length === 0) {
-    await send(client, connection, only);
-    return { isCommitted: true, answers: [{ status: "fulfilled", value: undefined }] };
-  }
   const answers: PromiseSettledResult<unknown>[] = [];
-  await client.query(connection, "BEGIN");
+  await client.query(connection, begin);
   for (const statement of statements) {
     answers.push(...(await Promise.allSettled([send(client, connection, statement)])));
     if (answers.some(isRejected)) break;
@@ -147,4 +169,18 @@ async function commandOf(answer: Promise<{ response: { command: string } }>): Pr
 
 function isRejected(answer: PromiseSettledResult<unknown>): answer is PromiseRejectedResult {
   return answer.status === "rejected";
+}
+
+/** Whoever waited for a lock in vain may try again. */
+function explain(reason: unknown): unknown {
+  const { code } = reason as { code?: unknown };
+  return code === LOCK_NOT_AVAILABLE ? errors.busy(1, reason) : reason;
+}
+
+/** Resolves with `work`, or after so many milliseconds without it. */
+async function noLongerThan(milliseconds: number, work: Promise<void>): Promise<void> {
+  const { promise, resolve } = Promise.withResolvers<void>();
+  const timer = setTimeout(resolve, milliseconds);
+  await Promise.race([work, promise]);
+  clearTimeout(timer);
 }

@@ -144,6 +144,11 @@ export function withNext(connection: object): void {
   process.nextTick(() => stream.uncork());
 }
 
+/** Gives up a connection that does not answer: whatever waits on it fails, and the pool takes it back no more. */
+export function sever(connection: object): void {
+  (connection as unknown as Wire).connection.stream.destroy();
+}
+
 /** Each use of a binding has a number of its own, for its type is what stands around it. */
 function compile({ sql, bindings: values }: Statement): Compiled {
   const known = compiled.get(sql);

@@ -1,10 +1,10 @@
 import assert from "node:assert/strict";
-import { once } from "node:events";
-import { connect as connectTo, createServer } from "node:net";
+import { setTimeout as delay } from "node:timers/promises";
 import type { Knex } from "knex";
 import { connect } from "../../src/database/connect.ts";
 import { runStatement, type Statement } from "../../src/database/statement.ts";
 import { defer, runInUnitOfWork, writer } from "../../src/database/transaction.ts";
+import { aDatabaseProxy, type DatabaseProxy } from "../support/database-proxy.ts";
 import { testDatabase, type TestDatabase } from "../support/database.ts";
 
 const add = (id: number): Statement => ({
@@ -165,15 +165,14 @@ describe("deferred writes", () => {
 
   describe("behind a proxy that pools transactions", () => {
     let proxied: Knex;
-    let close: () => void;
+    let proxy: DatabaseProxy;
     before(async () => {
-      const proxy = await aProxy(database.url);
-      ({ close } = proxy);
+      proxy = await aDatabaseProxy(database.url, { isPooler: true });
       proxied = connect({ url: proxy.url, applicationName: "lintel test", poolMax: 3 });
     });
     after(async () => {
       await proxied?.destroy();
-      close?.();
+      proxy?.close();
     });
 
     it("work, and nothing is prepared", async () => {
@@ -202,6 +201,125 @@ describe("deferred writes", () => {
     });
   });
 
+  for (const isPooler of [false, true]) {
+    describe(`on a bad way to the database${isPooler ? ", behind a proxy" : ""}`, () => {
+      let proxy: DatabaseProxy;
+      let far: Knex;
+      const note = (n: number): Promise<void> =>
+        runInUnitOfWork(far, () =>
+          defer(far, {
+            sql: "INSERT INTO notes (n) VALUES (CAST(:n AS integer))",
+            bindings: { n },
+          }),
+        );
+      const notes = async (): Promise<number[]> => other("notes").orderBy("n").pluck("n");
+      before(() => other.raw("CREATE TABLE IF NOT EXISTS notes (n integer)"));
+      beforeEach(async () => {
+        await other("notes").delete();
+        proxy = await aDatabaseProxy(database.url, { isPooler });
+        far = connect({ url: proxy.url, applicationName: "lintel test", poolMax: 3 });
+        await note(0);
+      });
+      afterEach(async () => {
+        await far.destroy();
+        proxy.close();
+      });
+
+      it("are not written again where the answer to COMMIT is lost, alone or together", async () => {
+        proxy.loseAnswerTo("COMMIT", 1);
+        await assert.rejects(note(1));
+        proxy.loseAnswerTo("COMMIT", 2);
+        const outcomes = await Promise.allSettled([2, 3, 4].map(note));
+        assert.deepEqual(
+          outcomes.map(({ status }) => status),
+          ["fulfilled", "rejected", "rejected"],
+        );
+        await note(5);
+        assert.deepEqual(await notes(), [0, 1, 2, 3, 4, 5]);
+      });
+
+      it("are given up where nobody answers, with an error that says to try again", async () => {
+        const begin = Date.now();
+        proxy.freeze();
+        const hung = Promise.allSettled([1, 2, 3].map(note));
+        await delay(300);
+        await note(4);
+        assert.ok(Date.now() - begin < 2000, "others do not wait for it");
+        const [first, ...queued] = await hung;
+        const { code, status, retryAfter } = first?.status === "rejected" ? first.reason : {};
+        assert.deepEqual([code, status, retryAfter], ["busy", 503, 1]);
+        assert.ok(queued.every((outcome) => outcome.status === "fulfilled"));
+        assert.ok(Date.now() - begin < 5000);
+        await Promise.all([5, 6, 7, 8].map(note));
+        assert.deepEqual(await notes(), [0, 2, 3, 4, 5, 6, 7, 8]);
+      });
+
+      if (isPooler) {
+        it("write nothing where BEGIN fails", async () => {
+          proxy.loseAnswerTo("BEGIN", 2);
+          const outcomes = await Promise.allSettled([1, 2, 3].map(note));
+          assert.deepEqual(
+            outcomes.map(({ status }) => status),
+            ["fulfilled", "rejected", "rejected"],
+          );
+          assert.deepEqual(await notes(), [0, 1]);
+        });
+      }
+    });
+  }
+
+  describe("that must wait for a lock", () => {
+    let holder: Knex.Transaction;
+    beforeEach(async () => {
+      holder = await other.transaction();
+      await holder("things").insert({ id: 5 });
+    });
+    afterEach(async () => {
+      if (!holder.isCompleted()) await holder.rollback();
+    });
+
+    it("do not keep others of their group waiting", async () => {
+      const begin = Date.now();
+      const held = [10, 5, 6, 7].map(unit);
+      await Promise.all([held[0], held[2], held[3]]);
+      assert.ok(Date.now() - begin < 1500);
+      assert.deepEqual(await ids(), [6, 7, 10]);
+      await holder.rollback();
+      await held[1];
+      assert.deepEqual(await ids(), [5, 6, 7, 10]);
+    });
+
+    it("do not keep others waiting when they are alone, and give up with an error that says to try again", async () => {
+      const held = unit(5);
+      const begin = Date.now();
+      const refused = assert.rejects(held, { code: "busy", status: 503, retryAfter: 1 });
+      await Promise.all([6, 7].map(unit));
+      assert.ok(Date.now() - begin < 2000);
+      await refused;
+      await holder.rollback();
+      assert.deepEqual(await ids(), [6, 7]);
+    });
+
+    it("give way to whoever waits for the group, and for none of them alone", async () => {
+      await holder("things").insert({ id: 6 });
+      await holder.commit();
+      const opponent = await other.transaction();
+      await opponent("things").where({ id: 5 }).update({ id: 5 });
+      const touch = (id: number): Statement => ({
+        sql: "UPDATE things SET id = id WHERE id = :id",
+        bindings: { id },
+      });
+      const held = [7, 6, 5].map((id) => runInUnitOfWork(knex, () => defer(knex, touch(id))));
+      await held[0];
+      await delay(50);
+      const begin = Date.now();
+      await opponent("things").where({ id: 6 }).update({ id: 6 });
+      assert.ok(Date.now() - begin < 900, "before PostgreSQL looks for a deadlock");
+      await opponent.commit();
+      await Promise.all(held);
+    });
+  });
+
   it("are prepared once a connection where there is no proxy", async () => {
     const one = connect({ url: database.url, applicationName: "lintel test", poolMax: 1 });
     try {
@@ -213,37 +331,3 @@ describe("deferred writes", () => {
     }
   });
 });
-
-/** Passes everything on but the process number of the server, instead of which it tells its own, as pgbouncer does. */
-async function aProxy(database: string): Promise<{ url: string; close: () => void }> {
-  const url = new URL(database);
-  const directory = decodeURIComponent(url.hostname);
-  const server = createServer((client) => {
-    const upstream = directory.startsWith("/")
-      ? connectTo(`${directory}/.s.PGSQL.${url.port || "5432"}`)
-      : connectTo(Number(url.port || 5432), url.hostname);
-    let isKnown = false;
-    upstream.on("data", (data: Buffer) => {
-      // BackendKeyData: the byte K, a length of 12, the process number, a secret.
-      const at = isKnown ? -1 : data.indexOf(Buffer.from([0x4b, 0, 0, 0, 12]));
-      if (at >= 0) data.writeInt32BE(1, at + 5);
-      isKnown ||= at >= 0;
-      client.write(data);
-    });
-    client.on("data", (data: Buffer) => upstream.write(data));
-    for (const [socket, peer] of [
-      [client, upstream],
-      [upstream, client],
-    ] as const)
-      socket.on("close", () => peer.destroy()).on("error", () => peer.destroy());
-  });
-  server.listen(0, "127.0.0.1");
-  await once(server, "listening");
-  const address = server.address();
-  const port = typeof address === "object" ? address?.port : 0;
-  const login = url.password === "" ? url.username : `${url.username}:${url.password}`;
-  return {
-    url: `postgresql://${login}@127.0.0.1:${port}${url.pathname}?sslmode=disable`,
-    close: () => server.close(),
-  };
-}
