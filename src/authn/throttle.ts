@@ -48,6 +48,7 @@ const LIMITS: Readonly<Record<Scope, Limit>> = {
   code_session: { tries: 5, window: 15 * MINUTE, block: MINUTE, longestBlock: 15 * MINUTE },
   registration: { tries: 20, window: 60 * MINUTE, block: 60 * MINUTE, longestBlock: 60 * MINUTE },
   document: { tries: 100, window: HOUR, block: HOUR, longestBlock: HOUR },
+  message: { tries: 30, window: MINUTE, memory: 0, block: MINUTE, longestBlock: MINUTE },
   ciba: { tries: 30, window: 60 * MINUTE, block: 10 * MINUTE, longestBlock: 60 * MINUTE },
   ciba_user: { tries: 60, window: 60 * MINUTE, block: 10 * MINUTE, longestBlock: 60 * MINUTE },
   code_ip: { tries: 50, window: 60 * MINUTE, block: 15 * MINUTE, longestBlock: 60 * MINUTE },
@@ -269,6 +270,28 @@ export async function throttleNewClient(
   { scope, ipPrefix, now }: { scope: "registration" | "document"; ipPrefix: string; now: Date },
 ): Promise<boolean> {
   return (await count(db, scope, keyed(seal)(scope, ipPrefix), now)) !== undefined;
+}
+
+/**
+ * Says whether messages of identity providers are still looked at that come from a network, though nobody has asked for
+ * them: thirty that prove nothing stop the others for a minute (T-104). Those that are good are as many as people are.
+ */
+export async function messagesAllowed(
+  db: TransactionOrKnex,
+  seal: Seal,
+  { ipPrefix, now }: { ipPrefix: string; now: Date },
+): Promise<{ readonly allowed: true } | Refused> {
+  const key = keyed(seal)("message", ipPrefix);
+  return (await stands(db, key, now)) === undefined ? refusal(db, key, now) : { allowed: true };
+}
+
+/** Counts a message that proved nothing, and says whether it is to be noted: what is stopped fills no database. */
+export async function throttleMessage(
+  db: TransactionOrKnex,
+  seal: Seal,
+  { ipPrefix, now }: { ipPrefix: string; now: Date },
+): Promise<boolean> {
+  return (await count(db, "message", keyed(seal)("message", ipPrefix), now)) !== undefined;
 }
 
 /**

@@ -1,6 +1,7 @@
 import { Router } from "@koa/router";
 import type { Context } from "koa";
 import { record } from "../audit/record.ts";
+import { messagesAllowed, throttleMessage } from "../authn/throttle.ts";
 import { errors } from "../errors.ts";
 import { readParameters } from "../http/body.ts";
 import { originOf } from "../http/origin.ts";
@@ -9,7 +10,7 @@ import { UpstreamError, type Answer } from "./connector.ts";
 import { endUpstreamSessions } from "./sessions.ts";
 import { sendOn } from "./send-on.ts";
 import { comeBack, type SignOutNeeds } from "./sign-out.ts";
-import { answered, handOver } from "./states.ts";
+import { answered, handOver, type StateNeeds } from "./states.ts";
 import { keepTrace, startTrace, traceFailure, type Tracing } from "./trace.ts";
 import { beginTrial, endTrial } from "./trial.ts";
 
@@ -52,13 +53,7 @@ export function federationRoutes(needs: FederationNeeds): Router {
     const state = parameters["state"] ?? parameters["RelayState"] ?? "";
     const asked = { state, providerId: provider.id, purposes: SIGN_INS };
     const found = await answered(needs, ctx, asked);
-    if (found === undefined) {
-      if (await connectors.of(provider).isUnsolicited?.(answer)) {
-        // By a GET of its own, to which the browser brings our cookies.
-        return see(ctx, `${issuer.path}/federation/${provider.slug}/login`);
-      }
-      return page(ctx, "federation-error", { provider: provider.name, reason: "stale" }, 400);
-    }
+    if (found === undefined) return arriveUnasked(ctx, provider, answer);
     const { errand, secrets } = found;
     if (errand.purpose === "test") {
       const connector = connectors.of(provider);
@@ -79,6 +74,19 @@ export function federationRoutes(needs: FederationNeeds): Router {
   router.get("/callback", arrive);
   router.post("/callback", arrive);
   router.post("/acs", arrive);
+
+  const arriveUnasked = async (
+    ctx: Context,
+    provider: IdentityProvider,
+    answer: Omit<Answer, "secrets">,
+  ) => {
+    await assertAllowed(needs, ctx);
+    // By a GET of its own, to which the browser brings our cookies.
+    if (await connectors.of(provider).isUnsolicited?.(answer))
+      return see(ctx, `${issuer.path}/federation/${provider.slug}/login`);
+    await throttleMessage(needs.knex, needs.seal, placeOf(ctx));
+    return page(ctx, "federation-error", { provider: provider.name, reason: "stale" }, 400);
+  };
 
   /**
    * A link of an operator's portal: sign in there, and land on one's own pages. Who is signed in stays so: no link of
@@ -117,6 +125,7 @@ export function federationRoutes(needs: FederationNeeds): Router {
     const answer = await answerOf(ctx);
     if (answer.parameters["SAMLResponse"] !== undefined)
       return comeBack(needs, ctx, provider, answer);
+    await assertAllowed(needs, ctx);
     const tracing = startTrace();
     try {
       const connector = connectors.of(provider);
@@ -153,7 +162,7 @@ export function federationRoutes(needs: FederationNeeds): Router {
 
 /** Shows why a sign-in elsewhere did not end well, and keeps what happened for whoever is asked about it. */
 export async function showFailure(
-  needs: Pick<FederationNeeds, "knex" | "page">,
+  needs: Pick<FederationNeeds, "knex" | "seal" | "page">,
   ctx: Context,
   {
     backHref,
@@ -171,8 +180,9 @@ export async function showFailure(
   await needs.page(ctx, "federation-error", view, error.reason === "unavailable" ? 502 : 400);
 }
 
+/** Keeps what happened, unless so much has failed from there that nobody could read it (T-104). */
 async function note(
-  { knex }: Pick<FederationNeeds, "knex">,
+  { knex, seal }: Pick<FederationNeeds, "knex" | "seal">,
   ctx: Context,
   {
     provider,
@@ -180,6 +190,7 @@ async function note(
     tracing,
   }: { provider: IdentityProvider; error: UpstreamError; tracing: Tracing },
 ): Promise<void> {
+  if (!(await throttleMessage(knex, seal, placeOf(ctx)))) return;
   traceFailure(tracing, error);
   const supportId = String(ctx.state["correlationId"]);
   await keepTrace(knex, { supportId, providerId: provider.id, error, steps: tracing.steps });
@@ -189,6 +200,16 @@ async function note(
     actor: { type: "anonymous" },
     details: { connection: provider.slug, reason: error.reason, rule: error.rule },
   });
+}
+
+/** Looks at no more messages that anybody may send, where too many from there have proved nothing (T-104). */
+async function assertAllowed({ knex, seal }: StateNeeds, ctx: Context): Promise<void> {
+  const verdict = await messagesAllowed(knex, seal, placeOf(ctx));
+  if (!verdict.allowed) throw errors.tooManyRequests(verdict.retryAfter);
+}
+
+function placeOf(ctx: Context): { ipPrefix: string; now: Date } {
+  return { ipPrefix: originOf(ctx).ipPrefix ?? "", now: new Date() };
 }
 
 /** What a browser brings. No parameter may come twice (RFC 6749 §3.1). */

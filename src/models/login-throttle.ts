@@ -1,6 +1,6 @@
 import { BaseModel } from "./base.ts";
 
-/** How often somebody has failed to sign in, or typed a code or named a user that nobody has, or registered a client, or had a mail sent, counted under a keyed hash. */
+/** How often somebody has failed to sign in, or typed a code or named a user that nobody has, or registered a client, or had a mail sent, or sent a message that proved nothing, counted under a keyed hash. */
 export class LoginThrottle extends BaseModel {
   static override tableName = "login_throttles";
   static override idColumn = "keyHash";
@@ -14,6 +14,7 @@ export class LoginThrottle extends BaseModel {
     | "hint"
     | "registration"
     | "document"
+    | "message"
     | "ciba"
     | "ciba_user"
     | "account_hour"
