@@ -5,6 +5,7 @@ import { UpstreamError } from "./connector.ts";
 import type { Definition } from "./definition.ts";
 import { parseMetadata, type Endpoint, type IdpMetadata } from "./saml/metadata.ts";
 import { fetchMetadata } from "./saml/refresh.ts";
+import { workshop } from "./saml/workshop.ts";
 
 /** The metadata of an identity provider as it is kept, and what it says. */
 export interface ImportedMetadata {
@@ -25,6 +26,7 @@ export async function importMetadata(
   {
     metadata_xml: given,
     metadata_url: url,
+    slug,
     issuer,
     settings,
   }: Extract<Definition, { kind: "saml" }>,
@@ -34,7 +36,9 @@ export async function importMetadata(
     throw errors.invalidConnection("metadata_url or metadata_xml must be given for saml");
   const [xml, says] = await forOperators(async () => {
     const text = given ?? (await fetchMetadata(fetch, url ?? ""));
-    return [text, parseMetadata(text, issuer, settings.metadata_certificate)] as const;
+    const signedBy = settings.metadata_certificate;
+    const job = { task: "metadata", xml: text, entityId: issuer, signedBy } as const;
+    return [text, await workshop.do(slug, job)] as const;
   });
   if (says.validUntil !== undefined && says.validUntil <= now)
     throw errors.invalidConnection(

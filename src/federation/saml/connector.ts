@@ -28,7 +28,7 @@ import { claimsOf } from "./claims.ts";
 import { diagnose } from "./diagnose.ts";
 import { broken } from "./failure.ts";
 import { authnRequest, logoutRequest, logoutResponse, sendTo } from "./messages.ts";
-import { parseMetadata, type IdpMetadata } from "./metadata.ts";
+import type { IdpMetadata } from "./metadata.ts";
 import { NAME_ID, PARTIAL_LOGOUT, SUCCESS } from "./names.ts";
 import type { NameId } from "./read.ts";
 import { samlSettings, type SamlSettings } from "./settings.ts";
@@ -60,7 +60,7 @@ export class SamlConnector implements Connector {
   readonly #site: ConnectorSite;
   readonly #needs: ConnectorNeeds;
   readonly #settings: SamlSettings;
-  #known: IdpMetadata | undefined;
+  #known: Promise<IdpMetadata> | undefined;
 
   constructor(provider: IdentityProvider, site: ConnectorSite, needs: ConnectorNeeds) {
     if (provider.saml == null) throw new Error(`${provider.slug} was read without its saml row`);
@@ -74,7 +74,7 @@ export class SamlConnector implements Connector {
   /** Sends an AuthnRequest (SAML Core §3.4.1), by redirect where the provider takes that. */
   async leave({ state, fresh }: Departure, trace: Trace): Promise<Leaving> {
     const now = new Date();
-    const metadata = this.#metadata(now);
+    const metadata = await this.#metadata(now);
     const [endpoint] = metadata.signOn;
     if (endpoint === undefined) throw new Error("metadata without SingleSignOnService was kept");
     const id = `_${newSecret()}`;
@@ -108,7 +108,7 @@ export class SamlConnector implements Connector {
     const verified = await workshop.do(this.#provider.id, {
       task: "response",
       text,
-      trust: this.#trust(now),
+      trust: await this.#trust(now),
       wantsResponseSigned: this.#connection.wantResponseSigned,
       wantsAssertionSigned: this.#settings.want_assertions_signed,
       wantsEncrypted: this.#connection.wantEncrypted,
@@ -145,8 +145,8 @@ export class SamlConnector implements Connector {
 
   async test(trace: Trace): Promise<void> {
     const now = new Date();
-    const metadata = this.#metadata(now);
-    this.#trust(now);
+    const metadata = await this.#metadata(now);
+    await this.#trust(now);
     const { fetch } = this.#needs;
     await diagnose({ connection: this.#connection, metadata, fetch, now }, trace);
   }
@@ -155,7 +155,7 @@ export class SamlConnector implements Connector {
   async signOut(session: UpstreamSession, state: string): Promise<Leaving["to"] | undefined> {
     if (!this.#settings.sign_out) return undefined;
     const now = new Date();
-    const [endpoint] = this.#metadata(now).logout;
+    const [endpoint] = (await this.#metadata(now)).logout;
     const { nameId, index } = session;
     if (endpoint === undefined || nameId === undefined) return undefined;
     const head = this.#head(logoutIdOf(state), endpoint.location, now);
@@ -189,7 +189,7 @@ export class SamlConnector implements Connector {
         "Let the provider send a SessionIndex: an attribute says who somebody is, which no request has.",
         "incomplete",
       );
-    const reply = this.#replyTo(request.id, answer, now);
+    const reply = await this.#replyTo(request.id, answer, now);
     return {
       issuer: this.#entityId,
       ...(isNameIdSubject ? { subject: nameId.value } : {}),
@@ -274,9 +274,9 @@ export class SamlConnector implements Connector {
     return { certificate, privateKey: this.#needs.seal.decrypt(spPrivateKeyEnc, place).toString() };
   }
 
-  #metadata(now: Date): IdpMetadata {
-    this.#known ??= parseMetadata(this.#connection.metadataXml, this.#entityId);
-    const { validUntil } = this.#known;
+  async #metadata(now: Date): Promise<IdpMetadata> {
+    const metadata = await this.#readMetadata();
+    const { validUntil } = metadata;
     if (validUntil !== undefined && validUntil <= now)
       throw new UpstreamError(
         "misconfigured",
@@ -284,14 +284,24 @@ export class SamlConnector implements Connector {
         `The provider's metadata was good until ${validUntil.toISOString()}.`,
         { hint: "Load it again, from an address that is kept up to date." },
       );
+    return metadata;
+  }
+
+  /** Once, beside the server's own thread: the provider wrote it (T-106). What failed is tried again. */
+  #readMetadata(): Promise<IdpMetadata> {
+    const { metadataXml: xml } = this.#connection;
+    const job = { task: "metadata", xml, entityId: this.#entityId } as const;
+    this.#known ??= workshop.do(this.#provider.id, job).catch((error: unknown) => {
+      this.#known = undefined;
+      throw error;
+    });
     return this.#known;
   }
 
-  #trust(now: Date): Trust {
+  async #trust(now: Date): Promise<Trust> {
     const allowsLegacy = this.#connection.allowLegacyCrypto;
-    const certificates = this.#metadata(now).certificates.filter(
-      (pem) => allowsLegacy || isStrong(pem),
-    );
+    const metadata = await this.#metadata(now);
+    const certificates = metadata.certificates.filter((pem) => allowsLegacy || isStrong(pem));
     if (certificates.length > 0) return { certificates, allowsLegacy };
     throw new UpstreamError(
       "misconfigured",
@@ -345,16 +355,16 @@ export class SamlConnector implements Connector {
     return workshop.do(this.#provider.id, {
       task: "logout",
       message,
-      trust: this.#trust(now),
+      trust: await this.#trust(now),
     });
   }
 
-  #replyTo(
+  async #replyTo(
     inResponseTo: string,
     { method, parameters }: Received,
     now: Date,
-  ): Leaving["to"] | undefined {
-    const { logout } = this.#metadata(now);
+  ): Promise<Leaving["to"] | undefined> {
+    const { logout } = await this.#metadata(now);
     const binding = method === "GET" ? "redirect" : "post";
     const endpoint = logout.find((one) => one.binding === binding) ?? logout[0];
     if (endpoint === undefined) return undefined;

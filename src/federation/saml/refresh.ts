@@ -6,6 +6,7 @@ import { SamlConnection } from "../../models/saml-connection.ts";
 import { UpstreamError, type ConnectorNeeds } from "../connector.ts";
 import { parseMetadata, type IdpMetadata } from "./metadata.ts";
 import { samlSettings } from "./settings.ts";
+import { workshop } from "./workshop.ts";
 
 /** Seconds after which metadata is looked at again, at the latest and at the earliest, whatever it says. */
 const DAY = 86_400;
@@ -52,23 +53,23 @@ export async function refreshMetadata(
   provider: SamlProvider,
   now: Date,
 ): Promise<Refreshed> {
-  const { saml, issuer } = provider;
+  const { saml } = provider;
   if (saml.metadataUrl === null) return "unchanged";
   const xml = await fetchMetadata(fetch, saml.metadataUrl);
+  // Noted before it is read: what cannot be used is not looked at again before the next time.
+  await SamlConnection.query(knex).findById(provider.id).patch({ metadataFetchedAt: now });
   const { metadata_certificate: signedBy } = samlSettings.parse(provider.settings);
-  const entityId = issuer ?? undefined;
-  const next = parseMetadata(xml, entityId, signedBy);
-  const known = parseMetadata(saml.metadataXml, entityId);
+  const next = await readMetadata(provider, xml, signedBy);
+  const known = await readMetadata(provider, saml.metadataXml);
   const isSafe = isContinued(known, next);
-  const looked = { metadataFetchedAt: now, updatedAt: now };
   const changes = isSafe
     ? { metadataXml: xml, metadataValidUntil: next.validUntil ?? null, pendingXml: null }
     : { pendingXml: xml };
-  const seen = saml.pendingXml === null ? known : parseMetadata(saml.pendingXml, entityId);
+  const seen = saml.pendingXml === null ? known : await readMetadata(provider, saml.pendingXml);
   await knex.transaction(async (trx) => {
     // Whoever changed the connection meanwhile knows better.
     const patched = await SamlConnection.query(trx)
-      .patch({ ...looked, ...changes })
+      .patch({ updatedAt: now, ...changes })
       .where({ providerId: provider.id, metadataXml: saml.metadataXml });
     if (patched === 1 && !isSame(seen, next))
       await record(trx, {
@@ -89,9 +90,9 @@ export async function refreshDueMetadata(needs: Needs, now: Date): Promise<void>
     .withGraphJoined("saml")
     .whereNotNull("saml.metadataUrl");
   for (const provider of providers as SamlProvider[]) {
-    if (!isDue(provider, now)) continue;
     const { slug } = provider;
     try {
+      if (!(await isDue(provider, now))) continue;
       const outcome = await refreshMetadata(needs, provider, now);
       if (outcome !== "unchanged") needs.log.info({ connection: slug, outcome }, "SAML metadata");
     } catch (err) {
@@ -100,11 +101,20 @@ export async function refreshDueMetadata(needs: Needs, now: Date): Promise<void>
   }
 }
 
+/** What the provider wrote takes nobody's time but its own. */
+function readMetadata(
+  { id, issuer }: SamlProvider,
+  xml: string,
+  signedBy?: string,
+): Promise<IdpMetadata> {
+  return workshop.do(id, { task: "metadata", xml, entityId: issuer ?? undefined, signedBy });
+}
+
 /** After what its cacheDuration says or half of its time is over, but at least daily and at most hourly. */
-function isDue({ saml, issuer }: SamlProvider, now: Date): boolean {
-  const { metadataFetchedAt: fetchedAt, metadataXml } = saml;
+async function isDue(provider: SamlProvider, now: Date): Promise<boolean> {
+  const { metadataFetchedAt: fetchedAt, metadataXml } = provider.saml;
   if (fetchedAt === null) return true;
-  const { cacheDuration = DAY, validUntil } = parseMetadata(metadataXml, issuer ?? undefined);
+  const { cacheDuration = DAY, validUntil } = await readMetadata(provider, metadataXml);
   const time = validUntil === undefined ? Infinity : (+validUntil - +fetchedAt) / 1000;
   const seconds = Math.max(HOUR, Math.min(DAY, cacheDuration, time / 2));
   return +fetchedAt + seconds * 1000 <= +now;

@@ -5,6 +5,7 @@ import { decrypt } from "./encryption.ts";
 import { broken } from "./failure.ts";
 import { lint } from "./lint.ts";
 import { decodePost, decodeRedirect } from "./message.ts";
+import type { MetadataJob } from "./metadata.ts";
 import { DS, REQUEST_DENIED, SUCCESS } from "./names.ts";
 import {
   readAssertion,
@@ -70,7 +71,7 @@ export interface Peek {
   readonly inResponseTo: string | undefined;
 }
 
-export type Job = ResponseJob | LogoutJob | PeekJob;
+export type Job = ResponseJob | LogoutJob | PeekJob | MetadataJob;
 
 /**
  * Verifies a Response and reads its assertion from the signed bytes (SAML Profiles §4.1.4.3). What it says is not yet

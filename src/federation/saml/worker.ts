@@ -1,6 +1,7 @@
 import { parentPort } from "node:worker_threads";
 import { UpstreamError } from "../connector.ts";
 import { broken } from "./failure.ts";
+import { parseMetadata } from "./metadata.ts";
 import { peek, verifyLogout, verifyResponse, type Job } from "./verify.ts";
 
 /** How an error crosses from one thread to the other. */
@@ -14,6 +15,7 @@ export interface Failure {
 export type Outcome = { readonly value: unknown } | { readonly failure: Failure };
 
 function work(job: Job): unknown {
+  if (job.task === "metadata") return parseMetadata(job.xml, job.entityId, job.signedBy);
   if (job.task === "response") return verifyResponse(job);
   return job.task === "logout" ? verifyLogout(job) : peek(job);
 }

@@ -1,6 +1,7 @@
 import { Worker } from "node:worker_threads";
 import { UpstreamError } from "../connector.ts";
 import { broken } from "./failure.ts";
+import type { IdpMetadata, MetadataJob } from "./metadata.ts";
 import type {
   Job,
   LogoutJob,
@@ -28,9 +29,10 @@ interface Waiting {
 }
 
 /**
- * Where messages are parsed and verified: one thread beside the server's own, with limits of time and memory, so that
- * no message can stall or fell it (T-104). What goes beyond them ends the thread, and the next message gets a new one.
- * Each kind of work has its turn in its own line, so that what anybody may send keeps nobody's sign-in waiting.
+ * Where messages and metadata are parsed and verified: one thread beside the server's own, with limits of time and
+ * memory, so that no message can stall or fell it (T-104). What goes beyond them ends the thread, and the next message
+ * gets a new one. Each kind of work has its turn in its own line, so that what anybody may send keeps nobody's sign-in
+ * waiting.
  */
 class Workshop {
   #worker: Promise<Worker> | undefined;
@@ -39,13 +41,15 @@ class Workshop {
     response: [],
     logout: [],
     peek: [],
+    metadata: [],
   };
   #turns = Object.values(this.#lines);
 
-  /** @param connection the id of the connection that the message came to. */
+  /** @param connection names the connection that the message came to. */
   do(connection: string, job: ResponseJob): Promise<VerifiedResponse>;
   do(connection: string, job: LogoutJob): Promise<VerifiedLogout>;
   do(connection: string, job: PeekJob): Promise<Peek>;
+  do(connection: string, job: MetadataJob): Promise<IdpMetadata>;
   async do(connection: string, job: Job): Promise<unknown> {
     await this.#turn(connection, this.#lines[job.task]);
     try {

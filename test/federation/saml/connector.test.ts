@@ -75,6 +75,12 @@ describe("a SAML connector", () => {
     };
     const root = (xml: string) => new DOMParser().parseFromString(xml, "text/xml").documentElement;
 
+    it("reads the metadata once, for as many as leave at once", async () => {
+      const connector = await open();
+      const leave = () => connector.leave({ state: "fs_x" }, quiet);
+      assert.equal((await Promise.all(Array.from({ length: 150 }, leave))).length, 150);
+    });
+
     it("sends an AuthnRequest by redirect, its query signed with our key (SAML Bindings §3.4.4.1)", async () => {
       const { to, secrets } = await (await open()).leave({ state: "fs_a+b/c" }, quiet);
       assert.equal(to.fields, undefined);

@@ -145,6 +145,48 @@ describe("metadata that is looked at again (T-106)", () => {
       assert.deepEqual([saml.metadataXml, saml.pendingXml], [provider.saml.metadataXml, null]);
     });
 
+  it("that cannot be used is looked at again when it is due, not by each job (T-106)", async () => {
+    const { id } = await stored();
+    let asked = 0;
+    const fetch = (async () => {
+      asked += 1;
+      return new Response("<!--".repeat(64_000));
+    }) as typeof globalThis.fetch;
+    const look = (hours: number) =>
+      refreshDueMetadata(
+        { knex: database.knex, fetch, log: silent },
+        new Date(now.getTime() + hours * HOUR),
+      );
+    for (const [hours, times] of [
+      [0, 1],
+      [1, 1],
+      [23, 1],
+      [24, 2],
+    ] as const) {
+      await look(hours);
+      assert.equal(asked, times, `after ${hours} hours`);
+    }
+    assert.equal((await reread(id)).saml.pendingXml, null);
+  });
+
+  it("is read beside the server's own thread, as much as it is (T-106)", async () => {
+    const provider = await stored();
+    const much = metadata([old.certificate]).replace(
+      "</IDPSSODescriptor>",
+      `${"<NameIDFormat/>".repeat(15_000)}</IDPSSODescriptor>`,
+    );
+    await refresh(provider, provider.saml.metadataXml);
+    let [longest, last] = [0, performance.now()];
+    const timer = setInterval(() => {
+      const at = performance.now();
+      [longest, last] = [Math.max(longest, at - last), at];
+    }, 5);
+    const { outcome } = await refresh(await reread(provider.id), much);
+    clearInterval(timer);
+    assert.equal(outcome, "taken");
+    assert.ok(longest < 100, `${longest} ms`);
+  });
+
   it("is not fetched from an address of ours, and no connection is made (T-36)", async () => {
     let connections = 0;
     const fetch = createSafeFetch({ log: silent, connect: () => (connections += 1) });
