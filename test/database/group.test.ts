@@ -3,7 +3,7 @@ import { setTimeout as delay } from "node:timers/promises";
 import type { Knex } from "knex";
 import { connect } from "../../src/database/connect.ts";
 import { runStatement, type Statement } from "../../src/database/statement.ts";
-import { defer, runInUnitOfWork, writer } from "../../src/database/transaction.ts";
+import { defer, reader, runInUnitOfWork, writer } from "../../src/database/transaction.ts";
 import { aDatabaseProxy, type DatabaseProxy } from "../support/database-proxy.ts";
 import { testDatabase, type TestDatabase } from "../support/database.ts";
 
@@ -98,6 +98,54 @@ describe("deferred writes", () => {
     assert.deepEqual(failed, [7]);
     assert.ok(!(await ids()).includes(107), "all of a unit is kept, or nothing");
     assert.equal((await ids()).length, 23);
+  });
+
+  it("come after what the unit wrote otherwise, in the order they were deferred", async () => {
+    const move = (from: number, to: number): Statement => ({
+      sql: "UPDATE things SET id = :to WHERE id = :from",
+      bindings: { from, to },
+    });
+    await runInUnitOfWork(knex, async () => {
+      await defer(knex, move(1, 2));
+      await defer(knex, move(2, 3));
+      await runStatement(await writer(knex), add(1));
+    });
+    assert.deepEqual(await ids(), [3]);
+    const ended = [add(9), add(4), move(4, 5), move(5, 6)].map((each) =>
+      runInUnitOfWork(knex, () => defer(knex, each)),
+    );
+    await Promise.all(ended);
+    assert.deepEqual(await ids(), [3, 6, 9], "units take effect in the order they ended");
+  });
+
+  it("are dropped where a statement of the unit failed and nobody cared", async () => {
+    await unit(1);
+    const failing = runInUnitOfWork(knex, async () => {
+      await runStatement(await writer(knex), add(1)).catch(() => undefined);
+      await defer(knex, add(2));
+    });
+    await assert.rejects(failing);
+    assert.deepEqual(await ids(), [1]);
+  });
+
+  it("need no second connection: a pool of one carries any mixture of units", async () => {
+    const one = connect({ url: database.url, applicationName: "lintel test", poolMax: 1 });
+    const read: Statement = { sql: "SELECT id FROM things WHERE id < :id", bindings: { id: 1000 } };
+    try {
+      await Promise.all(
+        Array.from({ length: 60 }, (_, id) =>
+          runInUnitOfWork(one, async () => {
+            await runStatement(reader(one) as Knex, read);
+            if (id % 3 > 0) await defer(one, add(id));
+            if (id % 3 < 2) await runStatement(await writer(one), add(id + 100));
+            await runStatement(reader(one) as Knex, read);
+          }),
+        ),
+      );
+    } finally {
+      await one.destroy();
+    }
+    assert.equal((await ids()).length, 80);
   });
 
   it("fail where they cannot be sent, before anything is", async () => {
