@@ -8,6 +8,8 @@ const AXE = readFileSync(createRequire(import.meta.url).resolve("axe-core/axe.mi
 
 /** What axe finds on a page in the light, and what the dark does to its contrasts. */
 export async function axe(page: Page): Promise<string[]> {
+  // What has no styles yet has no contrasts.
+  await page.waitForLoadState();
   await page.evaluate(AXE);
   const run = async (colorScheme: "light" | "dark", options: string) => {
     await page.emulateMedia({ colorScheme, reducedMotion: "reduce" });
