@@ -23,6 +23,7 @@ import { keepFirstPasskey } from "../users/passkeys.ts";
 import { createUser } from "../users/users.ts";
 import type { FieldError, Views } from "../views.ts";
 import type { Registration } from "./flow.ts";
+import { homeRealm } from "./home-realm.ts";
 import { refusal, sendLetter, type LetterNeeds, type Refusal } from "./letter.ts";
 import { madeHere } from "./passkey.ts";
 import {
@@ -74,6 +75,10 @@ export function registerRoutes(router: Router, tools: StepTools, needs: Register
     const stage = stageOf(visit);
     if (stage === "closed") return show(needs, ctx, visit, { status: 403 });
     if (stage === "email") {
+      const email = readAddress(form.email);
+      // Whose domain has a provider of its own begins there; nothing is sent to them.
+      if (email !== undefined && isForced(visit, email))
+        return tools.proceed(ctx, { ...progress, identifier: email });
       const sent = await askForAddress(needs, ctx, visit, form);
       if ("errors" in sent) return show(needs, ctx, visit, sent, form);
       return tools.proceed(ctx, { ...progress, registration: sent });
@@ -162,6 +167,11 @@ async function askForAddress(
   const wanted = { purpose: "register", to: email, isPretended } as const;
   const sent = await sendLetter(needs, ctx, visit, wanted, "email");
   return "errors" in sent ? sent : { email, letter: sent.letter };
+}
+
+function isForced({ connections, client }: Visit, email: string): boolean {
+  const realm = homeRealm(connections, {}, { identifier: email }, { client, user: undefined });
+  return realm?.how === "forced";
 }
 
 function readAddress(typed: string): string | undefined {
