@@ -151,6 +151,8 @@ export async function up(knex: Knex): Promise<void> {
     ALTER TABLE sessions
       ADD COLUMN identity_id uuid REFERENCES identities ON DELETE SET NULL,
       ADD COLUMN upstream_enc bytea,
+      ADD COLUMN upstream_acr text CHECK (char_length(upstream_acr) <= 1024),
+      ADD COLUMN upstream_amr text[],
       ADD COLUMN upstream_key bytea CHECK (octet_length(upstream_key) = 32),
       ADD COLUMN not_after timestamptz;
     CREATE INDEX sessions_identity_idx ON sessions (identity_id) WHERE identity_id IS NOT NULL;
@@ -167,7 +169,7 @@ export async function up(knex: Knex): Promise<void> {
 
 export async function down(knex: Knex): Promise<void> {
   await knex.raw(`
-    ALTER TABLE sessions DROP COLUMN not_after, DROP COLUMN upstream_key, DROP COLUMN upstream_enc, DROP COLUMN identity_id;
+    ALTER TABLE sessions DROP COLUMN not_after, DROP COLUMN upstream_key, DROP COLUMN upstream_amr, DROP COLUMN upstream_acr, DROP COLUMN upstream_enc, DROP COLUMN identity_id;
     DROP TABLE federation_traces, federation_states, identity_tokens, identities, sso_domains, saml_connections,
       identity_providers;
     UPDATE users SET created_via = 'registration' WHERE created_via = 'federation';

@@ -729,6 +729,8 @@ CREATE TABLE sessions WITH (fillfactor=75, autovacuum_vacuum_scale_factor=0.02)
   confirmed_at timestamp with time zone
   identity_id uuid
   upstream_enc bytea
+  upstream_acr text
+  upstream_amr text[]
   upstream_key bytea
   not_after timestamp with time zone
   CONSTRAINT sessions_cookie_hash_check CHECK ((octet_length(cookie_hash) = 32))
@@ -742,6 +744,7 @@ CREATE TABLE sessions WITH (fillfactor=75, autovacuum_vacuum_scale_factor=0.02)
   CONSTRAINT sessions_previous_cookie_hash_check CHECK ((octet_length(previous_cookie_hash) = 32))
   CONSTRAINT sessions_risk_score_check CHECK (((risk_score >= 0) AND (risk_score <= 100)))
   CONSTRAINT sessions_uid_check CHECK (((char_length(uid) >= 16) AND (char_length(uid) <= 64)))
+  CONSTRAINT sessions_upstream_acr_check CHECK ((char_length(upstream_acr) <= 1024))
   CONSTRAINT sessions_upstream_key_check CHECK ((octet_length(upstream_key) = 32))
   CONSTRAINT sessions_user_agent_check CHECK ((char_length(user_agent) <= 255))
   CONSTRAINT sessions_user_id_fkey FOREIGN KEY (user_id) REFERENCES users(id) ON DELETE CASCADE

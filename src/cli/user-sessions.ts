@@ -14,13 +14,16 @@ export const USER_SESSIONS = verb({
       const { id } = await findUser(knex, who);
       return listSessions(knex, id, new Date());
     });
-    const shown = live.map(({ session, device, apps }) => ({
+    const shown = live.map(({ session, device, apps, connection }) => ({
       id: session.uid,
       signed_in_at: session.loggedInAt?.toISOString(),
       last_active_at: session.lastActiveAt.toISOString(),
       expires_at: session.expiresAt.toISOString(),
       method: session.loginMethod,
       acr: session.acr,
+      connection: connection ?? null,
+      upstream_acr: session.upstreamAcr,
+      upstream_amr: session.upstreamAmr,
       browser: device?.browserFamily ?? null,
       os: device?.osFamily ?? null,
       network: session.ipPrefix,
@@ -36,7 +39,7 @@ export const USER_SESSIONS = verb({
       shown.map((row) => [
         row.signed_in_at ?? "",
         row.last_active_at,
-        row.method ?? "",
+        [row.method, row.connection].filter((name) => name !== null).join(" "),
         [row.browser, row.os].filter((name) => name !== null).join(", "),
         row.network ?? "",
         row.country ?? "",

@@ -1,5 +1,6 @@
 import type { TransactionOrKnex } from "objection";
 import { record, type NewEvent } from "../audit/record.ts";
+import { Identity } from "../models/identity.ts";
 import { LogoutNotice } from "../models/logout-notice.ts";
 import { OAuthClient } from "../models/oauth-client.ts";
 import { OAuthGrant } from "../models/oauth-grant.ts";
@@ -14,6 +15,8 @@ export interface LiveSession {
   readonly device: UserDevice | undefined;
   /** The names of the apps. */
   readonly apps: readonly string[];
+  /** The connection through which it began, where it began elsewhere. */
+  readonly connection: string | undefined;
 }
 
 /** The most that are listed; who has more ends them all. */
@@ -35,12 +38,19 @@ export async function listSessions(
     .whereIn("clientId", ids)
     .whereNull("deletedAt")
     .orderBy("name");
+  const identities = await Identity.query(db)
+    .whereIn(
+      "id",
+      sessions.map(({ identityId }) => identityId).filter((id) => id !== null),
+    )
+    .withGraphFetched("provider");
   return sessions.map((session) => ({
     session,
     device: devices.find(({ id }) => id === session.deviceId),
     apps: clients
       .filter(({ clientId }) => session.authorizations?.[clientId] !== undefined)
       .map(({ name }) => name),
+    connection: identities.find(({ id }) => id === session.identityId)?.provider?.slug,
   }));
 }
 

@@ -6,7 +6,11 @@ import { sha256 } from "../lib/secret.ts";
 import type { IdentityProvider } from "../models/identity-provider.ts";
 import { Identity } from "../models/identity.ts";
 import { Session, type UpstreamSignIn } from "../models/session.ts";
-import type { UpstreamLogout, UpstreamSession } from "./connector.ts";
+import type { UpstreamIdentity, UpstreamLogout, UpstreamSession } from "./connector.ts";
+
+/** What is kept of a provider's words for how somebody signed in. */
+const LONGEST = 255;
+const MOST = 20;
 
 const COLUMN = { table: "sessions", column: "upstream_enc" } as const;
 
@@ -14,7 +18,7 @@ const COLUMN = { table: "sessions", column: "upstream_enc" } as const;
 export function upstreamOf(
   seal: Seal,
   { identityId, providerId }: { identityId: string; providerId: string },
-  session: UpstreamSession = {},
+  { session = {}, acr, amr }: Pick<UpstreamIdentity, "session" | "acr" | "amr">,
 ): UpstreamSignIn {
   const { index, notAfter } = session;
   return {
@@ -22,6 +26,8 @@ export function upstreamOf(
     sealed: seal.encrypt(JSON.stringify(session), { ...COLUMN, id: identityId }).toString("base64"),
     ...(index === undefined ? {} : { key: keyOf(providerId, index).toString("base64") }),
     ...(notAfter === undefined ? {} : { notAfter: notAfter * 1000 }),
+    ...(acr === undefined ? {} : { acr: acr.slice(0, LONGEST) }),
+    ...(amr === undefined ? {} : { amr: amr.slice(0, MOST).map((each) => each.slice(0, LONGEST)) }),
   };
 }
 

@@ -151,7 +151,7 @@ export function federationRoutes(
         upstream: upstreamOf(
           needs.seal,
           { identityId: found.identity.id, providerId: provider.id },
-          identity.session,
+          identity,
         ),
       },
     });

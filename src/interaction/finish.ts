@@ -119,7 +119,7 @@ async function connect(
     issuer: issuer?.url ?? "",
     origin: originOf(ctx),
   });
-  return upstreamOf(seal, { identityId, providerId }, identity.session);
+  return upstreamOf(seal, { identityId, providerId }, identity);
 }
 
 /**

@@ -16,6 +16,9 @@ export interface UpstreamSignIn {
   readonly key?: string;
   /** When it ends at the latest, in milliseconds since the epoch. */
   readonly notAfter?: number;
+  /** How the person signed in there, in the provider's words. */
+  readonly acr?: string;
+  readonly amr?: readonly string[];
 }
 
 /** What is known of a sign-in beside who it was and how well proven: kept with its session. */
@@ -65,6 +68,8 @@ export class Session extends BaseModel {
   /** Who signed in elsewhere, where the session began with that. */
   declare identityId: string | null;
   declare upstreamEnc: Buffer | null;
+  declare upstreamAcr: string | null;
+  declare upstreamAmr: string[] | null;
   declare upstreamKey: Buffer | null;
   /** When the session elsewhere ends, and with it this one. */
   declare notAfter: Date | null;
@@ -114,6 +119,8 @@ export class Session extends BaseModel {
               identityId: upstream.identityId,
               upstreamEnc: Buffer.from(upstream.sealed, "base64"),
               upstreamKey: upstream.key === undefined ? null : Buffer.from(upstream.key, "base64"),
+              upstreamAcr: upstream.acr ?? null,
+              upstreamAmr: upstream.amr === undefined ? null : raw("?::text[]", [upstream.amr]),
               notAfter,
             }),
         ...(notAfter === null ? {} : { expiresAt: raw("least(expires_at, ?)", [notAfter]) }),

@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import { setTimeout as delay } from "node:timers/promises";
 import { decodeJwt } from "jose";
+import { listSessions } from "../../src/devices/sessions.ts";
 import { Identity } from "../../src/models/identity.ts";
 import { IdentityProvider } from "../../src/models/identity-provider.ts";
 import { Session } from "../../src/models/session.ts";
@@ -24,7 +25,7 @@ describe("signing in at another OpenID provider", () => {
   let app: RelyingParty;
   let provider: IdentityProvider;
   before(async () => {
-    home = await aServer();
+    home = await aServer({ SIGN_UP: "open" });
     work = await aServer();
     const { clientId, clientSecret } = await aClient(work, {
       redirect_uris: [`${home.issuer}/federation/work/callback`],
@@ -101,6 +102,10 @@ describe("signing in at another OpenID provider", () => {
     const session = await Session.query(knex).findOne({ userId: user.id }).throwIfNotFound();
     assert.equal(session.identityId, identity.id);
     assert.notEqual(session.upstreamKey, null);
+    assert.equal(session.upstreamAcr, "1", "in the provider's words");
+    assert.deepEqual(session.upstreamAmr, ["pwd"]);
+    const [live] = await listSessions(knex, user.id, new Date());
+    assert.equal(live?.connection, "work");
 
     const again = await signsInAtWork(await arrives(), email);
     assert.equal((await tokensOf(again)).sub, claims.sub);
@@ -236,6 +241,15 @@ describe("signing in at another OpenID provider", () => {
       const visitor = await arrives();
       await visitor.submit({ username: email, password: PASSWORD });
       assert.equal(new URL(visitor.url).origin, work.issuer);
+    });
+
+    it("begins there too where somebody would make an account, and sends no letter", async () => {
+      await enforce(true);
+      const visitor = await arrives({ prompt: "create" });
+      assert.equal(visitor.page, "register");
+      await visitor.submit({ email: `eve@${domain}` });
+      assert.equal(new URL(visitor.url).origin, work.issuer);
+      assert.deepEqual(await home.database.knex("one_time_tokens"), []);
     });
 
     it("knows the domain from what the app says", async () => {
