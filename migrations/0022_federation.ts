@@ -87,7 +87,7 @@ export async function up(knex: Knex): Promise<void> {
       email          text CHECK (char_length(email) <= 254),
       email_verified boolean NOT NULL DEFAULT false,
       name           text CHECK (char_length(name) <= 200),
-      linked_via     text NOT NULL CHECK (linked_via IN ('signup','auto','user','admin')),
+      linked_via     text NOT NULL CHECK (linked_via IN ('signup','auto','user')),
       last_login_at  timestamptz,
       created_at     timestamptz NOT NULL DEFAULT now(),
       updated_at     timestamptz NOT NULL DEFAULT now(),

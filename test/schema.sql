@@ -240,7 +240,7 @@ CREATE TABLE identities
   updated_at timestamp with time zone NOT NULL DEFAULT now()
   CONSTRAINT identities_email_check CHECK ((char_length(email) <= 254))
   CONSTRAINT identities_issuer_check CHECK (((char_length(issuer) >= 1) AND (char_length(issuer) <= 1024)))
-  CONSTRAINT identities_linked_via_check CHECK ((linked_via = ANY (ARRAY['signup'::text, 'auto'::text, 'user'::text, 'admin'::text])))
+  CONSTRAINT identities_linked_via_check CHECK ((linked_via = ANY (ARRAY['signup'::text, 'auto'::text, 'user'::text])))
   CONSTRAINT identities_name_check CHECK ((char_length(name) <= 200))
   CONSTRAINT identities_pkey PRIMARY KEY (id)
   CONSTRAINT identities_provider_id_fkey FOREIGN KEY (provider_id) REFERENCES identity_providers(id) ON DELETE RESTRICT

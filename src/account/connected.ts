@@ -93,7 +93,6 @@ export function connectedRoutes(router: Router, needs: ConnectedNeeds): void {
         userId: user.id,
         provider,
         identity: taken.identity,
-        linkedVia: "user",
         ...toldFrom(needs, ctx),
       });
     } catch (error) {

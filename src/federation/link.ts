@@ -9,7 +9,6 @@ import { bringUpToDate } from "./sync.ts";
 /** Both sides of a link, each proven: the account by its own sign-in, the identity by the provider. */
 export interface Link extends Arrival {
   readonly userId: string;
-  readonly linkedVia: "user" | "admin";
 }
 
 /**
@@ -21,7 +20,7 @@ export interface Link extends Arrival {
  */
 export async function linkIdentity(
   db: TransactionOrKnex,
-  { userId, linkedVia, ...arrival }: Link,
+  { userId, ...arrival }: Link,
 ): Promise<Identity> {
   const { provider, identity } = arrival;
   const user = await User.query(db).findById(userId);
@@ -34,7 +33,7 @@ export async function linkIdentity(
     try {
       // A statement that may fail is in a savepoint of its own.
       return await db.transaction(async (trx) =>
-        bringUpToDate(trx, arrival, await addIdentity(trx, arrival, userId, linkedVia)),
+        bringUpToDate(trx, arrival, await addIdentity(trx, arrival, userId, "user")),
       );
     } catch (error) {
       if (!(error instanceof UniqueViolationError)) throw error;

@@ -113,7 +113,7 @@ async function connect(
   const db = await writer(knex);
   const provider = await IdentityProvider.query(db).findById(providerId).where({ enabled: true });
   if (provider === undefined) return undefined;
-  const link = { provider, identity, userId, linkedVia: "user", now, seal, mailer } as const;
+  const link = { provider, identity, userId, now, seal, mailer } as const;
   const { id: identityId } = await linkIdentity(db, {
     ...link,
     issuer: issuer?.url ?? "",

@@ -12,7 +12,7 @@ export class Identity extends IdentifiedModel {
   declare email: string | null;
   declare emailVerified: boolean;
   declare name: string | null;
-  declare linkedVia: "signup" | "auto" | "user" | "admin";
+  declare linkedVia: "signup" | "auto" | "user";
   declare lastLoginAt: Date | null;
   declare createdAt: Date;
   declare updatedAt: Date;

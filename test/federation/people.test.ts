@@ -77,7 +77,7 @@ describe("people from identity providers", () => {
     issuer: "https://id.example",
   });
   const link = (userId: string, provider: IdentityProvider, identity: UpstreamIdentity) =>
-    linkIdentity(database.knex, { ...arrival(provider, identity), userId, linkedVia: "user" });
+    linkIdentity(database.knex, { ...arrival(provider, identity), userId });
   const userOf = (recognised: Recognised) => {
     assert.ok("user" in recognised, JSON.stringify(recognised));
     return recognised.user;

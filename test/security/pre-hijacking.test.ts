@@ -140,7 +140,6 @@ describe("T-91: accounts that somebody made with another's address", function ()
     await linkIdentity(server.database.knex, {
       ...arrival(provider, trojan),
       userId: squatter,
-      linkedVia: "user",
     });
     await aPasskey(server, squatter);
     await anApp(server, squatter);
@@ -202,7 +201,6 @@ describe("T-91: accounts that somebody made with another's address", function ()
     await linkIdentity(server.database.knex, {
       ...arrival(provider, {}),
       userId: user.id,
-      linkedVia: "user",
     });
     assert.ok(isIn(await recover(user.email)));
     assert.equal((await Identity.query(server.database.knex).where({ userId: user.id })).length, 1);
