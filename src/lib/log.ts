@@ -27,5 +27,6 @@ export function createLogger(options: { level: string; destination?: Destination
     timestamp: pino.stdTimeFunctions.isoTime,
     redact: { paths: REDACTED, censor: "[redacted]" },
   };
-  return options.destination === undefined ? pino(settings) : pino(settings, options.destination);
+  // Lines that come while one is being written go with the next; at the end of the process what is left is written.
+  return pino(settings, options.destination ?? pino.destination({ sync: false }));
 }
