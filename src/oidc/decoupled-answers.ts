@@ -1,8 +1,10 @@
-import type { KoaContextWithOIDC, Provider } from "oidc-provider";
 import { DECOUPLED_GRANTS } from "../issuers.ts";
+import type { Afterwards } from "./afterwards.ts";
 
 /** Seconds between two questions of a client, until it asks too often (RFC 8628 §3.2, CIBA Core §7.3); the column's default. */
 const INTERVAL = 5;
+/** Metadata that the engine makes up (CIBA Core §4). */
+const USER_CODE = "backchannel_user_code_parameter_supported";
 /** Where clients begin what is approved elsewhere, and what they must have registered for it. */
 const GRANTS: Readonly<Record<string, string>> = {
   device_authorization: DECOUPLED_GRANTS.device,
@@ -13,16 +15,16 @@ const GRANTS: Readonly<Record<string, string>> = {
  * Says how often a client may ask, calls one that did not register the grant by its name (RFC 6749 §5.2), and takes
  * back what the engine advertises but we do not offer.
  */
-export function sayWhatIsOffered(provider: Provider): void {
-  provider.use(async (ctx: KoaContextWithOIDC, next) => {
-    await next();
-    if (typeof ctx.body !== "object" || ctx.body === null) return;
-    const { route, client } = ctx.oidc ?? {};
-    const grant = route === undefined ? undefined : GRANTS[route];
-    if (grant !== undefined && ctx.status === 200) Object.assign(ctx.body, { interval: INTERVAL });
-    if (grant !== undefined && ctx.status === 400 && client?.grantTypeAllowed(grant) === false)
-      Object.assign(ctx.body, { error: "unauthorized_client" });
-    if (route === "discovery" && "backchannel_user_code_parameter_supported" in ctx.body)
-      Object.assign(ctx.body, { backchannel_user_code_parameter_supported: false });
+export function sayWhatIsOffered(answered: Afterwards): void {
+  for (const [route, grant] of Object.entries(GRANTS))
+    answered.at([route], ({ body, status, oidc: { client } }) => {
+      if (typeof body !== "object" || body === null) return;
+      if (status === 200) Object.assign(body, { interval: INTERVAL });
+      if (status === 400 && client?.grantTypeAllowed(grant) === false)
+        Object.assign(body, { error: "unauthorized_client" });
+    });
+  answered.at(["discovery"], ({ body }) => {
+    if (typeof body === "object" && body !== null && USER_CODE in body)
+      Object.assign(body, { [USER_CODE]: false });
   });
 }

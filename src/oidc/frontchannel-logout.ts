@@ -1,5 +1,6 @@
 import type { Client, KoaContextWithOIDC, Provider } from "oidc-provider";
 import type { Views } from "../views.ts";
+import type { Afterwards } from "./afterwards.ts";
 import { endedBeside } from "./sign-out-everybody.ts";
 
 export type ShowFrames = (ctx: KoaContextWithOIDC, view: Views["signing-out"]) => Promise<void>;
@@ -8,12 +9,11 @@ export type ShowFrames = (ctx: KoaContextWithOIDC, view: Views["signing-out"]) =
  * OIDC Front-Channel Logout, which the engine does not have: when a session ends, a page shows a page of every client
  * that wants to know in a frame, and then goes on to where the engine was about to send the browser.
  */
-export function showLogoutFrames(provider: Provider, show: ShowFrames): void {
+export function showLogoutFrames(provider: Provider, answered: Afterwards, show: ShowFrames): void {
   includeSidInIdTokens(provider);
-  provider.use(async (ctx: KoaContextWithOIDC, next) => {
-    await next();
-    const { route, session } = ctx.oidc ?? {};
-    if (route !== "end_session_confirm" || ctx.status !== 303) return;
+  answered.at(["end_session_confirm"], async (ctx) => {
+    const { session } = ctx.oidc;
+    if (ctx.status !== 303) return;
     if (session === undefined || !("destroyed" in session) || session.destroyed !== true) return;
     const bySrc = new Map<string, Views["signing-out"]["frames"][number]>();
     for (const ended of [session.authorizations ?? {}, ...endedBeside(ctx)])

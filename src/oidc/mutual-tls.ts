@@ -1,6 +1,6 @@
 import type { X509Certificate } from "node:crypto";
 import ipaddr from "ipaddr.js";
-import type { Configuration, KoaContextWithOIDC, Provider } from "oidc-provider";
+import type { Configuration, KoaContextWithOIDC } from "oidc-provider";
 import {
   clientCertificate,
   type CertificateHeaders,
@@ -8,6 +8,7 @@ import {
 } from "../http/client-certificate.ts";
 import type { Issuer } from "../issuers.ts";
 import { parseDistinguishedName, sameName, subjectOf } from "../lib/distinguished-name.ts";
+import type { Afterwards } from "./afterwards.ts";
 
 type Feature = NonNullable<NonNullable<Configuration["features"]>["mTLS"]>;
 
@@ -60,11 +61,9 @@ export function certificateShown(
 }
 
 /** Says in the metadata whether certificates reach this issuer, and where (RFC 8705 §3.3, §5). */
-export function describeMutualTls(provider: Provider, { url, certificates }: Issuer): void {
-  provider.use(async (ctx: KoaContextWithOIDC, next) => {
-    await next();
-    if (ctx.oidc?.route !== "discovery" || typeof ctx.body !== "object" || ctx.body === null)
-      return;
+export function describeMutualTls(answered: Afterwards, { url, certificates }: Issuer): void {
+  answered.at(["discovery"], (ctx) => {
+    if (typeof ctx.body !== "object" || ctx.body === null) return;
     const metadata = ctx.body as Record<string, unknown>;
     if (certificates === undefined) delete metadata["tls_client_certificate_bound_access_tokens"];
     const origin = certificates?.origin;

@@ -3,6 +3,7 @@ import type { Knex } from "knex";
 import {
   Provider,
   errors,
+  type Adapter,
   type Client,
   type ClientAuthMethod,
   type Configuration,
@@ -26,6 +27,7 @@ import { CLAIMS_BY_SCOPE } from "../users/claims.ts";
 import type { WorkloadKeys } from "../workloads/assertion.ts";
 import { findAccount } from "./account.ts";
 import { offerAccounts } from "./accounts-resource.ts";
+import { Afterwards } from "./afterwards.ts";
 import { adapterFactory, type Storage } from "./adapter/index.ts";
 import { richAuthorizationRequests } from "./authorization-details.ts";
 import { queueLogoutNotices } from "./backchannel-logout.ts";
@@ -89,8 +91,9 @@ export function createProvider(
   const { preset } = issuer;
   const secure = issuer.url.startsWith("https:");
   const Engine = preset.sessionManagement ? withSessionState(needs) : Provider;
+  const adapter = adapterFactory(needs);
   const provider = new Engine(issuer.url, {
-    adapter: adapterFactory(needs),
+    adapter,
     jwks,
     ttl: lifetimes(issuer.sessionLimits),
     findAccount: findAccount(knex),
@@ -216,9 +219,13 @@ export function createProvider(
     fetchResponseBodyLimits: { jwks_uri: 262_144, sector_identifier_uri: 262_144 },
   });
 
-  if (preset.responseTypes.every((type) => type === "code")) keepCodesOutOfFragments(provider);
-  describeMutualTls(provider, issuer);
+  const answered = new Afterwards();
+  answered.addTo(provider);
+  if (preset.responseTypes.every((type) => type === "code"))
+    keepCodesOutOfFragments(provider, answered);
+  describeMutualTls(answered, issuer);
   keepToTheLetter(provider, issuer);
+  knowClientsAgain(provider, adapter("Client"));
   compareSecretsByHash(provider);
   understandEverySecret(provider);
   const subjectOf = (accountId: string, client: Client) =>
@@ -227,19 +234,21 @@ export function createProvider(
       : accountId;
   registerTokenExchange(provider, jwks, { ...needs, subjectOf });
   registerJwtBearer(provider, needs);
-  manageWithoutSecrets(provider);
-  if (preset.takesRequestsByReference) fetchRequestObjects(provider, needs.fetch);
+  manageWithoutSecrets(provider, answered);
+  if (preset.takesRequestsByReference) fetchRequestObjects(provider, answered, needs.fetch);
   queueLogoutNotices(provider, knex);
-  if (preset.frontchannelLogout) showLogoutFrames(provider, needs.pages.signingOut);
-  signOutElsewhereToo(provider, needs.signOutElsewhere);
-  if (preset.sessionManagement) forgetBrowserState(provider, issuer);
+  if (preset.frontchannelLogout) showLogoutFrames(provider, answered, needs.pages.signingOut);
+  signOutElsewhereToo(answered, needs.signOutElsewhere);
+  if (preset.sessionManagement) forgetBrowserState(answered, issuer);
   queuePings(provider, knex);
-  sayWhatIsOffered(provider);
+  sayWhatIsOffered(answered);
   mintRefreshTokens(provider, needs.refreshTokenFormat);
   detectReplaysAtomically(provider, knex);
   provider.use((ctx, next) => runInUnitOfWork(knex, next, () => ctx.status < 500));
   if (config.conformanceSuiteUrl !== undefined) offerAccounts(provider, needs);
-  signOutEverybody(provider, needs.beside);
+  const writing = new Afterwards();
+  writing.addTo(provider);
+  signOutEverybody(writing, needs.beside);
   needs.observe(provider);
   return provider;
 }
@@ -367,7 +376,7 @@ function pairwiseSubject(seal: Seal, sector: string, userId: string): string {
 /** How a code may travel: never in a fragment, where scripts and histories find it (ASVS 10.4.12). */
 const RESPONSE_MODES = ["query", "form_post", "jwt", "query.jwt", "form_post.jwt"];
 
-function keepCodesOutOfFragments(provider: Provider): void {
+function keepCodesOutOfFragments(provider: Provider, answered: Afterwards): void {
   const { responseModeAllowed } = provider.Client.prototype as unknown as {
     responseModeAllowed: (mode: string, type: string, fapi: unknown) => boolean;
   };
@@ -378,11 +387,30 @@ function keepCodesOutOfFragments(provider: Provider): void {
     },
   });
   // The engine advertises a list of its own, which no option changes.
-  provider.use(async (ctx: KoaContextWithOIDC, next) => {
-    await next();
-    if (ctx.oidc?.route === "discovery" && typeof ctx.body === "object") {
-      Object.assign(ctx.body ?? {}, { response_modes_supported: RESPONSE_MODES });
-    }
+  answered.at(["discovery"], ({ body }) => {
+    if (typeof body === "object")
+      Object.assign(body ?? {}, { response_modes_supported: RESPONSE_MODES });
+  });
+}
+
+/**
+ * The engine hashes all that a client registered, each time, to find out whether it has that client already. Our cache
+ * gives the same object for as long as nothing changed.
+ */
+function knowClientsAgain(provider: Provider, adapter: Adapter): void {
+  const { Client: clients } = provider;
+  const find = clients.find.bind(clients);
+  const known = new WeakMap<object, Client>();
+  Object.assign(clients, {
+    async find(id: string) {
+      if (typeof id !== "string" || id === "") return undefined;
+      const payload = await adapter.find(id);
+      const before = payload === undefined ? undefined : known.get(payload);
+      if (before !== undefined) return before;
+      const client = await find(id);
+      if (payload !== undefined && client !== undefined) known.set(payload, client);
+      return client;
+    },
   });
 }
 
@@ -434,7 +462,7 @@ function dropOperatorsOwn(
  * The engine shows a client its secret again, and compares the one it sends with it (RFC 7592 §2.1, §2.2). Of most we
  * have a hash only: those are compared by it, and never shown.
  */
-function manageWithoutSecrets(provider: Provider): void {
+function manageWithoutSecrets(provider: Provider, answered: Afterwards): void {
   const { Client: clients } = provider;
   const find = clients.find.bind(clients);
   Object.assign(clients, {
@@ -451,10 +479,8 @@ function manageWithoutSecrets(provider: Provider): void {
       });
     },
   });
-  provider.use(async (ctx: KoaContextWithOIDC, next) => {
-    await next();
-    const { body } = ctx;
-    if (!/^client(_update)?$/.test(ctx.oidc?.route ?? "") || typeof body !== "object") return;
+  answered.at(["client", "client_update"], ({ body }) => {
+    if (typeof body !== "object") return;
     const shown = body as Record<string, unknown>;
     for (const key of OPERATORS_METADATA) delete shown[key];
     if (shown["client_secret"] === HIDDEN) {

@@ -1,5 +1,6 @@
 import { errors, Provider, type Client, type KoaContextWithOIDC } from "oidc-provider";
 import { sha256 } from "../lib/secret.ts";
+import type { Afterwards } from "./afterwards.ts";
 
 /** What the engine keeps pushed requests under, which it looks up by itself (RFC 9126 §2.2). */
 const PUSHED = "urn:ietf:params:oauth:request_uri:";
@@ -14,7 +15,7 @@ type Fetch = typeof fetch;
  * fetched if its client registered it, and what is there takes its place. That happens where the engine has read the
  * request and just found the client: nothing is fetched for somebody who is unknown.
  */
-export function fetchRequestObjects(provider: Provider, fetch: Fetch): void {
+export function fetchRequestObjects(provider: Provider, answered: Afterwards, fetch: Fetch): void {
   const { Client: clients } = provider;
   const find = clients.find.bind(clients);
   const requestObject = createReader(fetch);
@@ -32,9 +33,8 @@ export function fetchRequestObjects(provider: Provider, fetch: Fetch): void {
       return client;
     },
   });
-  provider.use(async (ctx: KoaContextWithOIDC, next) => {
-    await next();
-    if (ctx.oidc?.route !== "discovery" || typeof ctx.body !== "object") return;
+  answered.at(["discovery"], (ctx) => {
+    if (typeof ctx.body !== "object") return;
     // The engine advertises that it takes none, which no option changes.
     Object.assign(ctx.body ?? {}, {
       request_uri_parameter_supported: true,

@@ -4,6 +4,7 @@ import { Provider, type KoaContextWithOIDC } from "oidc-provider";
 import type { Issuer } from "../issuers.ts";
 import type { Seal } from "../keys/seal.ts";
 import { sha256 } from "../lib/secret.ts";
+import type { Afterwards } from "./afterwards.ts";
 
 type SetOption = NonNullable<Parameters<Context["cookies"]["set"]>[2]>;
 
@@ -48,11 +49,10 @@ export function withSessionState({
 }
 
 /** Signing out leaves no state, and so tells every client that asks. */
-export function forgetBrowserState(provider: Provider, issuer: Issuer): void {
-  provider.use(async (ctx: KoaContextWithOIDC, next) => {
-    await next();
-    const { route, session } = ctx.oidc ?? {};
-    if (route !== "end_session_confirm" || session === undefined) return;
+export function forgetBrowserState(answered: Afterwards, issuer: Issuer): void {
+  answered.at(["end_session_confirm"], (ctx) => {
+    const { session } = ctx.oidc;
+    if (session === undefined) return;
     if ("destroyed" in session && session.destroyed === true) remember(ctx, issuer, "");
   });
 }

@@ -1,5 +1,6 @@
-import type { KoaContextWithOIDC, Provider } from "oidc-provider";
+import type { KoaContextWithOIDC } from "oidc-provider";
 import type { SessionAuthorizations } from "../models/session.ts";
+import type { Afterwards } from "./afterwards.ts";
 
 /** Who is signed in on a browser beside whoever's session is in use. */
 export interface SignedInBeside {
@@ -13,11 +14,10 @@ export interface SignedInBeside {
 const EVERYBODY = "everybody";
 
 /** Where somebody signed out and wants it so, ends what everybody else has on this browser (RP-Initiated Logout §2). */
-export function signOutEverybody(provider: Provider, { signOut }: SignedInBeside): void {
-  provider.use(async (ctx: KoaContextWithOIDC, next) => {
-    await next();
-    const { route, session, params } = ctx.oidc ?? {};
-    if (route !== "end_session_confirm" || ctx.status !== 303) return;
+export function signOutEverybody(answered: Afterwards, { signOut }: SignedInBeside): void {
+  answered.at(["end_session_confirm"], async (ctx) => {
+    const { session, params } = ctx.oidc;
+    if (ctx.status !== 303) return;
     if (params?.["logout"] !== EVERYBODY || session?.accountId === undefined) return;
     ctx.state["endedBeside"] = await signOut(ctx, session.accountId);
   });
