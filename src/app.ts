@@ -1,5 +1,5 @@
 import type { RequestListener } from "node:http";
-import Koa from "koa";
+import Koa, { type Context } from "koa";
 import mount from "koa-mount";
 import type { Provider } from "oidc-provider";
 import { approveRoutes } from "./account/approve.ts";
@@ -143,6 +143,10 @@ export async function createApp(deps: Deps, { runsJobs }: { runsJobs: boolean })
   }
   const providerOf = (name: string): Provider | undefined =>
     [...engines].find(([issuer]) => issuer.name === name)?.[1].provider;
+  const engineFor = (ctx: Context): Engine | undefined => {
+    const issuer = issuerFor(ctx);
+    return issuer && engines.get(issuer);
+  };
   const refreshEngines = (): void => engines.forEach((engine) => engine.refreshSoon(log));
   deps.onChange("lintel_clients", () => clientCache.clear());
   deps.onChange("lintel_resources", () => resources.clear());
@@ -163,6 +167,11 @@ export async function createApp(deps: Deps, { runsJobs }: { runsJobs: boolean })
   app.use(atIssuer(config.issuers));
   app.use(requestLimits());
   app.use(clientIp(config.trustedProxies));
+  // No page is where programs post: the engine is asked before all others, and what is for browsers stays behind.
+  app.use((ctx, next) => {
+    const engine = isMachineEndpoint(ctx.path) ? engineFor(ctx) : undefined;
+    return engine === undefined ? next() : engine.middleware(ctx, next);
+  });
   app.use(postedRequests());
   app.use(sameOrigin());
   app.use(browserBinding());
@@ -230,12 +239,7 @@ export async function createApp(deps: Deps, { runsJobs }: { runsJobs: boolean })
     for (const router of routers) part.use(router.routes()).use(router.allowedMethods());
     part.use(engine.middleware);
     const answer = mount(part);
-    app.use((ctx, next) => {
-      if (issuerFor(ctx) !== issuer) return next();
-      // No page is where programs post, so the engine is asked before all others.
-      if (isMachineEndpoint(ctx.path)) return engine.middleware(ctx, () => answer(ctx, next));
-      return answer(ctx, next);
-    });
+    app.use((ctx, next) => (issuerFor(ctx) === issuer ? answer(ctx, next) : next()));
   }
 
   const transport = createMailTransport(config);

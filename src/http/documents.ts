@@ -1,5 +1,6 @@
 import type { IncomingMessage, OutgoingHttpHeaders, RequestListener } from "node:http";
-import type { Middleware } from "koa";
+import type { Context, Middleware, Next } from "koa";
+import { countOf } from "./host.ts";
 import { newReference } from "./request-log.ts";
 
 /** What everybody reads and nobody decides about: key sets and metadata (OIDC Discovery §4, RFC 8414 §3, RFC 7517 §5). */
@@ -31,18 +32,21 @@ export class Documents {
   }
 
   /** Remembers what the middlewares below answer. */
-  readonly middleware: Middleware = async (ctx, next) => {
+  readonly middleware: Middleware = (ctx, next) =>
+    isPlain(ctx.req, ctx.originalUrl) ? this.#remember(ctx, next) : next();
+
+  async #remember(ctx: Context, next: Next): Promise<void> {
     const prepared = this.#prepared;
     const { originalUrl: url } = ctx;
     await next();
     const { body, status, response } = ctx;
-    if (status !== 200 || !isPlain(ctx.req, url) || ctx.res.hasHeader("Set-Cookie")) return;
+    if (status !== 200 || ctx.res.hasHeader("Set-Cookie")) return;
     const text = JSON.stringify(body);
     // One byte a character is the shortest way onto the wire.
     if (/[^\x20-\x7e]/.test(text)) return;
     const headers = { ...response.headers, "content-length": text.length };
     prepared.set(keyOf(ctx.req, url), { headers, body: text });
-  };
+  }
 
   /** Answers what is prepared, and leaves the rest to `next`. */
   before(next: RequestListener): RequestListener {
@@ -63,8 +67,5 @@ function keyOf({ headers }: IncomingMessage, url: string): string {
 
 function isPlain({ method, headers, rawHeaders }: IncomingMessage, url: string): boolean {
   if (method !== "GET" || headers.origin !== undefined || !DOCUMENTS.test(url)) return false;
-  let hosts = 0;
-  for (let index = 0; index < rawHeaders.length; index += 2)
-    if (rawHeaders[index]?.toLowerCase() === "host") hosts += 1;
-  return hosts === 1;
+  return countOf("host", rawHeaders) === 1;
 }

@@ -19,8 +19,8 @@ export function atIssuer(issuers: readonly Issuer[]): Middleware {
     .sort((a, b) => b.issuer.path.length - a.issuer.path.length);
   return (ctx, next) => {
     const { headers, rawHeaders } = ctx.req;
-    const hosts = rawHeaders.filter((name, index) => index % 2 === 0 && /^host$/i.test(name));
-    if (hosts.length > 1) throw errors.badRequest("The request names more than one host.");
+    if (countOf("host", rawHeaders) > 1)
+      throw errors.badRequest("The request names more than one host.");
     const here = places.filter(({ names }) => names.has(headers.host?.toLowerCase() ?? ""));
     const [first] = here;
     if (first === undefined) throw errors.misdirected();
@@ -31,13 +31,24 @@ export function atIssuer(issuers: readonly Issuer[]): Middleware {
     const below = path.slice(place.issuer.path.length) || "/";
     if (place.isForPrograms && !isMachineEndpoint(below)) throw errors.notFound();
     ctx.state["issuer"] = place.issuer;
-    ctx.path = below;
+    if (below !== ctx.path) ctx.path = below;
     Object.assign(ctx, { mountPath: place.issuer.path });
-    delete headers["forwarded"];
+    // An object that something was deleted from is slow from then on.
+    if (headers["forwarded"] !== undefined) delete headers["forwarded"];
     headers["x-forwarded-host"] = place.address.host;
     headers["x-forwarded-proto"] = place.address.protocol.slice(0, -1);
     return next();
   };
+}
+
+/** How often a header was sent, of names and values as they came; Node shows the first of some that are doubled. */
+export function countOf(header: string, rawHeaders: readonly string[]): number {
+  let count = 0;
+  for (let index = 0; index < rawHeaders.length; index += 2) {
+    const name = rawHeaders[index];
+    if (name?.length === header.length && name.toLowerCase() === header) count += 1;
+  }
+  return count;
 }
 
 /** The issuer that {@link atIssuer} found. */

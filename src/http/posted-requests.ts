@@ -1,4 +1,4 @@
-import type { Middleware } from "koa";
+import type { Context, Middleware } from "koa";
 import { errors } from "../errors.ts";
 import { readParameters } from "./body.ts";
 import { issuerFor } from "./host.ts";
@@ -12,13 +12,14 @@ const LONGEST_QUERY = 7_500;
  * should. The browser is told to ask again by GET, which changes nothing by itself, and then brings them.
  */
 export function postedRequests(): Middleware {
-  return async (ctx, next) => {
-    if (ctx.method !== "POST" || !ENTRANCES.test(ctx.path)) return next();
-    const query = (await readParameters(ctx)).toString();
-    if (query.length > LONGEST_QUERY)
-      throw errors.badRequest("This request is too long for a browser. Push it (RFC 9126).");
-    ctx.status = 303;
-    ctx.redirect(`${issuerFor(ctx)?.path ?? ""}${ctx.path}?${query}`);
-    return undefined;
-  };
+  return (ctx, next) =>
+    ctx.method === "POST" && ENTRANCES.test(ctx.path) ? askAgain(ctx) : next();
+}
+
+async function askAgain(ctx: Context): Promise<void> {
+  const query = (await readParameters(ctx)).toString();
+  if (query.length > LONGEST_QUERY)
+    throw errors.badRequest("This request is too long for a browser. Push it (RFC 9126).");
+  ctx.status = 303;
+  ctx.redirect(`${issuerFor(ctx)?.path ?? ""}${ctx.path}?${query}`);
 }

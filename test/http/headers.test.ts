@@ -8,8 +8,19 @@ const BASE =
 const html = { Accept: "text/html" };
 
 /** What every answer says, whatever it is about (T-46, T-47). */
+function checkCommon({ headers }: Answer, path: string): void {
+  assert.equal(headers["cross-origin-resource-policy"], "same-origin", path);
+  assert.equal(headers["x-content-type-options"], "nosniff", path);
+  assert.equal(headers["x-frame-options"], "DENY", path);
+  assert.equal(headers["referrer-policy"], "same-origin", path);
+  assert.match(String(headers["x-correlation-id"]), /^[0-9A-HJKMNP-TV-Z]{10}$/, path);
+  assert.equal(headers["x-powered-by"], undefined, path);
+  assert.equal(headers["server"], undefined, path);
+}
+
 function checkHeaders(answer: Answer, path: string, isProtocol: boolean): void {
   const { headers } = answer;
+  checkCommon(answer, path);
   assert.equal(
     headers["content-security-policy"],
     isProtocol ? BASE : `${BASE}; form-action 'self'`,
@@ -20,19 +31,12 @@ function checkHeaders(answer: Answer, path: string, isProtocol: boolean): void {
     isProtocol ? "same-origin-allow-popups" : "same-origin",
     path,
   );
-  assert.equal(headers["cross-origin-resource-policy"], "same-origin", path);
-  assert.equal(headers["x-content-type-options"], "nosniff", path);
-  assert.equal(headers["x-frame-options"], "DENY", path);
-  assert.equal(headers["referrer-policy"], "same-origin", path);
   assert.equal(headers["x-robots-tag"], "noindex", path);
   assert.match(
     String(headers["permissions-policy"]),
     /publickey-credentials-get=\(self\).*camera=\(\)/,
     path,
   );
-  assert.match(String(headers["x-correlation-id"]), /^[0-9A-HJKMNP-TV-Z]{10}$/, path);
-  assert.equal(headers["x-powered-by"], undefined, path);
-  assert.equal(headers["server"], undefined, path);
 }
 
 describe("headers of every answer (T-46, T-47)", () => {
@@ -62,8 +66,6 @@ describe("headers of every answer (T-46, T-47)", () => {
     ["GET", "/setup/never-issued", 410, false],
     ["GET", "/dev/mail", 200, false],
     ["GET", "/assets/000000000000/app.css", 404, false],
-    ["POST", "/token", 400, false],
-    ["GET", "/me", 401, false],
     ["GET", "/auth", 400, true],
     ["GET", "/auth/never-was", 400, true],
     ["GET", "/interaction/never-was", 400, true],
@@ -76,6 +78,26 @@ describe("headers of every answer (T-46, T-47)", () => {
       const answer = await ask(at(path), { method, headers: html });
       assert.equal(answer.status, status, answer.body);
       checkHeaders(answer, path, isProtocol);
+    });
+  }
+
+  for (const [method, path, status] of [
+    ["POST", "/token", 400],
+    ["POST", "/token/introspection", 400],
+    ["POST", "/token/revocation", 400],
+    ["POST", "/request", 400],
+    ["GET", "/token", 404],
+    ["GET", "/me", 401],
+  ] as const) {
+    it(`let a browser do nothing with what programs get: ${method} ${path} → ${status}`, async () => {
+      const answer = await ask(at(path), { method, headers: html });
+      assert.equal(answer.status, status, answer.body);
+      assert.match(String(answer.headers["content-type"]), /^application\/json/);
+      checkCommon(answer, path);
+      assert.equal(
+        answer.headers["content-security-policy"],
+        "default-src 'none'; frame-ancestors 'none'",
+      );
     });
   }
 
