@@ -57,7 +57,7 @@ import { refreshDueMetadata } from "./federation/saml/refresh.ts";
 import { federationRoutes, type FederationNeeds } from "./federation/routes.ts";
 import { signOutElsewhere } from "./federation/sign-out.ts";
 import { Engine } from "./oidc/engine.ts";
-import { observe } from "./oidc/events.ts";
+import { createObserver } from "./oidc/events.ts";
 import { enginePages } from "./oidc/pages.ts";
 import { cookieKeys, createProvider } from "./oidc/provider.ts";
 import { OwnSignIns } from "./oidc/own-sign-ins.ts";
@@ -101,7 +101,7 @@ export async function createApp(deps: Deps, { runsJobs }: { runsJobs: boolean })
   const refreshTokenFormat = new RefreshTokenFormat(seal.derive("refresh-token"));
   const beside = signedInBeside(knex);
   const pages = enginePages({ knex, seal, page, mode: config.mode, beside });
-  const observer = observe({ knex, log, mailer });
+  const observer = createObserver({ knex, log, mailer });
   const { fetch } = deps;
   const documents = new Documents(metrics.prepared);
   const engines = new Map<Issuer, Engine>();
@@ -131,7 +131,7 @@ export async function createApp(deps: Deps, { runsJobs }: { runsJobs: boolean })
             fetch,
             pages,
             beside,
-            observe: observer,
+            observer,
             connectors,
             signOutElsewhere: (ctx, ended) => signOutElsewhere(federation, ctx, ended),
           },

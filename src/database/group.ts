@@ -1,6 +1,15 @@
 import type { Knex } from "knex";
 import { errors } from "../errors.ts";
-import { inOnePiece, isDirect, send, sever, type Bound } from "./statement.ts";
+import { noLongerThan } from "../lib/no-longer-than.ts";
+import {
+  inOnePiece,
+  isDirect,
+  send,
+  sever,
+  together,
+  type Alike,
+  type Bound,
+} from "./statement.ts";
 
 /** The most units of work that one transaction carries. */
 const MOST = 64;
@@ -19,30 +28,38 @@ const TIMEOUT = 4000;
 
 const LOCK_NOT_AVAILABLE = "55P03";
 
-/** The writes of one unit of work, and whoever waits for them. */
-interface Member {
+/** What one unit of work writes. */
+export interface Writes {
+  /** What decides whether the rest is written: a statement about many that answers `k.n` where it did what it says. */
+  readonly decision?: Bound | undefined;
   readonly statements: readonly Bound[];
-  readonly settle: PromiseWithResolvers<void>;
+}
+
+/** `lost` where the decision did nothing, and so nothing was written. */
+export type Fate = "committed" | "lost";
+
+interface Member extends Writes {
+  readonly fate: PromiseWithResolvers<Fate>;
 }
 
 const groups = new WeakMap<Knex, Group>();
 
 /**
  * Writes what belongs together, all of it or nothing, and resolves when it is committed. Units of work that end while
- * others are being written go together, in one transaction with one flush of the log. Where the database undoes that,
- * each is tried alone, so that nobody's mistake is another's failure; where nobody knows whether it did, nothing is
- * written again.
+ * others are being written go together, in one transaction with one flush of the log, and those of their statements that
+ * are about many as one. Where the database undoes that, each is tried alone, so that nobody's mistake is another's
+ * failure; where nobody knows whether it did, nothing is written again.
  *
  * @throws AppError `busy` where a lock or an answer did not come in time, after which the writes may have been committed
  *   or not; the database's error.
  */
-export function writeInGroup(knex: Knex, statements: readonly Bound[]): Promise<void> {
+export function writeInGroup(knex: Knex, writes: Writes): Promise<Fate> {
   let group = groups.get(knex);
   if (group === undefined) {
     group = new Group(knex);
     groups.set(knex, group);
   }
-  return group.write(statements);
+  return group.write(writes);
 }
 
 class Group {
@@ -54,11 +71,11 @@ class Group {
     this.#knex = knex;
   }
 
-  write(statements: readonly Bound[]): Promise<void> {
-    const settle = Promise.withResolvers<void>();
-    this.#waiting.push({ statements, settle });
+  write(writes: Writes): Promise<Fate> {
+    const fate = Promise.withResolvers<Fate>();
+    this.#waiting.push({ ...writes, fate });
     if (!this.#isWriting) void this.#writeAll();
-    return settle.promise;
+    return fate.promise;
   }
 
   async #writeAll(): Promise<void> {
@@ -71,29 +88,25 @@ class Group {
     this.#isWriting = false;
   }
 
-  /** Settles every member; never throws. */
+  /** Tells every member its fate; never throws. */
   async #write(members: readonly Member[]): Promise<void> {
     try {
-      const { isCommitted, answers } = await this.#commit(
-        members.flatMap(({ statements }) => statements),
-        members.length > 1 ? PATIENCE : LOCK_TIMEOUT,
-      );
-      if (!isCommitted && members.length > 1) {
+      const isAlone = members.length === 1;
+      const outcome = await this.#transact(members, isAlone ? LOCK_TIMEOUT : PATIENCE);
+      if (!outcome.isCommitted && !isAlone) {
         await Promise.all(members.map((member) => this.#write([member])));
         return;
       }
-      for (const { statements, settle } of members) {
-        const failure = answers.splice(0, statements.length).find(isRejected);
-        if (failure !== undefined) settle.reject(explain(failure.reason));
-        else if (isCommitted) settle.resolve();
-        else settle.reject(new Error("The database rolled it back."));
+      for (const { decision, fate } of members) {
+        if (!outcome.isCommitted) fate.reject(explain(outcome.failure));
+        else fate.resolve(isWon(decision, outcome.won) ? "committed" : "lost");
       }
     } catch (error) {
-      for (const { settle } of members) settle.reject(error);
+      for (const { fate } of members) fate.reject(error);
     }
   }
 
-  async #commit(statements: readonly Bound[], lockTimeout: number): Promise<Outcome> {
+  async #transact(members: readonly Member[], lockTimeout: number): Promise<Outcome> {
     const { client } = this.#knex;
     const connection: object = await client.acquireConnection();
     let isLate = false;
@@ -103,9 +116,7 @@ class Group {
     }, TIMEOUT);
     const begin = `BEGIN; SET LOCAL lock_timeout = ${lockTimeout}`;
     try {
-      return isDirect(connection)
-        ? await atOnce(client, connection, [begin, statements])
-        : await oneByOne(client, connection, [begin, statements]);
+      return await transact(new Wire(client, connection), begin, members);
     } catch (error) {
       throw isLate ? errors.busy(1, error) : error;
     } finally {
@@ -119,68 +130,109 @@ class Group {
 interface Outcome {
   /** Otherwise the database has undone it. */
   readonly isCommitted: boolean;
-  /** What each statement was answered. */
-  readonly answers: PromiseSettledResult<unknown>[];
+  /** The decisions that did what they say. */
+  readonly won: ReadonlySet<Bound>;
+  /** Why the database has undone it. */
+  readonly failure: unknown;
 }
 
 /**
- * Sends BEGIN, the statements and COMMIT together.
+ * BEGIN, what decides, what is to be written by those whose decision holds, and COMMIT; all in one piece where nothing
+ * is to be decided.
  *
  * @throws what BEGIN or COMMIT threw; nobody knows then what became of the statements.
  */
-async function atOnce(
-  client: Knex["client"],
-  connection: object,
-  [begin, statements]: readonly [string, readonly Bound[]],
-): Promise<Outcome> {
-  const [begun, ended, ...answers] = await Promise.allSettled(
-    inOnePiece(connection, () => {
-      const first = client.query(connection, begin);
-      const written = statements.map((statement) => send(client, connection, statement));
-      return [first, commandOf(client.query(connection, "COMMIT")), ...written];
-    }),
-  );
-  for (const each of [begun, ended]) if (each?.status === "rejected") throw each.reason;
-  return { isCommitted: ended?.status === "fulfilled" && ended.value === "COMMIT", answers };
-}
+async function transact(wire: Wire, begin: string, members: readonly Member[]): Promise<Outcome> {
+  const won = new Set<Bound>();
+  const decisions = together(members.flatMap(({ decision }) => decision ?? []));
+  const decide = decisions.map((alike) => async () => {
+    for (const { n } of (await wire.send(alike)).rows as { n: number }[]) {
+      const winner = alike[n - 1];
+      if (winner !== undefined) won.add(winner);
+    }
+  });
+  const open = () => wire.command(begin);
+  const [begun, ...decided] = decide.length > 0 ? await wire.inOrder([open, ...decide]) : [];
+  throwRejected(begun);
 
-/** As {@link atOnce}, where a connection takes one statement at a time. */
-async function oneByOne(
-  client: Knex["client"],
-  connection: object,
-  [begin, statements]: readonly [string, readonly Bound[]],
-): Promise<Outcome> {
-  const answers: PromiseSettledResult<unknown>[] = [];
-  await client.query(connection, begin);
-  for (const statement of statements) {
-    answers.push(...(await Promise.allSettled([send(client, connection, statement)])));
-    if (answers.some(isRejected)) break;
-  }
+  const winners = members.filter(({ decision }) => isWon(decision, won));
+  const write = together(winners.flatMap(({ statements }) => statements)).map(
+    (alike) => async () => void (await wire.send(alike)),
+  );
+  let command = "";
+  const close = async () => {
+    command = await wire.command("COMMIT");
+  };
+  const isOpen = begun !== undefined;
+  const answers = await wire.inOrder(isOpen ? write : [open, ...write], close);
+  throwRejected(answers.at(-1));
+  if (!isOpen) throwRejected(answers[0]);
+  const failure = [...decided, ...answers].find(isRejected);
   return {
-    isCommitted: (await commandOf(client.query(connection, "COMMIT"))) === "COMMIT",
-    answers,
+    isCommitted: command === "COMMIT",
+    won,
+    failure: failure?.reason ?? new Error("The database rolled it back."),
   };
 }
 
-/** What PostgreSQL says that it did: it answers the COMMIT of a failed transaction with a rollback. */
-async function commandOf(answer: Promise<{ response: { command: string } }>): Promise<string> {
-  return (await answer).response.command;
+function isWon(decision: Bound | undefined, won: ReadonlySet<Bound>): boolean {
+  return decision === undefined || won.has(decision);
+}
+
+/** A connection, as it takes statements: at once, or one at a time. */
+class Wire {
+  readonly #client: Knex["client"];
+  readonly #connection: object;
+
+  constructor(client: Knex["client"], connection: object) {
+    this.#client = client;
+    this.#connection = connection;
+  }
+
+  send(alike: Alike): ReturnType<typeof send> {
+    return send(this.#client, this.#connection, alike);
+  }
+
+  /** What PostgreSQL says that it did: it answers the COMMIT of a failed transaction with a rollback. */
+  async command(text: string): Promise<string> {
+    const answer: { response: { command: string } } = await this.#client.query(
+      this.#connection,
+      text,
+    );
+    return answer.response.command;
+  }
+
+  /** Does each of `steps` until one fails, and then in any case `last`. */
+  async inOrder(
+    steps: readonly (() => Promise<unknown>)[],
+    last?: () => Promise<unknown>,
+  ): Promise<PromiseSettledResult<unknown>[]> {
+    if (isDirect(this.#connection))
+      return Promise.allSettled(
+        // PostgreSQL itself does nothing of what comes after a failure.
+        inOnePiece(this.#connection, () =>
+          [...steps, ...(last ? [last] : [])].map((step) => step()),
+        ),
+      );
+    const answers: PromiseSettledResult<unknown>[] = [];
+    for (const step of steps) {
+      answers.push(...(await Promise.allSettled([step()])));
+      if (answers.some(isRejected)) break;
+    }
+    return last === undefined ? answers : [...answers, ...(await Promise.allSettled([last()]))];
+  }
 }
 
 function isRejected(answer: PromiseSettledResult<unknown>): answer is PromiseRejectedResult {
   return answer.status === "rejected";
 }
 
+function throwRejected(answer: PromiseSettledResult<unknown> | undefined): void {
+  if (answer?.status === "rejected") throw answer.reason;
+}
+
 /** Whoever waited for a lock in vain may try again. */
 function explain(reason: unknown): unknown {
   const { code } = reason as { code?: unknown };
   return code === LOCK_NOT_AVAILABLE ? errors.busy(1, reason) : reason;
-}
-
-/** Resolves with `work`, or after so many milliseconds without it. */
-async function noLongerThan(milliseconds: number, work: Promise<void>): Promise<void> {
-  const { promise, resolve } = Promise.withResolvers<void>();
-  const timer = setTimeout(resolve, milliseconds);
-  await Promise.race([work, promise]);
-  clearTimeout(timer);
 }

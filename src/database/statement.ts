@@ -8,22 +8,28 @@ export interface Statement {
   /** A constant: each text is kept as long as the process, and by every connection. */
   readonly sql: string;
   readonly bindings: Readonly<Record<string, unknown>>;
+  /**
+   * What makes one statement of many: `:each` in the text stands for a row for each of them, `k`, with these bindings
+   * as columns of these types, numbered by `k.n` from 1. What else is bound is the same for all of them.
+   */
+  readonly each?: Readonly<Record<string, string>>;
 }
 
 /** A statement that is ready for the wire: nothing on this side can fail it any more. */
 export interface Bound {
-  readonly name: string;
-  readonly text: string;
+  readonly compiled: Compiled;
   readonly values: readonly unknown[];
 }
 
 /** A statement as PostgreSQL takes it. */
-interface Compiled {
+export interface Compiled {
   /** The same for the same text, on every connection. */
   readonly name: string;
   readonly text: string;
   /** The binding of each `$n`, in order. */
   readonly bindings: readonly string[];
+  /** How many of them are columns of `:each`, which come first; none where it is not about many. */
+  readonly columns: number;
   /** Whether it changes nothing and waits for nobody, so that others may wait for it. */
   readonly isRead: boolean;
 }
@@ -79,9 +85,13 @@ export function isDirect(connection: object): boolean {
  * @throws what {@link bind} throws; the database's error.
  */
 export async function runStatement<Row>(db: Knex, statement: Statement): Promise<Row[]> {
+  return run<Row>(db, [bind(statement)]);
+}
+
+/** {@link runStatement} of one statement that is about many things at once. */
+export async function run<Row>(db: Knex, bounds: Alike): Promise<Row[]> {
   const { client } = db;
-  const bound = bind(statement);
-  const mayShare = client.transacting !== true && compile(statement).isRead;
+  const mayShare = client.transacting !== true && bounds[0].compiled.isRead;
   let carrier = mayShare ? carriers.get(client) : undefined;
   if (carrier === undefined || carrier.reads === MOST_READS) {
     carrier = { connection: await client.acquireConnection(), reads: 0 };
@@ -91,7 +101,7 @@ export async function runStatement<Row>(db: Knex, statement: Statement): Promise
   carrier.reads += 1;
   try {
     if (mayShare && isDirect(connection)) withNext(connection);
-    return (await send(client, connection, bound)).rows as Row[];
+    return (await send(client, connection, bounds)).rows as Row[];
   } finally {
     carrier.reads -= 1;
     if (carrier.reads === 0) {
@@ -108,16 +118,41 @@ export async function runStatement<Row>(db: Knex, statement: Statement): Promise
  * @throws TypeError where a binding is undefined, or is an object that JSON cannot say.
  */
 export function bind(statement: Statement): Bound {
-  const { name, text, bindings } = compile(statement);
-  return { name, text, values: bindings.map((each) => prepareValue(valueOf(statement, each))) };
+  const compiled = compile(statement);
+  const values = compiled.bindings.map((each) => prepareValue(valueOf(statement, each)));
+  return { compiled, values };
 }
 
-/** Puts a statement on the wire at once; on a direct connection, whether or not the one before was answered. */
+/** Bound statements with one text; more than one only where that is about many things. */
+export type Alike = readonly [Bound, ...Bound[]];
+
+/** Puts together what is about many things, each where the first of its kind was; the rest stays by itself. */
+export function together(bounds: readonly Bound[]): Alike[] {
+  const byText = new Map<Compiled, [Bound, ...Bound[]]>();
+  const all: Alike[] = [];
+  for (const bound of bounds) {
+    const before = bound.compiled.columns === 0 ? undefined : byText.get(bound.compiled);
+    if (before !== undefined) before.push(bound);
+    else {
+      const first: [Bound, ...Bound[]] = [bound];
+      byText.set(bound.compiled, first);
+      all.push(first);
+    }
+  }
+  return all;
+}
+
+/** Puts statements on the wire as one, at once; on a direct connection, whether or not the one before was answered. */
 export async function send(
   client: Knex["client"],
   connection: object,
-  { name, text, values }: Bound,
+  bounds: Alike,
 ): Promise<QueryResult> {
+  const [{ compiled, values: shared }] = bounds;
+  const { name, text, columns } = compiled;
+  const values = shared.map((value, index) =>
+    index < columns ? bounds.map((each) => each.values[index]) : value,
+  );
   const { response } = await client.query(connection, {
     sql: text,
     bindings: values,
@@ -150,21 +185,32 @@ export function sever(connection: object): void {
 }
 
 /** Each use of a binding has a number of its own, for its type is what stands around it. */
-function compile({ sql, bindings: values }: Statement): Compiled {
+function compile({ sql, bindings: values, each = {} }: Statement): Compiled {
   const known = compiled.get(sql);
   if (known !== undefined) return known;
-  const bindings: string[] = [];
+  const columns = Object.keys(each);
+  const bindings = [...columns];
   // What is no binding is a cast, `::date`.
   const text = sql.replaceAll(/(?<!:):(\w+)/g, (match, binding: string) => {
+    if (binding === "each") return rowsOf(each);
     if (!Object.hasOwn(values, binding)) return match;
     bindings.push(binding);
     return `$${bindings.length}`;
   });
   const name = `lintel_${createHash("sha256").update(text).digest("base64url").slice(0, 16)}`;
   const isRead = /^\s*SELECT\b/.test(text) && !/\bFOR (UPDATE|SHARE)\b|\bpg_/.test(text);
-  const made = { name, text, bindings, isRead };
+  const made = { name, text, bindings, columns: columns.length, isRead };
   compiled.set(sql, made);
   return made;
+}
+
+/**
+ * How many rows there will be is hidden from the planner, behind a subquery: it would find its plan for any number dearer
+ * than one for just these, and make a new one each time.
+ */
+function rowsOf(each: Readonly<Record<string, string>>): string {
+  const arrays = Object.values(each).map((type, index) => `(SELECT $${index + 1}::${type}[])`);
+  return `unnest(${arrays.join(", ")}) WITH ORDINALITY AS k (${[...Object.keys(each), "n"].join(", ")})`;
 }
 
 function valueOf({ bindings }: Statement, binding: string): unknown {

@@ -2,16 +2,26 @@ import { AsyncLocalStorage } from "node:async_hooks";
 
 import type { Knex } from "knex";
 import type { TransactionOrKnex } from "objection";
-import { writeInGroup } from "./group.ts";
+import { writeInGroup, type Fate } from "./group.ts";
 import {
   bind,
   inOnePiece,
   isDirect,
   runStatement,
   send,
+  together,
   type Bound,
   type Statement,
 } from "./statement.ts";
+
+/** A write that decides whether the unit may end as it did. */
+interface Decision {
+  /** Read when it is written: until then its bindings may change. */
+  readonly statement: Statement;
+  readonly otherwise: () => Promise<void>;
+  /** Runs a function as if it were called where the decision was. */
+  readonly there: ReturnType<typeof AsyncLocalStorage.snapshot>;
+}
 
 interface UnitOfWork {
   readonly knex: Knex;
@@ -19,6 +29,8 @@ interface UnitOfWork {
   opening: Promise<Knex.Transaction> | undefined;
   /** Set once the transaction is open, for readers, which never wait. */
   open: Knex.Transaction | undefined;
+  /** What is decided with the commit. */
+  decision: Decision | undefined;
   /** Writes that go with the commit. */
   readonly deferred: Bound[];
   /** What outlives its unit, such as a listener nobody awaited, no longer belongs to it. */
@@ -48,6 +60,8 @@ function unitOf(knex: Knex): UnitOfWork | undefined {
  * Inside another unit of the same database it joins that one, whose end decides. Within a unit, queries go
  * through `reader()` and `writer()` only: one on the pool itself would wait for a second connection.
  *
+ * @param onLost answers instead of `fn` where {@link decide} found too late that somebody was faster, and what it was
+ *   told to do then threw. What was written then is committed if `shouldCommit` says so; what `fn` deferred is not.
  * @throws whatever `fn` throws; the database's error when the commit fails; an Error when a statement failed and
  *   `fn` went on as if nothing had happened, because PostgreSQL answers the COMMIT of a failed transaction with a
  *   rollback. A statement that may fail belongs in a savepoint (`db.transaction()`).
@@ -56,12 +70,14 @@ export async function runInUnitOfWork<T>(
   knex: Knex,
   fn: () => Promise<T>,
   shouldCommit: (result: T) => boolean = () => true,
+  onLost?: (error: unknown) => Promise<T>,
 ): Promise<T> {
   if (unitOf(knex) !== undefined) return fn();
   const unit: UnitOfWork = {
     knex,
     opening: undefined,
     open: undefined,
+    decision: undefined,
     deferred: [],
     ended: false,
     afterCommit: [],
@@ -78,11 +94,35 @@ export async function runInUnitOfWork<T>(
     unit.ended = true;
     if (!committed) await rollBack(unit);
   }
-  if (committed) {
-    await commit(unit);
-    for (const hook of unit.afterCommit) await runHook(hook);
-  }
+  if (!committed) return result;
+  if ((await commit(unit)) === "lost") return endAgain(unit, { result, shouldCommit, onLost });
+  for (const hook of unit.afterCommit) await runHook(hook);
   return result;
+}
+
+/** Ends a unit whose decision did not hold: does what it was told to do then, and what it deferred if that lets it. */
+async function endAgain<T>(
+  { knex, decision, deferred, afterCommit }: UnitOfWork,
+  end: {
+    readonly result: T;
+    readonly shouldCommit: (result: T) => boolean;
+    readonly onLost: ((error: unknown) => Promise<T>) | undefined;
+  },
+): Promise<T> {
+  if (decision === undefined) throw new Error("what was not decided cannot be lost");
+  const again = async (): Promise<T> => {
+    try {
+      await decision.otherwise();
+    } catch (error) {
+      if (end.onLost === undefined) throw error;
+      return end.onLost(error);
+    }
+    const unit = currentUnit();
+    unit?.deferred.push(...deferred);
+    unit?.afterCommit.push(...afterCommit);
+    return end.result;
+  };
+  return decision.there(() => runInUnitOfWork(knex, again, end.shouldCommit));
 }
 
 /** Where to read: the unit's transaction once it is open, so that it sees its own writes; before that, the pool. */
@@ -95,7 +135,36 @@ export async function writer(knex: Knex): Promise<TransactionOrKnex> {
   const unit = unitOf(knex);
   if (unit === undefined) return knex;
   unit.opening ??= begin(unit);
-  return unit.opening;
+  const transaction = await unit.opening;
+  const { decision } = unit;
+  if (decision !== undefined) {
+    unit.decision = undefined;
+    const rows = await runStatement(transaction, decision.statement);
+    if (rows.length === 0) await decision.otherwise();
+  }
+  return transaction;
+}
+
+/**
+ * Writes what decides whether the unit may end as it is about to: with its commit and together with those of other
+ * units, if it writes in no other way, and else at once. Where the statement did nothing, because somebody was faster,
+ * `otherwise` has the last word: if it throws, nothing that was deferred is written.
+ *
+ * @param statement about many, of which it answers `k.n` for each that it did something for.
+ * @throws what `otherwise` throws, where it is decided at once.
+ */
+export async function decide(
+  knex: Knex,
+  statement: Statement,
+  otherwise: () => Promise<void>,
+): Promise<void> {
+  const unit = unitOf(knex);
+  if (unit !== undefined && unit.opening === undefined && unit.decision === undefined) {
+    unit.decision = { statement, otherwise, there: AsyncLocalStorage.snapshot() };
+    return;
+  }
+  const rows = await runStatement(await writer(knex), statement);
+  if (rows.length === 0) await otherwise();
 }
 
 /**
@@ -109,6 +178,11 @@ export async function defer(knex: Knex, statement: Statement): Promise<void> {
   const unit = unitOf(knex);
   if (unit === undefined) await runStatement(knex, statement);
   else unit.deferred.push(bind(statement));
+}
+
+/** Whether what {@link decide} was told is still to be written, and so may change. */
+export function isUndecided(knex: Knex, statement: Statement): boolean {
+  return unitOf(knex)?.decision?.statement === statement;
 }
 
 /**
@@ -134,20 +208,24 @@ async function writeEarly({ opening, deferred }: UnitOfWork): Promise<void> {
   const { client } = transaction;
   const connection: object = await client.acquireConnection();
   if (isDirect(connection)) return;
-  for (const statement of deferred.splice(0)) await send(client, connection, statement);
+  for (const alike of together(deferred.splice(0))) await send(client, connection, alike);
 }
 
-async function commit({ knex, opening, deferred }: UnitOfWork): Promise<void> {
+async function commit({ knex, opening, decision, deferred }: UnitOfWork): Promise<Fate> {
   const transaction = await opening;
-  if (transaction !== undefined) await end(transaction, deferred);
-  else if (deferred.length > 0) await writeInGroup(knex, deferred);
+  if (transaction !== undefined) return end(transaction, deferred);
+  if (decision === undefined && deferred.length === 0) return "committed";
+  return writeInGroup(knex, {
+    decision: decision && bind(decision.statement),
+    statements: deferred,
+  });
 }
 
-async function end(transaction: Knex.Transaction, deferred: readonly Bound[]): Promise<void> {
+async function end(transaction: Knex.Transaction, deferred: readonly Bound[]): Promise<Fate> {
   const { client } = transaction;
   const connection: object = await client.acquireConnection();
   const [[answer]] = await inOnePiece(connection, () => {
-    const written = deferred.map((statement) => send(client, connection, statement));
+    const written = together(deferred).map((alike) => send(client, connection, alike));
     // knex tells a failed COMMIT through executionPromise alone.
     const ended = Promise.all([
       transaction.commit() as unknown as Promise<{ response?: { command?: string } } | undefined>,
@@ -158,6 +236,7 @@ async function end(transaction: Knex.Transaction, deferred: readonly Bound[]): P
   if (answer?.response?.command !== "COMMIT") {
     throw new Error("A statement of this unit of work failed, so the database rolled it back.");
   }
+  return "committed";
 }
 
 async function rollBack(unit: UnitOfWork): Promise<void> {

@@ -1,4 +1,5 @@
 import { Model, snakeCaseMappers, type TransactionOrKnex } from "objection";
+import { find, type LookUp } from "../database/look-up.ts";
 import { runStatement } from "../database/statement.ts";
 import { uuidv7 } from "../lib/uuid.ts";
 
@@ -21,6 +22,15 @@ export class BaseModel extends Model {
     bindings: Readonly<Record<string, unknown>>,
   ): Promise<Row[]> {
     return runStatement<Row>(db, { sql, bindings });
+  }
+
+  /** Looks up one row by its key, in one statement with others who ask for another of its kind at the same time. */
+  static lookUp<Row extends object>(
+    db: TransactionOrKnex,
+    lookUp: LookUp,
+    bindings: Readonly<Record<string, unknown>>,
+  ): Promise<Row | undefined> {
+    return find<Row>(db, lookUp, bindings);
   }
 
   /** The model of a row that a written-out statement selected, whose columns are in snake case. */

@@ -1,4 +1,5 @@
 import type { TransactionOrKnex } from "objection";
+import { lookUp } from "../database/look-up.ts";
 import type { Statement } from "../database/statement.ts";
 import { BaseModel } from "./base.ts";
 import { GRANT_JOIN, TOKEN_CONTEXT_COLUMNS, type TokenContextRow } from "./token-context.ts";
@@ -7,8 +8,17 @@ import { GRANT_JOIN, TOKEN_CONTEXT_COLUMNS, type TokenContextRow } from "./token
 const MAX_LIFETIME = "interval '10 minutes'";
 /** How long a code is kept after it ended, so that its reuse is noticed (RFC 6749 §4.1.2). */
 const KEPT = "interval '24 hours'";
-const WHERE = `t.code_hash = :codeHash AND t.expires_at > CAST(:now AS timestamptz) - ${KEPT}
+const IN_TIME = `t.expires_at > CAST(:now AS timestamptz) - ${KEPT}
   AND t.expires_at <= CAST(:now AS timestamptz) + ${MAX_LIFETIME}`;
+
+const FIND = lookUp(
+  `SELECT t.client_id, t.user_id, t.redirect_uri, t.scope, t.payload, t.expires_at, t.consumed_at,
+     t.session_uid AS bound_session_uid, ${TOKEN_CONTEXT_COLUMNS}
+   FROM oauth_authorizations t ${GRANT_JOIN}
+   LEFT JOIN sessions s ON s.uid = t.session_uid AND s.ended_at IS NULL
+   WHERE t.code_hash = k.codeHash AND ${IN_TIME}`,
+  { codeHash: "bytea" },
+);
 
 interface OAuthAuthorizationRow extends TokenContextRow {
   /** The session it is bound to, which may have ended; `session_uid` is there only while it lives. */
@@ -52,8 +62,18 @@ export class OAuthAuthorization extends BaseModel {
   }): Statement {
     return {
       sql: `INSERT INTO oauth_authorizations (code_hash, expires_at, grant_id, client_id, user_id, session_uid, redirect_uri, scope, payload)
-            SELECT :codeHash, :expiresAt, g.id, g.client_id, :userId, :sessionUid, :redirectUri, :scope, :payload
-            FROM oauth_grants g WHERE g.id = :grantId`,
+            SELECT k.codeHash, k.expiresAt, g.id, g.client_id, k.userId, k.sessionUid, k.redirectUri, k.scope, k.payload
+            FROM :each JOIN oauth_grants g ON g.id = k.grantId`,
+      each: {
+        codeHash: "bytea",
+        expiresAt: "timestamptz",
+        grantId: "uuid",
+        userId: "uuid",
+        sessionUid: "text",
+        redirectUri: "text",
+        scope: "text",
+        payload: "jsonb",
+      },
       bindings: { ...code, payload: JSON.stringify(code.payload) },
     };
   }
@@ -63,31 +83,28 @@ export class OAuthAuthorization extends BaseModel {
     codeHash: Buffer,
     now: Date,
   ): Promise<OAuthAuthorizationRow | undefined> {
-    const rows = await OAuthAuthorization.statement<OAuthAuthorizationRow>(
-      db,
-      `SELECT t.client_id, t.user_id, t.redirect_uri, t.scope, t.payload, t.expires_at, t.consumed_at, t.session_uid AS bound_session_uid, ${TOKEN_CONTEXT_COLUMNS}
-       FROM oauth_authorizations t ${GRANT_JOIN}
-       LEFT JOIN sessions s ON s.uid = t.session_uid AND s.ended_at IS NULL
-       WHERE ${WHERE}`,
-      { codeHash, now },
-    );
-    return rows[0];
+    return OAuthAuthorization.lookUp(db, FIND, { codeHash, now });
   }
 
-  /** Spends the code. Of any number of callers exactly one gets `true`. */
-  static async consume(db: TransactionOrKnex, codeHash: Buffer, now: Date): Promise<boolean> {
-    const rows = await OAuthAuthorization.statement(
-      db,
-      `UPDATE oauth_authorizations t SET consumed_at = :now WHERE ${WHERE} AND t.consumed_at IS NULL RETURNING 1`,
-      { codeHash, now },
-    );
-    return rows.length === 1;
+  /** Spends the code. Of any number of callers it does something for one. */
+  static consumption(codeHash: Buffer, now: Date): Statement {
+    return {
+      sql: `UPDATE oauth_authorizations t SET consumed_at = :now
+            FROM :each WHERE t.code_hash = k.codeHash AND ${IN_TIME} AND t.consumed_at IS NULL
+            RETURNING k.n::int`,
+      each: { codeHash: "bytea" },
+      bindings: { codeHash, now },
+    };
   }
 
   static async remove(db: TransactionOrKnex, codeHash: Buffer, now: Date): Promise<void> {
-    await OAuthAuthorization.statement(db, `DELETE FROM oauth_authorizations t WHERE ${WHERE}`, {
-      codeHash,
-      now,
-    });
+    await OAuthAuthorization.statement(
+      db,
+      `DELETE FROM oauth_authorizations t WHERE t.code_hash = :codeHash AND ${IN_TIME}`,
+      {
+        codeHash,
+        now,
+      },
+    );
   }
 }

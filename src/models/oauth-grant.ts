@@ -1,5 +1,11 @@
 import type { TransactionOrKnex } from "objection";
+import { lookUp } from "../database/look-up.ts";
 import { BaseModel } from "./base.ts";
+
+const FIND_LIVE = lookUp(
+  "SELECT id, user_id, payload, expires_at FROM oauth_grants WHERE id = k.id AND revoked_at IS NULL",
+  { id: "uuid" },
+);
 
 /** What one sign-in of a user at a client may do: the engine's Grant. Tokens die with it. */
 export class OAuthGrant extends BaseModel {
@@ -21,12 +27,8 @@ export class OAuthGrant extends BaseModel {
 
   /** A grant that nobody has revoked: as much of it as the engine keeps. */
   static async findLive(db: TransactionOrKnex, id: string): Promise<OAuthGrant | undefined> {
-    const rows = await OAuthGrant.statement<object>(
-      db,
-      "SELECT id, user_id, payload, expires_at FROM oauth_grants WHERE id = :id AND revoked_at IS NULL",
-      { id },
-    );
-    return rows[0] && OAuthGrant.fromRow(rows[0]);
+    const row = await OAuthGrant.lookUp(db, FIND_LIVE, { id });
+    return row && OAuthGrant.fromRow(row);
   }
 
   /** Saves a grant; `clientId` is the client's public identifier. A revoked grant stays revoked. */

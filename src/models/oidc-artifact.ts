@@ -1,4 +1,5 @@
 import type { TransactionOrKnex } from "objection";
+import { lookUp } from "../database/look-up.ts";
 import type { Statement } from "../database/statement.ts";
 import { BaseModel } from "./base.ts";
 import { TOKEN_CONTEXT_COLUMNS, type TokenContextRow } from "./token-context.ts";
@@ -15,8 +16,21 @@ export type ArtifactModel = keyof typeof ARTIFACT_MODELS;
 const MAX_LIFETIME = "interval '1 day'";
 /** Rows are found this long after they ended: a pushed request is consumed at the end of its interaction. */
 const KEPT = "interval '2 hours'";
-const WHERE = `t.id_hash = :idHash AND t.model = :model AND t.expires_at > CAST(:now AS timestamptz) - ${KEPT}
+const IN_TIME = `t.expires_at > CAST(:now AS timestamptz) - ${KEPT}
   AND t.expires_at <= CAST(:now AS timestamptz) + ${MAX_LIFETIME}`;
+const WHERE = `t.id_hash = :idHash AND t.model = :model AND ${IN_TIME}`;
+
+/** An artifact, unless its grant no longer covers it. */
+const FIND = lookUp(
+  `SELECT t.payload, t.expires_at, t.consumed_at, ${TOKEN_CONTEXT_COLUMNS}
+   FROM oidc_artifacts t
+   LEFT JOIN oauth_grants g ON g.id = t.grant_id
+   LEFT JOIN sessions s ON s.uid = t.payload->>'sessionUid' AND s.ended_at IS NULL
+   WHERE t.id_hash = k.idHash AND t.model = k.model AND ${IN_TIME}
+     AND (t.grant_id IS NULL OR (g.id IS NOT NULL AND g.revoked_at IS NULL
+       AND (g.tokens_valid_after IS NULL OR t.created_at > g.tokens_valid_after)))`,
+  { idHash: "bytea", model: "smallint" },
+);
 
 interface OidcArtifactRow extends TokenContextRow {
   payload: Record<string, unknown>;
@@ -47,7 +61,14 @@ export class OidcArtifact extends BaseModel {
   }): Statement {
     return {
       sql: `INSERT INTO oidc_artifacts (id_hash, model, expires_at, grant_id, payload)
-            VALUES (:idHash, :model, :expiresAt, :grantId, :payload)`,
+            SELECT k.idHash, k.model, k.expiresAt, k.grantId, k.payload FROM :each`,
+      each: {
+        idHash: "bytea",
+        model: "smallint",
+        expiresAt: "timestamptz",
+        grantId: "uuid",
+        payload: "jsonb",
+      },
       bindings: {
         ...artifact,
         model: ARTIFACT_MODELS[artifact.model],
@@ -63,17 +84,7 @@ export class OidcArtifact extends BaseModel {
     idHash: Buffer,
     now: Date,
   ): Promise<OidcArtifactRow | undefined> {
-    const rows = await OidcArtifact.statement<OidcArtifactRow>(
-      db,
-      `SELECT t.payload, t.expires_at, t.consumed_at, ${TOKEN_CONTEXT_COLUMNS}
-       FROM oidc_artifacts t
-       LEFT JOIN oauth_grants g ON g.id = t.grant_id
-       LEFT JOIN sessions s ON s.uid = t.payload->>'sessionUid' AND s.ended_at IS NULL
-       WHERE ${WHERE} AND (t.grant_id IS NULL OR (g.id IS NOT NULL AND g.revoked_at IS NULL
-         AND (g.tokens_valid_after IS NULL OR t.created_at > g.tokens_valid_after)))`,
-      { idHash, model: ARTIFACT_MODELS[model], now },
-    );
-    return rows[0];
+    return OidcArtifact.lookUp(db, FIND, { idHash, model: ARTIFACT_MODELS[model], now });
   }
 
   /** Spends the artifact. Of any number of callers exactly one gets `true`. */

@@ -1,4 +1,5 @@
 import type { TransactionOrKnex } from "objection";
+import { lookUp } from "../database/look-up.ts";
 import type { Statement } from "../database/statement.ts";
 import { BaseModel } from "./base.ts";
 import { GRANT_JOIN, TOKEN_CONTEXT_COLUMNS, type TokenContextRow } from "./token-context.ts";
@@ -13,6 +14,26 @@ interface RefreshTokenRow extends TokenContextRow {
   payload: Record<string, unknown>;
   expires_at: Date;
   revoked_at: Date | null;
+}
+
+const FIND = lookUp(
+  `SELECT t.counter, t.rotated_at, t.user_id, t.scope, t.payload, t.expires_at, t.revoked_at,
+     t.session_uid AS bound_session_uid, ${TOKEN_CONTEXT_COLUMNS}
+   FROM refresh_tokens t ${GRANT_JOIN}
+   LEFT JOIN sessions s ON s.uid = t.session_uid AND s.ended_at IS NULL
+   WHERE t.id = k.id`,
+  { id: "uuid" },
+);
+
+/** What a rotation changes: the counter, and what the engine says of the successor when it comes to that. */
+export interface Rotation {
+  readonly id: string;
+  /** Of the token that is exchanged. */
+  readonly counter: number;
+  readonly now: Date;
+  /** As JSON. */
+  payload: string | null;
+  expiresAt: Date | null;
 }
 
 /**
@@ -49,41 +70,46 @@ export class RefreshToken extends BaseModel {
   }): Statement {
     return {
       sql: `INSERT INTO refresh_tokens AS r (id, counter, grant_id, client_id, user_id, session_uid, scope, payload, expires_at, gc_on)
-       SELECT :id, :counter, g.id, g.client_id, :userId, :sessionUid, :scope, :payload, :expiresAt,
-              (CAST(:expiresAt AS timestamptz) AT TIME ZONE 'UTC')::date + 2
-       FROM oauth_grants g WHERE g.id = :grantId
+       SELECT k.id, k.counter, g.id, g.client_id, k.userId, k.sessionUid, k.scope, k.payload, k.expiresAt,
+              (k.expiresAt AT TIME ZONE 'UTC')::date + 2
+       FROM :each JOIN oauth_grants g ON g.id = k.grantId
        ON CONFLICT (id) DO UPDATE SET payload = EXCLUDED.payload, expires_at = EXCLUDED.expires_at, gc_on = EXCLUDED.gc_on
        WHERE r.counter = EXCLUDED.counter AND r.revoked_at IS NULL`,
+      each: {
+        id: "uuid",
+        counter: "integer",
+        grantId: "uuid",
+        userId: "uuid",
+        sessionUid: "text",
+        scope: "text",
+        payload: "jsonb",
+        expiresAt: "timestamptz",
+      },
       bindings: { ...token, payload: JSON.stringify(token.payload) },
     };
   }
 
   static async find(db: TransactionOrKnex, id: string): Promise<RefreshTokenRow | undefined> {
-    const rows = await RefreshToken.statement<RefreshTokenRow>(
-      db,
-      `SELECT t.counter, t.rotated_at, t.user_id, t.scope, t.payload, t.expires_at, t.revoked_at, t.session_uid AS bound_session_uid, ${TOKEN_CONTEXT_COLUMNS}
-       FROM refresh_tokens t ${GRANT_JOIN}
-       LEFT JOIN sessions s ON s.uid = t.session_uid AND s.ended_at IS NULL
-       WHERE t.id = :id`,
-      { id },
-    );
-    return rows[0];
+    return RefreshToken.lookUp(db, FIND, { id });
   }
 
-  /** Moves the family from `counter` to its successor. Of any number of callers exactly one gets `true`. */
-  static async rotate(
-    db: TransactionOrKnex,
-    id: string,
-    counter: number,
-    now: Date,
-  ): Promise<boolean> {
-    const rows = await RefreshToken.statement(
-      db,
-      `UPDATE refresh_tokens SET counter = counter + 1, rotated_at = :now
-       WHERE id = :id AND counter = :counter AND revoked_at IS NULL RETURNING 1`,
-      { id, counter, now },
-    );
-    return rows.length === 1;
+  /** Moves the family from a counter to its successor. Of any number of callers it does something for one. */
+  static rotation(rotation: Rotation): Statement {
+    return {
+      sql: `UPDATE refresh_tokens t SET counter = t.counter + 1, rotated_at = k.now,
+         payload = coalesce(k.payload, t.payload), expires_at = coalesce(k.expiresAt, t.expires_at),
+         gc_on = coalesce((k.expiresAt AT TIME ZONE 'UTC')::date + 2, t.gc_on)
+       FROM :each WHERE t.id = k.id AND t.counter = k.counter AND t.revoked_at IS NULL
+       RETURNING k.n::int`,
+      each: {
+        id: "uuid",
+        counter: "integer",
+        now: "timestamptz",
+        payload: "jsonb",
+        expiresAt: "timestamptz",
+      },
+      bindings: rotation as unknown as Statement["bindings"],
+    };
   }
 
   static async revoke(db: TransactionOrKnex, id: string, now: Date): Promise<void> {

@@ -1,4 +1,5 @@
 import { raw, type QueryBuilder, type TransactionOrKnex } from "objection";
+import { lookUp } from "../database/look-up.ts";
 import { BaseModel } from "./base.ts";
 
 /** Which client of a session holds which grant; the engine's `authorizations` (its Session model). */
@@ -34,6 +35,14 @@ export interface SignIn {
   readonly riskReasons: readonly string[];
   readonly upstream?: UpstreamSignIn | undefined;
 }
+
+const FIND_BY_COOKIE = lookUp(
+  `SELECT uid, cookie_hash, cookie_enc, user_id, transient, logged_in_at, acr, amr, authorizations, state,
+     created_at, last_active_at, expires_at
+   FROM sessions WHERE ended_at IS NULL AND expires_at > :now
+     AND (cookie_hash = k.cookieHash OR (previous_cookie_hash = k.cookieHash AND previous_valid_until > :now))`,
+  { cookieHash: "bytea" },
+);
 
 /**
  * One browser's sign-in. `uid` stays for its whole life while the cookie changes; only hashes of cookies are kept,
@@ -133,16 +142,8 @@ export class Session extends BaseModel {
     cookieHash: Buffer,
     now: Date,
   ): Promise<Session | undefined> {
-    const rows = await Session.statement<object>(
-      db,
-      `SELECT uid, cookie_hash, cookie_enc, user_id, transient, logged_in_at, acr, amr, authorizations, state,
-         created_at, last_active_at, expires_at
-       FROM sessions WHERE ended_at IS NULL AND expires_at > :now
-         AND (cookie_hash = :cookieHash OR (previous_cookie_hash = :cookieHash AND previous_valid_until > :now))
-       LIMIT 1`,
-      { cookieHash, now },
-    );
-    return rows[0] && Session.fromRow(rows[0]);
+    const row = await Session.lookUp(db, FIND_BY_COOKIE, { cookieHash, now });
+    return row && Session.fromRow(row);
   }
 
   /**

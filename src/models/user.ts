@@ -1,4 +1,5 @@
 import { Model, type RelationMappings, type TransactionOrKnex } from "objection";
+import { lookUp } from "../database/look-up.ts";
 import { IdentifiedModel } from "./base.ts";
 import { Group } from "./group.ts";
 import { Identity } from "./identity.ts";
@@ -8,6 +9,22 @@ import { UserPassword } from "./user-password.ts";
 import { UserProfile } from "./user-profile.ts";
 
 type Json = Record<string, unknown>;
+
+interface UserWithClaims {
+  user: Json;
+  emails: Json[];
+  groups: Json[];
+  profile: Json | null;
+}
+
+const FIND_WITH_CLAIMS = lookUp(
+  `SELECT to_jsonb(u) AS user, to_jsonb(p) AS profile,
+     coalesce((SELECT jsonb_agg(e) FROM user_emails e WHERE e.user_id = u.id), '[]') AS emails,
+     coalesce((SELECT jsonb_agg(g) FROM groups g WHERE g.id IN
+       (SELECT group_id FROM group_members m WHERE m.user_id = u.id)), '[]') AS groups
+   FROM users u LEFT JOIN user_profiles p ON p.user_id = u.id WHERE u.id = k.id`,
+  { id: "uuid" },
+);
 
 /** JSON has no times; in columns they are by their names. */
 function withDates(row: Json): Json {
@@ -87,21 +104,7 @@ export class User extends IdentifiedModel {
    * whatever columns there are.
    */
   static async findWithClaims(db: TransactionOrKnex, id: string): Promise<User | undefined> {
-    const rows = await User.statement<{
-      user: Json;
-      emails: Json[];
-      groups: Json[];
-      profile: Json | null;
-    }>(
-      db,
-      `SELECT to_jsonb(u) AS user, to_jsonb(p) AS profile,
-         coalesce((SELECT jsonb_agg(e) FROM user_emails e WHERE e.user_id = u.id), '[]') AS emails,
-         coalesce((SELECT jsonb_agg(g) FROM groups g WHERE g.id IN
-           (SELECT group_id FROM group_members m WHERE m.user_id = u.id)), '[]') AS groups
-       FROM users u LEFT JOIN user_profiles p ON p.user_id = u.id WHERE u.id = :id`,
-      { id },
-    );
-    const [row] = rows;
+    const row = await User.lookUp<UserWithClaims>(db, FIND_WITH_CLAIMS, { id });
     if (row === undefined) return undefined;
     const user = User.fromRow(withDates(row.user));
     user.webauthnUserHandle = Buffer.from(String(row.user["webauthn_user_handle"]).slice(2), "hex");

@@ -16,6 +16,13 @@ export interface EventNeeds {
   mailer: Mailer;
 }
 
+export interface Observer {
+  /** Has an engine's requests looked at. */
+  observe(provider: Provider): void;
+  /** Writes down what a request came to. */
+  recordOutcome(ctx: KoaContextWithOIDC): Promise<void>;
+}
+
 /** The routes whose outcome is read here; what others change is recorded where it is changed. */
 const AUDITED = new Set(["token", "revocation", "end_session_confirm"]);
 
@@ -23,8 +30,9 @@ const AUDITED = new Set(["token", "revocation", "end_session_confirm"]);
  * Writes down what the engine did, in the unit of work of the request that did it. The engine's own events come at
  * the wrong moment for that, or cannot be awaited, so most of this reads what the request left behind.
  */
-export function observe(needs: EventNeeds): (provider: Provider) => void {
-  return (provider) => {
+export function createObserver(needs: EventNeeds): Observer {
+  const recordOutcome = (ctx: KoaContextWithOIDC) => recordOutcomeOf(needs, ctx);
+  const observe = (provider: Provider): void => {
     provider.on("server_error", (ctx, error) => {
       needs.log.error(
         { err: error, route: ctx.oidc?.route, correlationId: ctx.state["correlationId"] },
@@ -34,9 +42,10 @@ export function observe(needs: EventNeeds): (provider: Provider) => void {
     provider.use(async (ctx: KoaContextWithOIDC, next) => {
       await next();
       if (ctx.state["decided"] !== undefined) await recordDecision(needs, ctx);
-      if (AUDITED.has(ctx.oidc?.route ?? "") && ctx.status < 500) await recordOutcome(needs, ctx);
+      if (AUDITED.has(ctx.oidc?.route ?? "") && ctx.status < 500) await recordOutcome(ctx);
     });
   };
+  return { observe, recordOutcome };
 }
 
 /** A person said yes or no to a device (RFC 8628 §3.3); what the adapter wrote, it left in the request. */
@@ -62,7 +71,7 @@ async function recordDecision({ knex }: EventNeeds, ctx: KoaContextWithOIDC): Pr
   else await record(db, { ...about, type: "device.denied" });
 }
 
-async function recordOutcome(needs: EventNeeds, ctx: KoaContextWithOIDC): Promise<void> {
+async function recordOutcomeOf(needs: EventNeeds, ctx: KoaContextWithOIDC): Promise<void> {
   const { oidc } = ctx;
   const client = oidc.client;
   const about = {

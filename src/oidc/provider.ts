@@ -37,6 +37,7 @@ import { assertSignedRequest, ciba } from "./ciba.ts";
 import { queuePings } from "./ciba-requests.ts";
 import { sayWhatIsOffered } from "./decoupled-answers.ts";
 import { deviceInfo, type DevicePages } from "./device-pages.ts";
+import type { Observer } from "./events.ts";
 import { showLogoutFrames, type ShowFrames } from "./frontchannel-logout.ts";
 import { loadExistingGrant } from "./grants.ts";
 import { registerJwtBearer } from "./jwt-bearer.ts";
@@ -73,7 +74,7 @@ export interface EngineNeeds extends Storage {
     signingOut: ShowFrames;
   } & DevicePages;
   beside: SignedInBeside;
-  observe: (provider: Provider) => void;
+  observer: Observer;
   signOutElsewhere: SignOutElsewhere;
   connectors: ConnectionTokenNeeds["connectors"];
 }
@@ -244,13 +245,28 @@ export function createProvider(
   sayWhatIsOffered(answered);
   mintRefreshTokens(provider, needs.refreshTokenFormat);
   detectReplaysAtomically(provider, knex);
-  provider.use((ctx, next) => runInUnitOfWork(knex, next, () => ctx.status < 500));
+  provider.use((ctx: KoaContextWithOIDC, next) =>
+    runInUnitOfWork(
+      knex,
+      next,
+      () => ctx.status < 500,
+      (error) => refuse(ctx, error, needs.observer),
+    ),
+  );
   if (config.conformanceSuiteUrl !== undefined) offerAccounts(provider, needs);
   const writing = new Afterwards();
   writing.addTo(provider);
   signOutEverybody(writing, needs.beside);
-  needs.observe(provider);
+  needs.observer.observe(provider);
   return provider;
+}
+
+/** What the engine had answered does not hold, because somebody was faster: answers as it would have, had it known. */
+async function refuse(ctx: KoaContextWithOIDC, error: unknown, observer: Observer): Promise<void> {
+  if (!(error instanceof errors.OIDCProviderError)) throw error;
+  ctx.status = error.status;
+  ctx.body = { error: error.error, error_description: error.error_description };
+  await observer.recordOutcome(ctx);
 }
 
 /** Keys that sign the engine's cookies, and the outer app's too: the engine writes through both. */

@@ -109,7 +109,7 @@ describe("a client that we accept", () => {
           successSource: none,
         },
         beside: { names: async () => [], signOut: async () => [] },
-        observe: () => {},
+        observer: { observe: () => {}, recordOutcome: async () => {} },
         connectors: { of: () => ({}) },
         signOutElsewhere: async () => {},
       },

@@ -17,7 +17,7 @@ const COSTS: Readonly<Record<string, number>> = {
   "consent form": 13,
   "code after sign-in": 9,
   "token: code": 5,
-  "token: refresh": 5,
+  "token: refresh": 4,
   userinfo: 2,
   introspection: 2,
   "silent sign-in": 4,

@@ -13,8 +13,10 @@ describe("writes that are committed together, reviewed", () => {
   it("F11: are written once where one of them could not be sent", async () => {
     const { knex } = database;
     await knex.raw("CREATE TABLE once (n int)");
-    const put = async (n: unknown): Promise<void> =>
-      writeInGroup(knex, [bind({ sql: "INSERT INTO once (n) VALUES (:n)", bindings: { n } })]);
+    const put = async (n: unknown): Promise<unknown> =>
+      writeInGroup(knex, {
+        statements: [bind({ sql: "INSERT INTO once (n) VALUES (:n)", bindings: { n } })],
+      });
     await Promise.allSettled([put(1), put(2), put(undefined), put(3)]);
     const { rows } = await knex.raw("SELECT n FROM once ORDER BY n");
     assert.deepEqual(

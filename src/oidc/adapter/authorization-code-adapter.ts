@@ -1,6 +1,6 @@
 import type { Knex } from "knex";
 import { errors, type AdapterPayload } from "oidc-provider";
-import { defer, reader, writer } from "../../database/transaction.ts";
+import { decide, defer, reader, writer } from "../../database/transaction.ts";
 import { sha256 } from "../../lib/secret.ts";
 import { OAuthAuthorization } from "../../models/oauth-authorization.ts";
 import type { GrantRevocation } from "./grant-revocation.ts";
@@ -64,13 +64,13 @@ export class AuthorizationCodeAdapter extends ModelAdapter {
    * one got: one of the two is not the client.
    */
   override async consume(id: string): Promise<void> {
-    const db = await writer(this.#knex);
     const now = new Date();
     const codeHash = sha256(id);
-    if (await OAuthAuthorization.consume(db, codeHash, now)) return;
-    const row = await OAuthAuthorization.find(db, codeHash, now);
-    if (row?.grant_id) await this.#revocation.revoke(row.grant_id);
-    throw new errors.InvalidGrant("authorization code already consumed");
+    await decide(this.#knex, OAuthAuthorization.consumption(codeHash, now), async () => {
+      const row = await OAuthAuthorization.find(await writer(this.#knex), codeHash, now);
+      if (row?.grant_id) await this.#revocation.revoke(row.grant_id);
+      throw new errors.InvalidGrant("authorization code already consumed");
+    });
   }
 
   async destroy(id: string): Promise<void> {

@@ -1,7 +1,8 @@
 import type { Knex } from "knex";
 import { errors, Provider, type AdapterPayload } from "oidc-provider";
-import { defer, reader, writer } from "../../database/transaction.ts";
-import { RefreshToken } from "../../models/refresh-token.ts";
+import { decide, defer, isUndecided, reader, writer } from "../../database/transaction.ts";
+import type { Statement } from "../../database/statement.ts";
+import { RefreshToken, type Rotation } from "../../models/refresh-token.ts";
 import type { RefreshTokenFormat } from "../refresh-token-format.ts";
 import type { GrantRevocation } from "./grant-revocation.ts";
 import { ModelAdapter } from "./model-adapter.ts";
@@ -17,6 +18,8 @@ export class RefreshTokenAdapter extends ModelAdapter {
   readonly #format: RefreshTokenFormat;
   readonly #prefetch: Prefetch;
   readonly #revocation: GrantRevocation;
+  /** What a request is about to rotate. */
+  readonly #rotations = new WeakMap<object, { rotation: Rotation; statement: Statement }>();
 
   constructor(
     knex: Knex,
@@ -37,6 +40,13 @@ export class RefreshTokenAdapter extends ModelAdapter {
     if (token === undefined || accountId === undefined || grantId === undefined) {
       throw new TypeError("a refresh token is minted by its format and has a user and a grant");
     }
+    const stored = strip(payload, "accountId", "grantId", "scope", "sessionUid");
+    const expiresAt = expiry(payload, expiresIn);
+    const rotation = this.#rotationTo(token);
+    if (rotation !== undefined) {
+      Object.assign(rotation, { payload: JSON.stringify(stored), expiresAt });
+      return;
+    }
     await defer(
       this.#knex,
       RefreshToken.addition({
@@ -46,8 +56,8 @@ export class RefreshTokenAdapter extends ModelAdapter {
         userId: accountId,
         sessionUid: payload.sessionUid ?? null,
         scope: payload.scope ?? null,
-        expiresAt: expiry(payload, expiresIn),
-        payload: strip(payload, "accountId", "grantId", "scope", "sessionUid"),
+        expiresAt,
+        payload: stored,
       }),
     );
   }
@@ -81,13 +91,23 @@ export class RefreshTokenAdapter extends ModelAdapter {
   override async consume(id: string): Promise<void> {
     const token = this.#format.read(id);
     if (token === undefined) throw new errors.InvalidGrant("refresh token not found");
-    const db = await writer(this.#knex);
-    if (await RefreshToken.rotate(db, token.family, token.counter, new Date())) return;
-    const row = await RefreshToken.find(db, token.family);
-    if (row && !row.revoked_at && isAnswerableAgain(token.counter, row.counter, row.rotated_at))
-      return;
-    if (row?.grant_id) await this.#revocation.revoke(row.grant_id);
-    throw new errors.InvalidGrant("refresh token already used");
+    const { family, counter } = token;
+    const rotation = { id: family, counter, now: new Date(), payload: null, expiresAt: null };
+    const statement = RefreshToken.rotation(rotation);
+    await decide(this.#knex, statement, async () => {
+      const row = await RefreshToken.find(await writer(this.#knex), family);
+      if (row && !row.revoked_at && isAnswerableAgain(counter, row.counter, row.rotated_at)) return;
+      if (row?.grant_id) await this.#revocation.revoke(row.grant_id);
+      throw new errors.InvalidGrant("refresh token already used");
+    });
+    if (Provider.ctx !== undefined) this.#rotations.set(Provider.ctx, { rotation, statement });
+  }
+
+  /** The rotation of this request that makes `token` and is not written yet. */
+  #rotationTo({ family, counter }: { family: string; counter: number }): Rotation | undefined {
+    const { rotation, statement } = this.#rotations.get(Provider.ctx ?? this) ?? {};
+    if (rotation?.id !== family || rotation.counter + 1 !== counter) return undefined;
+    return statement !== undefined && isUndecided(this.#knex, statement) ? rotation : undefined;
   }
 
   async destroy(id: string): Promise<void> {
