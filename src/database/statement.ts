@@ -153,12 +153,10 @@ export async function send(
   const values = shared.map((value, index) =>
     index < columns ? bounds.map((each) => each.values[index]) : value,
   );
-  const { response } = await client.query(connection, {
-    sql: text,
-    bindings: values,
-    ...(isDirect(connection) ? { options: { name } } : {}),
-  });
-  return response;
+  // Not through knex, which would look for bindings in the text each time, and write them into what an error says.
+  client.emit("query", { sql: text, bindings: values });
+  const query = isDirect(connection) ? { name, text, values } : { text, values };
+  return (connection as Client).query(query);
 }
 
 /** Sends what `fn` puts on the wire before it first waits in one piece. */

@@ -27,6 +27,10 @@ export function createLogger(options: { level: string; destination?: Destination
     timestamp: pino.stdTimeFunctions.isoTime,
     redact: { paths: REDACTED, censor: "[redacted]" },
   };
-  // Lines that come while one is being written go with the next; at the end of the process what is left is written.
-  return pino(settings, options.destination ?? pino.destination({ sync: false }));
+  return pino(settings, options.destination ?? standardOutput());
+}
+
+/** Lines are written together: when there are many, and else a moment later. The end of the process writes the rest. */
+function standardOutput(): DestinationStream {
+  return pino.destination({ sync: false, minLength: 4096, periodicFlush: 50 });
 }

@@ -1,4 +1,4 @@
-import { createHash, randomBytes, timingSafeEqual } from "node:crypto";
+import { hash, randomBytes, timingSafeEqual } from "node:crypto";
 
 /** 256 random bits as base64url, after an optional prefix that tells people and scanners what the value is. */
 export function newSecret(prefix?: string): string {
@@ -8,7 +8,7 @@ export function newSecret(prefix?: string): string {
 
 /** SHA-256. What the database keeps of a bearer value with at least 128 random bits. */
 export function sha256(value: string | Buffer): Buffer {
-  return createHash("sha256").update(value).digest();
+  return hash("sha256", value, "buffer");
 }
 
 /** Compares two byte strings in a time that depends on their lengths only. */

@@ -33,22 +33,27 @@ export class RefreshTokenFormat {
 
   /** The token that a rotation of `token` answers with. */
   successor(token: string): string {
-    const parts = this.read(token);
-    if (parts === undefined) throw new TypeError("only a refresh token has a successor");
-    return this.#write(parseUuid(parts.family), parts.counter + 1);
+    const { family, counter } = this.parse(token);
+    return this.#write(parseUuid(family), counter + 1);
   }
 
   /** Takes a token apart; `undefined` when we did not make it. */
   read(token: string): RefreshTokenParts | undefined {
-    if (!token.startsWith(PREFIX)) return undefined;
-    const bytes = Buffer.from(token.slice(PREFIX.length), "base64url");
-    if (bytes.length !== FAMILY_BYTES + COUNTER_BYTES + MAC_BYTES) return undefined;
-    const body = bytes.subarray(0, FAMILY_BYTES + COUNTER_BYTES);
-    if (!equalBytes(bytes.subarray(body.length), this.#mac(body))) return undefined;
-    return {
-      family: formatUuid(body.subarray(0, FAMILY_BYTES)),
-      counter: body.readUInt32BE(FAMILY_BYTES),
-    };
+    const bytes = bytesOf(token);
+    if (bytes === undefined) return undefined;
+    const { body, mac } = split(bytes);
+    return equalBytes(mac, this.#mac(body)) ? partsOf(body) : undefined;
+  }
+
+  /**
+   * Takes a token apart that we have just made, or read before.
+   *
+   * @throws TypeError when it is no refresh token.
+   */
+  parse(token: string): RefreshTokenParts {
+    const bytes = bytesOf(token);
+    if (bytes === undefined) throw new TypeError("this is not what a refresh token looks like");
+    return partsOf(split(bytes).body);
   }
 
   #write(family: Buffer, counter: number): string {
@@ -61,4 +66,22 @@ export class RefreshTokenFormat {
   #mac(body: Buffer): Buffer {
     return createHmac("sha256", this.#key).update(body).digest().subarray(0, MAC_BYTES);
   }
+}
+
+function bytesOf(token: string): Buffer | undefined {
+  if (!token.startsWith(PREFIX)) return undefined;
+  const bytes = Buffer.from(token.slice(PREFIX.length), "base64url");
+  return bytes.length === FAMILY_BYTES + COUNTER_BYTES + MAC_BYTES ? bytes : undefined;
+}
+
+function split(bytes: Buffer): { body: Buffer; mac: Buffer } {
+  const end = FAMILY_BYTES + COUNTER_BYTES;
+  return { body: bytes.subarray(0, end), mac: bytes.subarray(end) };
+}
+
+function partsOf(body: Buffer): RefreshTokenParts {
+  return {
+    family: formatUuid(body.subarray(0, FAMILY_BYTES)),
+    counter: body.readUInt32BE(FAMILY_BYTES),
+  };
 }

@@ -35,10 +35,10 @@ export class RefreshTokenAdapter extends ModelAdapter {
   }
 
   async upsert(id: string, payload: AdapterPayload, expiresIn?: number): Promise<void> {
-    const token = this.#format.read(id);
+    const token = this.#format.parse(id);
     const { accountId, grantId } = payload;
-    if (token === undefined || accountId === undefined || grantId === undefined) {
-      throw new TypeError("a refresh token is minted by its format and has a user and a grant");
+    if (accountId === undefined || grantId === undefined) {
+      throw new TypeError("a refresh token has a user and a grant");
     }
     const stored = strip(payload, "accountId", "grantId", "scope", "sessionUid");
     const expiresAt = expiry(payload, expiresIn);
@@ -89,9 +89,7 @@ export class RefreshTokenAdapter extends ModelAdapter {
    * reuse interval lasts and nobody has used that successor (RFC 9700 §4.14.2); anybody else is a replay.
    */
   override async consume(id: string): Promise<void> {
-    const token = this.#format.read(id);
-    if (token === undefined) throw new errors.InvalidGrant("refresh token not found");
-    const { family, counter } = token;
+    const { family, counter } = this.#format.parse(id);
     const rotation = { id: family, counter, now: new Date(), payload: null, expiresAt: null };
     const statement = RefreshToken.rotation(rotation);
     await decide(this.#knex, statement, async () => {
