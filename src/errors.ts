@@ -61,6 +61,10 @@ export const errors = {
     new AppError("unknown_group", 404, `There is no group ${name}. Run \`lintel group list\`.`),
   groupExists: (name: string) =>
     new AppError("group_exists", 409, `There is a group ${name} already.`),
+  unknownRole: (slug: string) =>
+    new AppError("unknown_role", 404, `There is no role ${slug}. Run \`lintel role list\`.`),
+  roleExists: (slug: string) =>
+    new AppError("role_exists", 409, `There is a role ${slug} already.`),
   identityTaken: () =>
     new AppError(
       "identity_taken",

@@ -57,7 +57,15 @@ type FederationFailure = (typeof FEDERATION_FAILURES)[number];
 
 /** One scope of a consent page, with the value it would release. */
 export interface ConsentScope {
-  readonly name: "openid" | "profile" | "email" | "phone" | "address" | "groups" | "offline_access";
+  readonly name:
+    | "openid"
+    | "profile"
+    | "email"
+    | "phone"
+    | "address"
+    | "groups"
+    | "roles"
+    | "offline_access";
   readonly required: boolean;
   readonly allowedBefore: boolean;
   readonly value: string | undefined;

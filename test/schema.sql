@@ -276,6 +276,7 @@ CREATE TABLE identity_providers
   version integer NOT NULL DEFAULT 1
   created_at timestamp with time zone NOT NULL DEFAULT now()
   updated_at timestamp with time zone NOT NULL DEFAULT now()
+  role_mapping jsonb NOT NULL DEFAULT '{}'::jsonb
   CONSTRAINT identity_providers_check CHECK (((kind = 'oauth2'::text) OR (issuer IS NOT NULL)))
   CONSTRAINT identity_providers_check1 CHECK (((kind = 'saml'::text) OR (client_id IS NOT NULL)))
   CONSTRAINT identity_providers_client_id_check CHECK ((char_length(client_id) <= 512))
@@ -669,12 +670,32 @@ CREATE TABLE replay_guards
   CREATE INDEX replay_guards_gc_idx ON replay_guards USING btree (expires_at)
 
 CREATE TABLE role_assignments
-  user_id uuid NOT NULL
-  role text NOT NULL
-  granted_at timestamp with time zone NOT NULL DEFAULT now()
-  CONSTRAINT role_assignments_pkey PRIMARY KEY (user_id, role)
-  CONSTRAINT role_assignments_role_check CHECK ((role = 'superadmin'::text))
+  role_id uuid NOT NULL
+  user_id uuid
+  group_id uuid
+  identity_id uuid
+  created_at timestamp with time zone NOT NULL DEFAULT now()
+  CONSTRAINT role_assignments_check CHECK ((num_nonnulls(user_id, group_id) = 1))
+  CONSTRAINT role_assignments_check1 CHECK (((identity_id IS NULL) OR (user_id IS NOT NULL)))
+  CONSTRAINT role_assignments_group_id_fkey FOREIGN KEY (group_id) REFERENCES groups(id) ON DELETE CASCADE
+  CONSTRAINT role_assignments_identity_id_fkey FOREIGN KEY (identity_id) REFERENCES identities(id) ON DELETE CASCADE
+  CONSTRAINT role_assignments_role_id_fkey FOREIGN KEY (role_id) REFERENCES roles(id) ON DELETE CASCADE
+  CONSTRAINT role_assignments_role_id_user_id_group_id_identity_id_key UNIQUE NULLS NOT DISTINCT (role_id, user_id, group_id, identity_id)
   CONSTRAINT role_assignments_user_id_fkey FOREIGN KEY (user_id) REFERENCES users(id) ON DELETE CASCADE
+  CREATE INDEX role_assignments_group_idx ON role_assignments USING btree (group_id) WHERE (group_id IS NOT NULL)
+  CREATE INDEX role_assignments_identity_idx ON role_assignments USING btree (identity_id) WHERE (identity_id IS NOT NULL)
+  CREATE INDEX role_assignments_user_idx ON role_assignments USING btree (user_id) WHERE (user_id IS NOT NULL)
+
+CREATE TABLE roles
+  id uuid NOT NULL
+  slug text NOT NULL
+  name text NOT NULL
+  is_active boolean NOT NULL DEFAULT true
+  created_at timestamp with time zone NOT NULL DEFAULT now()
+  CONSTRAINT roles_name_check CHECK (((char_length(name) >= 1) AND (char_length(name) <= 100)))
+  CONSTRAINT roles_pkey PRIMARY KEY (id)
+  CONSTRAINT roles_slug_check CHECK ((slug ~ '^[a-z0-9][a-z0-9_:.-]{0,99}$'::text))
+  CONSTRAINT roles_slug_key UNIQUE (slug)
 
 CREATE TABLE saml_connections
   provider_id uuid NOT NULL
@@ -794,6 +815,14 @@ CREATE TABLE sso_domains
   CONSTRAINT sso_domains_provider_id_fkey FOREIGN KEY (provider_id) REFERENCES identity_providers(id) ON DELETE CASCADE
   CREATE UNIQUE INDEX sso_domains_verified_uq ON sso_domains USING btree (domain) WHERE (verified_at IS NOT NULL)
   CREATE TRIGGER sso_domains_changed AFTER INSERT OR DELETE OR UPDATE ON sso_domains FOR EACH STATEMENT EXECUTE FUNCTION lintel_notify('lintel_connections')
+
+CREATE TABLE system_roles
+  user_id uuid NOT NULL
+  role text NOT NULL
+  granted_at timestamp with time zone NOT NULL DEFAULT now()
+  CONSTRAINT system_roles_pkey PRIMARY KEY (user_id, role)
+  CONSTRAINT system_roles_role_check CHECK ((role = 'superadmin'::text))
+  CONSTRAINT system_roles_user_id_fkey FOREIGN KEY (user_id) REFERENCES users(id) ON DELETE CASCADE
 
 CREATE TABLE terms_acceptances
   user_id uuid NOT NULL

@@ -304,9 +304,16 @@ describe("pages", () => {
       "web",
       [
         "form#consent-form",
-        ...["openid", "profile", "email", "phone", "address", "groups", "offline_access"].map(
-          (scope) => `input#scope-${scope}[name=scope]`,
-        ),
+        ...[
+          "openid",
+          "profile",
+          "email",
+          "phone",
+          "address",
+          "groups",
+          "roles",
+          "offline_access",
+        ].map((scope) => `input#scope-${scope}[name=scope]`),
         "button#consent-allow[name=decision]",
         "button#consent-deny[name=decision]",
       ],

@@ -59,6 +59,12 @@ export const EVENTS = {
   "group.member_added": { outcome: "success", details: ["via"] },
   "group.member_removed": { outcome: "success", details: ["via"] },
 
+  "role.created": { outcome: "success", details: [] },
+  "role.updated": { outcome: "success", details: ["fields"] },
+  "role.deleted": { outcome: "success", details: [] },
+  "role.assigned": { outcome: "success", details: ["via", "group"] },
+  "role.unassigned": { outcome: "success", details: ["via", "group"] },
+
   "factor.added": { outcome: "success", details: ["type"] },
   "factor.removed": { outcome: "success", details: ["type"] },
   "factor.reset": { outcome: "success", details: ["count"] },

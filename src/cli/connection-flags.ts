@@ -104,6 +104,14 @@ const FIELDS = {
     value: "OURS=THEIRS",
     help: "their value that makes somebody a member of our group, as in engineering=CN=eng,O=acme",
   },
+  role: {
+    field: "role_mapping",
+    as: "pairs",
+    type: "string",
+    multiple: true,
+    value: "OURS=THEIRS",
+    help: "their value that gives somebody a role of ours, as in billing:admin=CN=fin,O=acme",
+  },
   linking: {
     field: "linking_policy",
     type: "string",

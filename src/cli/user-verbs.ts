@@ -8,6 +8,7 @@ import { createPasswords } from "../authn/password.ts";
 import { clearThrottle } from "../authn/throttle.ts";
 import { errors } from "../errors.ts";
 import { createMailer } from "../mail/mailer.ts";
+import { Role } from "../models/role.ts";
 import type { User } from "../models/user.ts";
 import {
   createUser,
@@ -104,8 +105,11 @@ export const USER_VERBS: readonly Verb[] = [
     summary: "show a user",
     words: ["id, e-mail or username"],
     async run({ io, words: [who = ""], json, config }) {
-      const user = await withOperator({ io, config }, ({ knex }) => findUser(knex, who));
-      printUser(io, user, json);
+      const { user, roles } = await withOperator({ io, config }, async ({ knex }) => {
+        const found = await findUser(knex, who);
+        return { user: found, roles: await Role.heldBy(knex, found.id) };
+      });
+      printUser(io, user, json, roles);
     },
   }),
 
@@ -180,15 +184,16 @@ function assertStrong(problems: readonly PasswordProblem[]): void {
   throw errors.weakPassword(`The password was not accepted: ${reasons}.`);
 }
 
-function printUser(io: Io, user: User, json: boolean): void {
-  const shown = presentUser(user);
+function printUser(io: Io, user: User, json: boolean, roles: readonly Role[] = []): void {
+  const held = roles.map(({ slug }) => slug);
+  const shown = { ...presentUser(user), ...(held.length === 0 ? {} : { roles: held }) };
   if (json) printJson(io, shown);
   else printFields(io, shown);
 }
 
 /** A user as programs and people see one; `sub` is what tokens carry. */
 function presentUser(user: User): Record<string, unknown> {
-  const { primaryEmail, profile, password, roles, groups = [], identities } = user;
+  const { primaryEmail, profile, password, systemRoles = [], groups = [], identities } = user;
   return {
     id: user.id,
     email: primaryEmail?.email,
@@ -196,7 +201,7 @@ function presentUser(user: User): Record<string, unknown> {
     username: user.username ?? undefined,
     name: profile?.displayName ?? undefined,
     status: statusOf(user),
-    ...(roles === undefined ? {} : { roles: roles.map(({ role }) => role) }),
+    ...(systemRoles.length === 0 ? {} : { system_roles: systemRoles.map(({ role }) => role) }),
     ...(password === undefined ? {} : { has_password: password !== null }),
     ...(groups.length === 0 ? {} : { groups: [...new Set(groups.map(({ name }) => name))] }),
     ...(identities === undefined || identities.length === 0

@@ -9,6 +9,7 @@ import { LOGOUT_VERBS } from "./logout-verbs.ts";
 import { PEOPLE_VERBS } from "./people-verbs.ts";
 import { REGISTRATION_VERBS } from "./registration-verbs.ts";
 import { RESOURCE_VERBS } from "./resource-verbs.ts";
+import { ROLE_VERBS } from "./role-verbs.ts";
 import { serverVerbs, type Server } from "./server-verbs.ts";
 import { USER_VERBS } from "./user-verbs.ts";
 import type { Verb } from "./verb.ts";
@@ -21,6 +22,7 @@ export function allVerbs(server: Server): readonly Verb[] {
     ...USER_VERBS,
     ...PEOPLE_VERBS,
     ...GROUP_VERBS,
+    ...ROLE_VERBS,
     ...CLIENT_VERBS,
     ...REGISTRATION_VERBS,
     ...LOGOUT_VERBS,

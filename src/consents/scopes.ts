@@ -8,6 +8,7 @@ const EXPLAINED: readonly ConsentScope["name"][] = [
   "phone",
   "address",
   "groups",
+  "roles",
   "offline_access",
 ];
 

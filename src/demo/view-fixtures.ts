@@ -130,6 +130,7 @@ const consent: Views["consent"] = {
       value: "12 St James’s Square, London",
     },
     { name: "groups", required: false, allowedBefore: false, value: "engineering, on call" },
+    { name: "roles", required: false, allowedBefore: false, value: "Approver, Billing" },
     { name: "offline_access", required: false, allowedBefore: false, value: undefined },
   ],
   details: [],

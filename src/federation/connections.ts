@@ -9,6 +9,7 @@ import { uuidv7 } from "../lib/uuid.ts";
 import { IdentityProvider } from "../models/identity-provider.ts";
 import { Group } from "../models/group.ts";
 import { Identity } from "../models/identity.ts";
+import { Role } from "../models/role.ts";
 import { OAuthClient } from "../models/oauth-client.ts";
 import { SamlConnection } from "../models/saml-connection.ts";
 import { Session } from "../models/session.ts";
@@ -60,6 +61,7 @@ export async function createConnection(
   return needs.knex.transaction(async (trx) => {
     await assertKnownClients(trx, definition);
     await assertKnownGroups(trx, definition);
+    await assertKnownRoles(trx, definition);
     await IdentityProvider.query(trx)
       .insert({
         id,
@@ -142,6 +144,7 @@ export async function updateConnection(
   return needs.knex.transaction(async (trx) => {
     await assertKnownClients(trx, definition);
     await assertKnownGroups(trx, definition);
+    await assertKnownRoles(trx, definition);
     if (columns.issuer !== before.issuer && change.force !== true)
       await assertNobodyLinked(trx, before);
     const changed = await IdentityProvider.query(trx)
@@ -350,6 +353,16 @@ async function assertKnownGroups(db: TransactionOrKnex, definition: Definition):
   if (missing.length > 0)
     throw errors.invalidConnection(
       `group_mapping has ${missing.join(", ")}, which is no group; see \`lintel group list\``,
+    );
+}
+
+async function assertKnownRoles(db: TransactionOrKnex, definition: Definition): Promise<void> {
+  const slugs = Object.keys(definition.role_mapping);
+  const known = await Role.query(db).whereIn("slug", slugs);
+  const missing = slugs.filter((slug) => !known.some((role) => role.slug === slug));
+  if (missing.length > 0)
+    throw errors.invalidConnection(
+      `role_mapping has ${missing.join(", ")}, which is no role; see \`lintel role list\``,
     );
 }
 

@@ -46,6 +46,12 @@ const list = (most: number) =>
     .max(most, { error: `must have at most ${most} entries` })
     .refine((all) => new Set(all).size === all.length, { error: "must not list anything twice" });
 
+/** A value of theirs for each of ours. */
+const mapping = z
+  .record(text(100), text(1_024))
+  .refine((all) => Object.keys(all).length <= 1_000, { error: "must have at most 1000 entries" })
+  .default({});
+
 /** What can be said of every connection. */
 const common = {
   slug: z.string().regex(/^[a-z0-9]([a-z0-9-]{0,48}[a-z0-9])?$/, {
@@ -62,10 +68,9 @@ const common = {
   display_order: z.int().min(0).max(32_767).default(100),
   attribute_mapping: z.partialRecord(z.enum(MAPPED_CLAIMS), text(512)).default({}),
   /** For each group of ours, the value of theirs that makes somebody a member. */
-  group_mapping: z
-    .record(text(100), text(1_024))
-    .refine((all) => Object.keys(all).length <= 1_000, { error: "must have at most 1000 entries" })
-    .default({}),
+  group_mapping: mapping,
+  /** For each role of ours, the value of theirs that gives it to somebody. */
+  role_mapping: mapping,
   linking_policy: z.enum(["never", "prompt", "verified_email", "isolated"]).default("prompt"),
   jit_provisioning: z.boolean().default(true),
   sync_profile: z.boolean().default(false),

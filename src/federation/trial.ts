@@ -149,7 +149,7 @@ function endOf(seal: Seal, { slug }: IdentityProvider, id: string, ticket: strin
 /** What there is to map: the names of what was said, and the values that decide something. */
 function inWords(identity: UpstreamIdentity, { settings }: IdentityProvider) {
   const { issuer, subject, email, emailVerified, acr, amr, claims } = identity;
-  const { groups_claim: groupsClaim = "groups" } = settings;
+  const { groups_claim: groupsClaim = "groups", roles_claim: rolesClaim = "roles" } = settings;
   return {
     issuer,
     subject,
@@ -158,6 +158,7 @@ function inWords(identity: UpstreamIdentity, { settings }: IdentityProvider) {
     acr,
     amr,
     groups: claims[String(groupsClaim)],
+    roles: claims[String(rolesClaim)],
     claims: Object.keys(claims).toSorted(),
   };
 }

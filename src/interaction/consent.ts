@@ -2,6 +2,7 @@ import type { Router } from "@koa/router";
 import type { Context } from "koa";
 import type { Client } from "oidc-provider";
 import type { Knex } from "knex";
+import type { TransactionOrKnex } from "objection";
 import { z } from "zod";
 import type { Config } from "../config.ts";
 import { inWords, problemOf } from "../consents/authorization-details.ts";
@@ -15,6 +16,7 @@ import { readForm } from "../http/body.ts";
 import { localeOf } from "../http/locale.ts";
 import type { Page } from "../http/page.ts";
 import type { Group } from "../models/group.ts";
+import { Role } from "../models/role.ts";
 import { permissionItem } from "../resources/access.ts";
 import { inLanguage } from "../terms/terms.ts";
 import { claimsOf, nameOf } from "../users/claims.ts";
@@ -43,7 +45,7 @@ export function consentRoutes(router: Router, tools: StepTools, needs: ConsentNe
     await needs.page(ctx, "consent", {
       client: clientView(client, redirectUri),
       userName: user === undefined ? "" : nameOf(user),
-      scopes: explain(visit),
+      scopes: await explain(reader(needs.knex), visit),
       apis: explainApis(visit),
       details: await describeDetails(needs, ctx, visit),
       runsOnDevice:
@@ -107,7 +109,12 @@ async function describeDetails(
 }
 
 /** The requested scopes with the very values that this person would release. */
-function explain({ requestedScopes, allowedScopes, user }: Visit): ConsentScope[] {
+async function explain(
+  db: TransactionOrKnex,
+  { requestedScopes, allowedScopes, user }: Visit,
+): Promise<ConsentScope[]> {
+  const isAskedForRoles = user !== undefined && requestedScopes.includes("roles");
+  const roles = isAskedForRoles ? await Role.heldBy(db, user.id) : undefined;
   const claims = user === undefined ? undefined : claimsOf(user);
   const values: Record<ConsentScope["name"], unknown> = {
     openid: undefined,
@@ -116,6 +123,7 @@ function explain({ requestedScopes, allowedScopes, user }: Visit): ConsentScope[
     phone: claims?.["phone_number"],
     address: formatted(claims?.["address"]),
     groups: namesOf(user?.groups),
+    roles: namesOf(roles),
     offline_access: undefined,
   };
   return explainedScopes(requestedScopes).map((scope) => {
@@ -146,8 +154,8 @@ function explainApis({ apis, requestedScopes, allowedScopes }: Visit): ConsentAp
   return explained.filter(({ permissions }) => permissions.length > 0);
 }
 
-function namesOf(groups: readonly Group[] = []): string | undefined {
-  const names = groups.map(({ name }) => name).toSorted();
+function namesOf(all: readonly Pick<Group | Role, "name">[] = []): string | undefined {
+  const names = all.map(({ name }) => name).toSorted();
   return names.length === 0 ? undefined : names.join(", ");
 }
 

@@ -6,7 +6,7 @@ import { SsoDomain } from "./sso-domain.ts";
 /** An identity provider elsewhere that people sign in with; operators call it a connection. */
 export class IdentityProvider extends IdentifiedModel {
   static override tableName = "identity_providers";
-  static override jsonAttributes = ["settings", "attributeMapping", "groupMapping"];
+  static override jsonAttributes = ["settings", "attributeMapping", "groupMapping", "roleMapping"];
   declare slug: string;
   declare kind: "oidc" | "oauth2" | "saml";
   declare preset: string | null;
@@ -24,6 +24,7 @@ export class IdentityProvider extends IdentifiedModel {
   declare settings: Record<string, unknown>;
   declare attributeMapping: Record<string, string>;
   declare groupMapping: Record<string, string>;
+  declare roleMapping: Record<string, string>;
   declare linkingPolicy: "never" | "prompt" | "verified_email" | "isolated";
   declare jitProvisioning: boolean;
   declare syncProfile: boolean;

@@ -3,7 +3,7 @@ import { lookUp } from "../database/look-up.ts";
 import { IdentifiedModel } from "./base.ts";
 import { Group } from "./group.ts";
 import { Identity } from "./identity.ts";
-import { RoleAssignment } from "./role-assignment.ts";
+import { SystemRole } from "./system-role.ts";
 import { UserEmail } from "./user-email.ts";
 import { UserPassword } from "./user-password.ts";
 import { UserProfile } from "./user-profile.ts";
@@ -56,7 +56,7 @@ export class User extends IdentifiedModel {
   declare emails?: UserEmail[];
   declare profile?: UserProfile | null;
   declare password?: UserPassword | null;
-  declare roles?: RoleAssignment[];
+  declare systemRoles?: SystemRole[];
   declare groups?: Group[];
   declare identities?: Identity[];
 
@@ -91,10 +91,10 @@ export class User extends IdentifiedModel {
           to: "groups.id",
         },
       },
-      roles: {
+      systemRoles: {
         relation: Model.HasManyRelation,
-        modelClass: RoleAssignment,
-        join: { from: "users.id", to: "role_assignments.userId" },
+        modelClass: SystemRole,
+        join: { from: "users.id", to: "system_roles.userId" },
       },
     };
   }

@@ -1,6 +1,7 @@
 import type { Knex } from "knex";
 import type { FindAccount } from "oidc-provider";
 import { reader } from "../database/transaction.ts";
+import { Role } from "../models/role.ts";
 import { claimsOf, findUserWithClaims } from "../users/claims.ts";
 
 /**
@@ -12,6 +13,14 @@ export function findAccount(knex: Knex): FindAccount {
     const user = await findUserWithClaims(reader(knex), sub);
     if (user?.isActive !== true) return undefined;
     const { id: accountId, sessionsValidAfter } = user;
-    return { accountId, sessionsValidAfter, user, claims: async () => claimsOf(user) };
+    return {
+      accountId,
+      sessionsValidAfter,
+      user,
+      async claims(_use, scope, asked) {
+        const isAsked = scope.split(" ").includes("roles") || Object.hasOwn(asked, "roles");
+        return claimsOf(user, isAsked ? await Role.heldBy(reader(knex), user.id) : undefined);
+      },
+    };
   };
 }

@@ -99,7 +99,7 @@ async function createAdministrator(
         displayName: form.display_name,
         passwordHash,
         via: "setup",
-        roles: ["superadmin"],
+        systemRoles: ["superadmin"],
       },
       now,
     );

@@ -5,7 +5,7 @@ import { errors } from "../errors.ts";
 import { newSecret, sha256 } from "../lib/secret.ts";
 import { BaseModel } from "../models/base.ts";
 import { OneTimeToken } from "../models/one-time-token.ts";
-import { RoleAssignment } from "../models/role-assignment.ts";
+import { SystemRole } from "../models/system-role.ts";
 
 /** How long a link works, in milliseconds. */
 const LIFETIME = 60 * 60_000;
@@ -15,7 +15,7 @@ const LOCK = { lintel: 0x6c_69_6e_74, setup: 5 };
 
 /** Whether nobody can administer this installation, so that a setup link may be issued and used (T-139). */
 export async function needsSetup(db: TransactionOrKnex): Promise<boolean> {
-  const administrators = await RoleAssignment.query(db)
+  const administrators = await SystemRole.query(db)
     .where({ role: "superadmin" })
     .whereIn("userId", (users) => users.select("id").from("users").where({ status: "active" }))
     .resultSize();

@@ -1,9 +1,10 @@
 import type { TransactionOrKnex } from "objection";
 import type { AccountClaims } from "oidc-provider";
 import { isUuid } from "../lib/uuid.ts";
+import type { Role } from "../models/role.ts";
 import { User } from "../models/user.ts";
 
-/** The scopes of OIDC Core §5.4 and one of ours, each with the claims it asks for. `openid` carries how the sign-in was done. */
+/** The scopes of OIDC Core §5.4 and two of ours, each with the claims it asks for. `openid` carries how the sign-in was done. */
 export const CLAIMS_BY_SCOPE = {
   openid: ["sub", "acr", "amr", "auth_time"],
   profile: [
@@ -26,6 +27,7 @@ export const CLAIMS_BY_SCOPE = {
   phone: ["phone_number", "phone_number_verified"],
   address: ["address"],
   groups: ["groups"],
+  roles: ["roles"],
 } as const;
 
 /**
@@ -74,8 +76,12 @@ export async function findUserWithClaims(
   return User.findWithClaims(db, sub);
 }
 
-/** Everything we could say about a user (OIDC Core §5.1); the engine releases what scopes and consent allow. */
-export function claimsOf(user: User): AccountClaims {
+/**
+ * Everything we could say about a user (OIDC Core §5.1); the engine releases what scopes and consent allow.
+ *
+ * @param roles those that they hold, where these were looked up.
+ */
+export function claimsOf(user: User, roles?: readonly Role[]): AccountClaims {
   const { profile, primaryEmail } = user;
   const claims: Record<string, unknown> = {
     sub: user.id,
@@ -99,6 +105,7 @@ export function claimsOf(user: User): AccountClaims {
     phone_number_verified: profile?.phoneNumber ? false : undefined,
     address: profile?.address,
     groups: user.groups?.map(({ name }) => name).toSorted(),
+    roles: roles?.map(({ slug }) => slug),
   };
   for (const [name, value] of Object.entries(claims)) {
     if (value === undefined || value === null) delete claims[name];

@@ -65,10 +65,10 @@ export async function requireSecondFactorOf(
   requireSecondFactor: boolean,
   { actor = SYSTEM }: { actor?: Actor } = {},
 ): Promise<Group> {
-  const group = await getGroup(db, name);
+  const group = await findGroup(db, name);
   await Group.query(db).findById(group.id).patch({ requireSecondFactor });
   await note(db, "group.updated", group.id, { actor });
-  return getGroup(db, name);
+  return findGroup(db, name);
 }
 
 /** Its members lose nothing else. @throws AppError `unknown_group` */
@@ -77,7 +77,7 @@ export async function deleteGroup(
   name: string,
   { actor = SYSTEM }: { actor?: Actor } = {},
 ): Promise<void> {
-  const { id } = await getGroup(db, name);
+  const { id } = await findGroup(db, name);
   await Group.query(db).deleteById(id);
   await note(db, "group.deleted", id, { actor });
 }
@@ -94,7 +94,7 @@ export async function addMember(
   userId: string,
   { actor = SYSTEM }: { actor?: Actor } = {},
 ): Promise<boolean> {
-  const { id: groupId } = await getGroup(db, name);
+  const { id: groupId } = await findGroup(db, name);
   const rows = await Group.statement(
     db,
     `INSERT INTO group_members (group_id, user_id) VALUES (:groupId, :userId) ON CONFLICT DO NOTHING RETURNING 1`,
@@ -117,7 +117,7 @@ export async function removeMember(
   userId: string,
   { actor = SYSTEM }: { actor?: Actor } = {},
 ): Promise<boolean> {
-  const { id: groupId } = await getGroup(db, name);
+  const { id: groupId } = await findGroup(db, name);
   const removed = await GroupMember.query(db).delete().where({ groupId, userId, identityId: null });
   const details = { via: "operator" };
   if (removed === 1) await note(db, "group.member_removed", groupId, { actor, userId, details });
@@ -133,7 +133,8 @@ export function policyFor(
   return isRequired ? { ...policy, required: true } : policy;
 }
 
-async function getGroup(db: TransactionOrKnex, name: string): Promise<Group> {
+/** @throws AppError `unknown_group` */
+export async function findGroup(db: TransactionOrKnex, name: string): Promise<Group> {
   const group = await Group.query(db).findOne({ name: name.normalize("NFC").trim() });
   if (group === undefined) throw errors.unknownGroup(name);
   return group;

@@ -5,7 +5,7 @@ import { findByIdentifier, normaliseUsername, readIdentifier } from "../authn/id
 import { normaliseEmail, type NormalisedEmail } from "../authn/normalise-email.ts";
 import { errors } from "../errors.ts";
 import { isUuid } from "../lib/uuid.ts";
-import { RoleAssignment } from "../models/role-assignment.ts";
+import { SystemRole } from "../models/system-role.ts";
 import { UserEmail } from "../models/user-email.ts";
 import { UserPassword } from "../models/user-password.ts";
 import { UserProfile } from "../models/user-profile.ts";
@@ -28,12 +28,12 @@ export interface NewUser {
   /** By which their authenticators know them, where a passkey was made before the account (WebAuthn §5.4.3). */
   readonly webauthnUserHandle?: Buffer | undefined;
   readonly via: User["createdVia"];
-  readonly roles?: readonly RoleAssignment["role"][];
+  readonly systemRoles?: readonly SystemRole["role"][];
   readonly actor?: Actor;
 }
 
 const SYSTEM: Actor = { type: "system" };
-const RELATIONS = ["emails", "profile", "password", "roles", "groups", "identities.provider"];
+const RELATIONS = ["emails", "profile", "password", "systemRoles", "groups", "identities.provider"];
 const MAX_NAME = 200;
 const MAX_PAGE = 200;
 
@@ -68,14 +68,14 @@ export async function createUser(db: TransactionOrKnex, input: NewUser, now: Dat
       });
     if (input.passwordHash !== undefined)
       await UserPassword.query(db).insert({ userId: id, hash: input.passwordHash, changedAt: now });
-    const { roles = [], actor = SYSTEM } = input;
-    for (const role of roles)
-      await RoleAssignment.query(db).insert({ userId: id, role, grantedAt: now });
+    const { systemRoles = [], actor = SYSTEM } = input;
+    for (const role of systemRoles)
+      await SystemRole.query(db).insert({ userId: id, role, grantedAt: now });
     await record(db, {
       type: "user.created",
       actor,
       userId: id,
-      details: { via: input.via, roles: [...roles] },
+      details: { via: input.via, roles: [...systemRoles] },
     });
     return await getUser(db, id);
   } catch (error) {

@@ -612,7 +612,7 @@ describe("lintel, the command line", () => {
     assert.match(out, /^http:\/\/localhost:3000\/setup\/setup_[\w-]{43}\n$/);
     assert.equal((await json(["setup-link"]))["expires_in"], 3600);
     const { id } = await json(["user", "add", "--email", "admin@example.com"]);
-    await db.knex("role_assignments").insert({ user_id: id, role: "superadmin" });
+    await db.knex("system_roles").insert({ user_id: id, role: "superadmin" });
     failsWith(await lintel(["setup-link"]), 1, /Setup is complete/);
   });
 

@@ -15,6 +15,7 @@ import { Group } from "../../src/models/group.ts";
 import { Identity } from "../../src/models/identity.ts";
 import { IdentityProvider } from "../../src/models/identity-provider.ts";
 import { createGroup } from "../../src/users/groups.ts";
+import { createRole } from "../../src/users/roles.ts";
 import { testDatabase, type TestDatabase } from "../support/database.ts";
 import { aNameServer, type NameServer } from "../support/dns.ts";
 import { aMetadata } from "../support/saml-metadata.ts";
@@ -136,6 +137,7 @@ describe("lintel connection", () => {
     await database.knex.transaction((trx) =>
       createGroup(trx, { name: "engineering", requireSecondFactor: false }),
     );
+    await createRole(database.knex, { slug: "billing:admin" });
     const p8 = generateKeyPairSync("ec", { namedCurve: "P-256" }).privateKey;
     const key = join(dataDir, "key.p8");
     writeFileSync(key, p8.export({ type: "pkcs8", format: "pem" }));
@@ -167,6 +169,8 @@ describe("lintel connection", () => {
       "given_name=vorname",
       "--group",
       "engineering=CN=eng,O=acme",
+      "--role",
+      "billing:admin=fin=1",
       "--linking",
       "isolated",
       "--order",
@@ -199,6 +203,7 @@ describe("lintel connection", () => {
       client_id: "lintel",
       attribute_mapping: { given_name: "vorname" },
       group_mapping: { engineering: "CN=eng,O=acme" },
+      role_mapping: { "billing:admin": "fin=1" },
       linking_policy: "isolated",
       jit_provisioning: false,
       sync_profile: true,

@@ -23,6 +23,7 @@ import { IdentityToken } from "../../src/models/identity-token.ts";
 import { IdentityProvider } from "../../src/models/identity-provider.ts";
 import { Session } from "../../src/models/session.ts";
 import { createGroup } from "../../src/users/groups.ts";
+import { createRole } from "../../src/users/roles.ts";
 import { createUser } from "../../src/users/users.ts";
 import { testDatabase, type TestDatabase } from "../support/database.ts";
 import { aMetadata } from "../support/saml-metadata.ts";
@@ -132,6 +133,7 @@ describe("connections", () => {
         settings: {},
         attribute_mapping: {},
         group_mapping: {},
+        role_mapping: {},
         linking_policy: "prompt",
         jit_provisioning: true,
         sync_profile: false,
@@ -167,6 +169,7 @@ describe("connections", () => {
       await database.knex.transaction((trx) =>
         createGroup(trx, { name: "engineering", requireSecondFactor: false }),
       );
+      await createRole(database.knex, { slug: "approver" });
       const everything = {
         ...OIDC,
         slug: "all",
@@ -177,6 +180,7 @@ describe("connections", () => {
         settings: { scopes: ["openid"], pkce: false },
         attribute_mapping: { given_name: "vorname" },
         group_mapping: { engineering: "CN=eng,O=acme" },
+        role_mapping: { approver: "fin" },
         linking_policy: "verified_email",
         jit_provisioning: false,
         sync_profile: true,
@@ -259,6 +263,11 @@ describe("connections", () => {
         "a group that is not there",
         { group_mapping: { eng: "x" } },
         /^group_mapping has eng, which is no group; see `lintel group list`/,
+      ],
+      [
+        "a role that is not there",
+        { role_mapping: { root: "x" } },
+        /^role_mapping has root, which is no role; see `lintel role list`/,
       ],
       ["an unknown setting", { settings: { colour: 1 } }, /^settings must not contain colour/],
       [

@@ -59,6 +59,7 @@ describe("a connection to another Lintel, with a key and requests that are sent 
       settings: { require_pushed_authorization_requests: true, sign_out: true },
       attributeMapping: {},
       groupMapping: {},
+      roleMapping: {},
     });
     connector = openOidc(row, SITE, needs);
   });

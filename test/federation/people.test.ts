@@ -11,12 +11,14 @@ import { Identity } from "../../src/models/identity.ts";
 import { IdentityToken } from "../../src/models/identity-token.ts";
 import { IdentityProvider } from "../../src/models/identity-provider.ts";
 import { OutboxMessage } from "../../src/models/outbox-message.ts";
-import { RoleAssignment } from "../../src/models/role-assignment.ts";
+import { Role } from "../../src/models/role.ts";
+import { SystemRole } from "../../src/models/system-role.ts";
 import { SsoDomain } from "../../src/models/sso-domain.ts";
 import { User } from "../../src/models/user.ts";
 import { findUserWithClaims } from "../../src/users/claims.ts";
 import { addEmail, verifyEmail } from "../../src/users/emails.ts";
 import { addMember, createGroup } from "../../src/users/groups.ts";
+import { assignRole, createRole } from "../../src/users/roles.ts";
 import { createUser, disableUser } from "../../src/users/users.ts";
 import { testDatabase, testLog, type TestDatabase } from "../support/database.ts";
 
@@ -462,7 +464,7 @@ describe("people from identity providers", () => {
       const claims = { groups: ["eng@corp", admin, "superadmin", sales], roles: ["superadmin"] };
       const { id } = userOf(await arrive(provider, somebody({ claims })));
       assert.deepEqual(await groupsOf(id), [engineering]);
-      assert.equal((await RoleAssignment.query(database.knex).where({ userId: id })).length, 0);
+      assert.equal((await SystemRole.query(database.knex).where({ userId: id })).length, 0);
     });
 
     it("follow each sign-in; those by hand, and those of other identities, stay", async () => {
@@ -518,6 +520,57 @@ describe("people from identity providers", () => {
       const claims = { memberOf: ["1", "2"], groups: ["1"] };
       const { id } = userOf(await arrive(provider, somebody({ claims })));
       assert.equal((await groupsOf(id)).length, 1);
+    });
+  });
+
+  describe("their roles", () => {
+    const aRole = async () => (await createRole(database.knex, { slug: named("r") })).slug;
+    const rolesOf = async (id: string) =>
+      (await Role.heldBy(database.knex, id)).map(({ slug }) => slug);
+
+    it("are those that the mapping has for what the provider says, and no other (T-96)", async () => {
+      const [approver, other] = [await aRole(), await aRole()];
+      await createRole(database.knex, { slug: "superadmin" });
+      const provider = await aProvider({ roleMapping: { [approver]: "Approver", [other]: "x" } });
+      const claims = { roles: ["Approver", other, "superadmin"], groups: ["x"] };
+      const { id } = userOf(await arrive(provider, somebody({ claims })));
+      assert.deepEqual(await rolesOf(id), [approver]);
+      assert.equal((await SystemRole.query(database.knex).where({ userId: id })).length, 0);
+    });
+
+    it("follow each sign-in; those by hand, and those of other identities, stay", async () => {
+      const [one, two, three, byHand] = [
+        await aRole(),
+        await aRole(),
+        await aRole(),
+        await aRole(),
+      ];
+      const roleMapping = { [one]: "1", [two]: "2", [three]: "3" };
+      const [first, second] = [await aProvider({ roleMapping }), await aProvider({ roleMapping })];
+      const identity = somebody({ claims: { roles: ["1", "2", "3"] } });
+      const { id: userId } = userOf(await arrive(first, identity));
+      for (const slug of [byHand, two]) await assignRole(database.knex, slug, { userId });
+      await link(userId, second, somebody({ claims: { roles: "1" } }));
+      await arrive(first, { ...identity, claims: { roles: [] } });
+      assert.deepEqual(await rolesOf(userId), [one, two, byHand].toSorted());
+      const events = (await eventsOf(userId)).filter((type) => type === "role.unassigned");
+      assert.equal(events.length, 3);
+    });
+
+    it("of an identity go with it, and where the provider says nothing any more", async () => {
+      const slug = await aRole();
+      const provider = await aProvider({
+        settings: { roles_claim: "jobs" },
+        roleMapping: { [slug]: "1" },
+      });
+      const identity = somebody({ claims: { jobs: ["1"] } });
+      const { id } = userOf(await arrive(provider, identity));
+      assert.deepEqual(await rolesOf(id), [slug]);
+      await arrive(provider, { ...identity, claims: { roles: ["1"] } });
+      assert.deepEqual(await rolesOf(id), []);
+      await arrive(provider, identity);
+      await Identity.query(database.knex).delete().where({ userId: id });
+      assert.deepEqual(await rolesOf(id), []);
     });
   });
 

@@ -3,7 +3,7 @@ import { after, afterEach, before, describe, it } from "mocha";
 import { AuditEvent } from "../../src/models/audit-event.ts";
 import { OneTimeToken } from "../../src/models/one-time-token.ts";
 import { OutboxMessage } from "../../src/models/outbox-message.ts";
-import { RoleAssignment } from "../../src/models/role-assignment.ts";
+import { SystemRole } from "../../src/models/system-role.ts";
 import { issueSetupLink, needsSetup } from "../../src/setup/setup-link.ts";
 import { disableUser, findUser } from "../../src/users/users.ts";
 import { aServer, PASSWORD, type TestServer } from "../support/server.ts";
@@ -41,7 +41,7 @@ describe("the setup link", () => {
         body: new URLSearchParams(form),
       }),
     );
-  const administrators = () => RoleAssignment.query(server.database.knex).resultSize();
+  const administrators = () => SystemRole.query(server.database.knex).resultSize();
 
   it("makes the first administrator: address, password and role, and works once (T-138)", async () => {
     const { knex } = server.database;
@@ -58,7 +58,7 @@ describe("the setup link", () => {
     assert.notEqual(user.primaryEmail?.verifiedAt, null);
     assert.match(user.password?.hash ?? "", /^\$argon2id\$/);
     assert.deepEqual(
-      user.roles?.map(({ role }) => role),
+      user.systemRoles?.map(({ role }) => role),
       ["superadmin"],
     );
     const events = await AuditEvent.query(knex).whereNull("clientId");

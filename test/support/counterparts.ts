@@ -98,6 +98,7 @@ export function connectionTo(
     settings: { ...(kind === "oauth2" ? oauth2 : { sign_out: true }), ...settings },
     attributeMapping: {},
     groupMapping: {},
+    roleMapping: {},
     ...more,
   });
 }

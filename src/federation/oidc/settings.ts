@@ -80,6 +80,8 @@ const common = {
   subject_claims: names.min(1).max(3),
   /** The claim that lists groups, for the mapping of groups. */
   groups_claim: claimName.default("groups"),
+  /** The claim that lists roles, for the mapping of roles. */
+  roles_claim: claimName.default("roles"),
 };
 
 /** The settings of a connection of kind `oidc`. What is an endpoint here counts more than what discovery says. */

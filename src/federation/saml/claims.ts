@@ -46,6 +46,7 @@ const USUAL: Readonly<Record<string, readonly string[]>> = {
     "http://schemas.xmlsoap.org/claims/Group",
     "http://schemas.microsoft.com/ws/2008/06/identity/claims/groups",
   ],
+  roles: ["Role", "http://schemas.microsoft.com/ws/2008/06/identity/claims/role"],
 };
 
 type Attributes = Readonly<Record<string, string | readonly string[]>>;

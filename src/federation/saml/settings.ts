@@ -29,6 +29,8 @@ export const samlSettings = z.strictObject({
     .optional(),
   /** The attribute that holds groups. */
   groups_claim: z.string().min(1).max(255).default("groups"),
+  /** The attribute that holds roles. */
+  roles_claim: z.string().min(1).max(255).default("roles"),
 });
 
 export type SamlSettings = z.output<typeof samlSettings>;

@@ -166,6 +166,7 @@ describe("settings of a SAML connection", () => {
       authn_context: [],
       authn_context_comparison: "exact",
       groups_claim: "groups",
+      roles_claim: "roles",
     });
   });
 
