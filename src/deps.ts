@@ -15,6 +15,7 @@ import { developmentKey } from "./lib/development-key.ts";
 import { createSafeFetch } from "./lib/fetch.ts";
 import type { Logger } from "./lib/log.ts";
 import { Group } from "./models/group.ts";
+import { Organization } from "./models/organization.ts";
 import { Setting } from "./models/setting.ts";
 import { UserEmail } from "./models/user-email.ts";
 import { UserProfile } from "./models/user-profile.ts";
@@ -132,7 +133,7 @@ async function prepareSchema(config: Config, knex: Knex, log: Logger): Promise<v
   }
   await ensurePartitions(knex, new Date());
   // Joined look-ups need the columns; asked for here, nobody asks in the middle of a transaction.
-  for (const model of [User, UserEmail, UserProfile, Group])
+  for (const model of [User, UserEmail, UserProfile, Group, Organization])
     await model.fetchTableMetadata({ knex });
 }
 

@@ -65,6 +65,26 @@ export const errors = {
     new AppError("unknown_role", 404, `There is no role ${slug}. Run \`lintel role list\`.`),
   roleExists: (slug: string) =>
     new AppError("role_exists", 409, `There is a role ${slug} already.`),
+  unknownOrganization: (slug: string) =>
+    new AppError(
+      "unknown_organization",
+      404,
+      `There is no organization ${slug}. Run \`lintel organization list\`.`,
+    ),
+  organizationExists: (slug: string) =>
+    new AppError("organization_exists", 409, `There is an organization ${slug} already.`),
+  organizationInUse: (slugs: string) =>
+    new AppError(
+      "organization_in_use",
+      409,
+      `Its people sign in through ${slugs}. Run \`lintel connection update … --unset organization\` first.`,
+    ),
+  notAMember: (organization: string) =>
+    new AppError(
+      "not_a_member",
+      409,
+      `Only members hold roles inside an organization. Run \`lintel organization add-member ${organization}\` first.`,
+    ),
   identityTaken: () =>
     new AppError(
       "identity_taken",

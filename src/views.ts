@@ -65,6 +65,7 @@ export interface ConsentScope {
     | "address"
     | "groups"
     | "roles"
+    | "organizations"
     | "offline_access";
   readonly required: boolean;
   readonly allowedBefore: boolean;

@@ -277,6 +277,7 @@ CREATE TABLE identity_providers
   created_at timestamp with time zone NOT NULL DEFAULT now()
   updated_at timestamp with time zone NOT NULL DEFAULT now()
   role_mapping jsonb NOT NULL DEFAULT '{}'::jsonb
+  organization_id uuid
   CONSTRAINT identity_providers_check CHECK (((kind = 'oauth2'::text) OR (issuer IS NOT NULL)))
   CONSTRAINT identity_providers_check1 CHECK (((kind = 'saml'::text) OR (client_id IS NOT NULL)))
   CONSTRAINT identity_providers_client_id_check CHECK ((char_length(client_id) <= 512))
@@ -284,10 +285,12 @@ CREATE TABLE identity_providers
   CONSTRAINT identity_providers_kind_check CHECK ((kind = ANY (ARRAY['oidc'::text, 'oauth2'::text, 'saml'::text])))
   CONSTRAINT identity_providers_linking_policy_check CHECK ((linking_policy = ANY (ARRAY['never'::text, 'prompt'::text, 'verified_email'::text, 'isolated'::text])))
   CONSTRAINT identity_providers_name_check CHECK (((char_length(name) >= 1) AND (char_length(name) <= 100)))
+  CONSTRAINT identity_providers_organization_id_fkey FOREIGN KEY (organization_id) REFERENCES organizations(id) ON DELETE RESTRICT
   CONSTRAINT identity_providers_pkey PRIMARY KEY (id)
   CONSTRAINT identity_providers_settings_check CHECK ((pg_column_size(settings) <= 65536))
   CONSTRAINT identity_providers_slug_check CHECK ((slug ~ '^[a-z0-9]([a-z0-9-]{0,48}[a-z0-9])?$'::text))
   CONSTRAINT identity_providers_slug_key UNIQUE (slug)
+  CREATE INDEX identity_providers_organization_idx ON identity_providers USING btree (organization_id) WHERE (organization_id IS NOT NULL)
   CREATE TRIGGER identity_providers_changed AFTER INSERT OR DELETE OR UPDATE ON identity_providers FOR EACH STATEMENT EXECUTE FUNCTION lintel_notify('lintel_connections')
 
 CREATE TABLE identity_tokens
@@ -575,6 +578,29 @@ CREATE TABLE one_time_tokens
   CREATE INDEX one_time_tokens_gc_idx ON one_time_tokens USING btree (expires_at)
   CREATE UNIQUE INDEX one_time_tokens_live_uq ON one_time_tokens USING btree (user_id, purpose, target_hash) WHERE ((used_at IS NULL) AND (revoked_at IS NULL) AND (user_id IS NOT NULL))
 
+CREATE TABLE organization_members
+  organization_id uuid NOT NULL
+  user_id uuid NOT NULL
+  identity_id uuid
+  created_at timestamp with time zone NOT NULL DEFAULT now()
+  CONSTRAINT organization_members_identity_id_fkey FOREIGN KEY (identity_id) REFERENCES identities(id) ON DELETE CASCADE
+  CONSTRAINT organization_members_organization_id_fkey FOREIGN KEY (organization_id) REFERENCES organizations(id) ON DELETE CASCADE
+  CONSTRAINT organization_members_pkey PRIMARY KEY (organization_id, user_id)
+  CONSTRAINT organization_members_user_id_fkey FOREIGN KEY (user_id) REFERENCES users(id) ON DELETE CASCADE
+  CREATE INDEX organization_members_identity_idx ON organization_members USING btree (identity_id) WHERE (identity_id IS NOT NULL)
+  CREATE INDEX organization_members_user_idx ON organization_members USING btree (user_id)
+
+CREATE TABLE organizations
+  id uuid NOT NULL
+  slug text NOT NULL
+  name text NOT NULL
+  require_second_factor boolean NOT NULL DEFAULT false
+  created_at timestamp with time zone NOT NULL DEFAULT now()
+  CONSTRAINT organizations_name_check CHECK (((char_length(name) >= 1) AND (char_length(name) <= 100)))
+  CONSTRAINT organizations_pkey PRIMARY KEY (id)
+  CONSTRAINT organizations_slug_check CHECK ((slug ~ '^[a-z0-9]([a-z0-9-]{0,48}[a-z0-9])?$'::text))
+  CONSTRAINT organizations_slug_key UNIQUE (slug)
+
 CREATE TABLE outbox_messages WITH (fillfactor=75)
   id uuid NOT NULL
   channel text NOT NULL
@@ -675,15 +701,19 @@ CREATE TABLE role_assignments
   group_id uuid
   identity_id uuid
   created_at timestamp with time zone NOT NULL DEFAULT now()
+  organization_id uuid
   CONSTRAINT role_assignments_check CHECK ((num_nonnulls(user_id, group_id) = 1))
   CONSTRAINT role_assignments_check1 CHECK (((identity_id IS NULL) OR (user_id IS NOT NULL)))
   CONSTRAINT role_assignments_group_id_fkey FOREIGN KEY (group_id) REFERENCES groups(id) ON DELETE CASCADE
   CONSTRAINT role_assignments_identity_id_fkey FOREIGN KEY (identity_id) REFERENCES identities(id) ON DELETE CASCADE
+  CONSTRAINT role_assignments_member_fk FOREIGN KEY (organization_id, user_id) REFERENCES organization_members(organization_id, user_id) ON DELETE CASCADE
+  CONSTRAINT role_assignments_once UNIQUE NULLS NOT DISTINCT (role_id, user_id, group_id, identity_id, organization_id)
+  CONSTRAINT role_assignments_organization_id_fkey FOREIGN KEY (organization_id) REFERENCES organizations(id) ON DELETE CASCADE
   CONSTRAINT role_assignments_role_id_fkey FOREIGN KEY (role_id) REFERENCES roles(id) ON DELETE CASCADE
-  CONSTRAINT role_assignments_role_id_user_id_group_id_identity_id_key UNIQUE NULLS NOT DISTINCT (role_id, user_id, group_id, identity_id)
   CONSTRAINT role_assignments_user_id_fkey FOREIGN KEY (user_id) REFERENCES users(id) ON DELETE CASCADE
   CREATE INDEX role_assignments_group_idx ON role_assignments USING btree (group_id) WHERE (group_id IS NOT NULL)
   CREATE INDEX role_assignments_identity_idx ON role_assignments USING btree (identity_id) WHERE (identity_id IS NOT NULL)
+  CREATE INDEX role_assignments_member_idx ON role_assignments USING btree (organization_id, user_id) WHERE (organization_id IS NOT NULL)
   CREATE INDEX role_assignments_user_idx ON role_assignments USING btree (user_id) WHERE (user_id IS NOT NULL)
 
 CREATE TABLE roles

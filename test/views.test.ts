@@ -312,6 +312,7 @@ describe("pages", () => {
           "address",
           "groups",
           "roles",
+          "organizations",
           "offline_access",
         ].map((scope) => `input#scope-${scope}[name=scope]`),
         "button#consent-allow[name=decision]",

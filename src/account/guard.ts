@@ -7,7 +7,7 @@ import type { Issuer } from "../issuers.ts";
 import { Session } from "../models/session.ts";
 import type { User } from "../models/user.ts";
 import { findUserWithClaims } from "../users/claims.ts";
-import { policyFor } from "../users/groups.ts";
+import { policyFor } from "../users/requirements.ts";
 
 /** Seconds for which somebody who has shown who they are may change what is theirs (T-78). */
 const FRESH = 300;

@@ -10,7 +10,7 @@ import { readForm } from "../http/body.ts";
 import { originOf } from "../http/origin.ts";
 import { sha256 } from "../lib/secret.ts";
 import type { Issuer } from "../issuers.ts";
-import { policyFor } from "../users/groups.ts";
+import { policyFor } from "../users/requirements.ts";
 import { addApp, offerApp, removeFactor, type SecondFactorNeeds } from "../users/second-factors.ts";
 import type { Page } from "../http/page.ts";
 import type { FieldError } from "../views.ts";

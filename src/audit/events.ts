@@ -59,11 +59,17 @@ export const EVENTS = {
   "group.member_added": { outcome: "success", details: ["via"] },
   "group.member_removed": { outcome: "success", details: ["via"] },
 
+  "organization.created": { outcome: "success", details: [] },
+  "organization.updated": { outcome: "success", details: ["fields"] },
+  "organization.deleted": { outcome: "success", details: [] },
+  "organization.member_added": { outcome: "success", details: ["via"] },
+  "organization.member_removed": { outcome: "success", details: ["via"] },
+
   "role.created": { outcome: "success", details: [] },
   "role.updated": { outcome: "success", details: ["fields"] },
   "role.deleted": { outcome: "success", details: [] },
-  "role.assigned": { outcome: "success", details: ["via", "group"] },
-  "role.unassigned": { outcome: "success", details: ["via", "group"] },
+  "role.assigned": { outcome: "success", details: ["via", "group", "organization"] },
+  "role.unassigned": { outcome: "success", details: ["via", "group", "organization"] },
 
   "factor.added": { outcome: "success", details: ["type"] },
   "factor.removed": { outcome: "success", details: ["type"] },

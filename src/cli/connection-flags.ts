@@ -112,6 +112,12 @@ const FIELDS = {
     value: "OURS=THEIRS",
     help: "their value that gives somebody a role of ours, as in billing:admin=CN=fin,O=acme",
   },
+  organization: {
+    field: "organization",
+    type: "string",
+    value: "SLUG",
+    help: "whose people sign in through it, who become its members",
+  },
   linking: {
     field: "linking_policy",
     type: "string",

@@ -7,7 +7,6 @@ import {
   showRole,
   unassignRole,
   updateRole,
-  type Holder,
   type ListedRole,
 } from "../users/roles.ts";
 import { findUser } from "../users/users.ts";
@@ -18,6 +17,7 @@ import { withOperator } from "./with-operator.ts";
 const holder = {
   user: { type: "string", value: "USER", help: "id, e-mail address or username" },
   group: { type: "string", value: "NAME", help: "everybody in this group" },
+  organization: { type: "string", value: "SLUG", help: "inside this organization, to its members" },
 } as const;
 const name = { type: "string", value: "NAME", help: "what people read" } as const;
 
@@ -127,28 +127,29 @@ export const ROLE_VERBS: readonly Verb[] = [
 type HolderCall = Call<typeof holder>;
 
 function change(
-  { io, words: [slug = ""], values: { user, group }, config }: HolderCall,
+  { io, words: [slug = ""], values, config }: HolderCall,
   verbName: string,
   how: typeof assignRole,
 ): Promise<boolean> {
+  const { user, group, organization } = values;
   if ((user === undefined) === (group === undefined))
     throw new UsageError("give --user or --group", verbName);
   return withOperator({ io, config }, ({ knex }) =>
     knex.transaction(async (trx) => {
-      const to: Holder =
+      const to =
         user === undefined ? { group: group ?? "" } : { userId: (await findUser(trx, user)).id };
-      return how(trx, slug, to);
+      return how(trx, slug, { ...to, organization });
     }),
   );
 }
 
 function report(
-  { io, words: [role = ""], values: { user, group }, json }: HolderCall,
+  { io, words: [role = ""], values: { user, group, organization }, json }: HolderCall,
   outcome: Readonly<Record<string, boolean>>,
   what: string,
 ): void {
-  if (json) printJson(io, { role, user, group, ...outcome });
-  else io.out(`${what} ${role} (${user ?? group ?? ""}).\n`);
+  if (json) printJson(io, { role, user, group, organization, ...outcome });
+  else io.out(`${what} ${role} (${[user ?? group, organization].filter(Boolean).join(", ")}).\n`);
 }
 
 function present({ slug, name: called, isActive }: Role) {

@@ -1,3 +1,4 @@
+import type { TransactionOrKnex } from "objection";
 import { createHashQueue } from "../authn/hash-queue.ts";
 import {
   checkNewPassword,
@@ -8,6 +9,7 @@ import { createPasswords } from "../authn/password.ts";
 import { clearThrottle } from "../authn/throttle.ts";
 import { errors } from "../errors.ts";
 import { createMailer } from "../mail/mailer.ts";
+import { Organization } from "../models/organization.ts";
 import { Role } from "../models/role.ts";
 import type { User } from "../models/user.ts";
 import {
@@ -105,11 +107,11 @@ export const USER_VERBS: readonly Verb[] = [
     summary: "show a user",
     words: ["id, e-mail or username"],
     async run({ io, words: [who = ""], json, config }) {
-      const { user, roles } = await withOperator({ io, config }, async ({ knex }) => {
+      const { user, held } = await withOperator({ io, config }, async ({ knex }) => {
         const found = await findUser(knex, who);
-        return { user: found, roles: await Role.heldBy(knex, found.id) };
+        return { user: found, held: await heldBy(knex, found.id) };
       });
-      printUser(io, user, json, roles);
+      printUser(io, user, json, held);
     },
   }),
 
@@ -184,9 +186,18 @@ function assertStrong(problems: readonly PasswordProblem[]): void {
   throw errors.weakPassword(`The password was not accepted: ${reasons}.`);
 }
 
-function printUser(io: Io, user: User, json: boolean, roles: readonly Role[] = []): void {
-  const held = roles.map(({ slug }) => slug);
-  const shown = { ...presentUser(user), ...(held.length === 0 ? {} : { roles: held }) };
+/** What apps are told that somebody holds; nothing where there is nothing. */
+async function heldBy(db: TransactionOrKnex, userId: string): Promise<object> {
+  const roles = (await Role.heldBy(db, userId)).map(({ slug }) => slug);
+  const organizations = await Organization.of(db, userId);
+  return {
+    ...(roles.length === 0 ? {} : { roles }),
+    ...(organizations.length === 0 ? {} : { organizations }),
+  };
+}
+
+function printUser(io: Io, user: User, json: boolean, held: object = {}): void {
+  const shown = { ...presentUser(user), ...held };
   if (json) printJson(io, shown);
   else printFields(io, shown);
 }

@@ -6,6 +6,7 @@ import { GROUP_VERBS } from "./group-verbs.ts";
 import { DOMAIN_VERBS } from "./domain-verbs.ts";
 import { KEY_VERBS } from "./key-verbs.ts";
 import { LOGOUT_VERBS } from "./logout-verbs.ts";
+import { ORGANIZATION_VERBS } from "./organization-verbs.ts";
 import { PEOPLE_VERBS } from "./people-verbs.ts";
 import { REGISTRATION_VERBS } from "./registration-verbs.ts";
 import { RESOURCE_VERBS } from "./resource-verbs.ts";
@@ -23,6 +24,7 @@ export function allVerbs(server: Server): readonly Verb[] {
     ...PEOPLE_VERBS,
     ...GROUP_VERBS,
     ...ROLE_VERBS,
+    ...ORGANIZATION_VERBS,
     ...CLIENT_VERBS,
     ...REGISTRATION_VERBS,
     ...LOGOUT_VERBS,

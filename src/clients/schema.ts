@@ -34,7 +34,7 @@ export const GRANT_TYPES = [
   ...EXTENSION_GRANTS,
 ] as const;
 
-/** The scopes a client may be limited to (OIDC Core §5.4, §11), and ours for groups and roles. */
+/** The scopes a client may be limited to (OIDC Core §5.4, §11), and ours for groups, roles and organizations. */
 export const SCOPES = [
   "openid",
   "offline_access",
@@ -44,6 +44,7 @@ export const SCOPES = [
   "address",
   "groups",
   "roles",
+  "organizations",
 ] as const;
 
 /** What a client may sign with: its keys, or where nothing else is possible its secret (RFC 7518 §3.1). */

@@ -9,6 +9,7 @@ const EXPLAINED: readonly ConsentScope["name"][] = [
   "address",
   "groups",
   "roles",
+  "organizations",
   "offline_access",
 ];
 

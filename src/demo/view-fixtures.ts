@@ -131,6 +131,7 @@ const consent: Views["consent"] = {
     },
     { name: "groups", required: false, allowedBefore: false, value: "engineering, on call" },
     { name: "roles", required: false, allowedBefore: false, value: "Approver, Billing" },
+    { name: "organizations", required: false, allowedBefore: false, value: "Analytical Engines" },
     { name: "offline_access", required: false, allowedBefore: false, value: undefined },
   ],
   details: [],

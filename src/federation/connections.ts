@@ -9,6 +9,8 @@ import { uuidv7 } from "../lib/uuid.ts";
 import { IdentityProvider } from "../models/identity-provider.ts";
 import { Group } from "../models/group.ts";
 import { Identity } from "../models/identity.ts";
+import { Organization } from "../models/organization.ts";
+import { OrganizationMember } from "../models/organization-member.ts";
 import { Role } from "../models/role.ts";
 import { OAuthClient } from "../models/oauth-client.ts";
 import { SamlConnection } from "../models/saml-connection.ts";
@@ -34,7 +36,7 @@ export interface ConnectionNeeds {
 type Input = Readonly<Record<string, unknown>>;
 
 const SYSTEM: NewEvent["actor"] = { type: "system" };
-const WHOLE = "[saml, domains(byName)]";
+const WHOLE = "[saml, organization, domains(byName)]";
 /** What a connection is, and what providers and people know it by. */
 const FIXED = ["slug", "kind", "preset", "at_issuer"] as const;
 
@@ -59,13 +61,12 @@ export async function createConnection(
   const saml = await newSamlRow(needs.seal, { id, definition, metadata, issuer }, now);
 
   return needs.knex.transaction(async (trx) => {
-    await assertKnownClients(trx, definition);
-    await assertKnownGroups(trx, definition);
-    await assertKnownRoles(trx, definition);
+    const organizationId = await readReferences(trx, definition);
     await IdentityProvider.query(trx)
       .insert({
         id,
         ...toColumns(read, metadata),
+        organizationId,
         ...sealCredentials(needs.seal, id, credentials),
         createdAt: now,
         updatedAt: now,
@@ -142,14 +143,13 @@ export async function updateConnection(
   const columns = toColumns(read, metadata);
 
   return needs.knex.transaction(async (trx) => {
-    await assertKnownClients(trx, definition);
-    await assertKnownGroups(trx, definition);
-    await assertKnownRoles(trx, definition);
+    const organizationId = await readReferences(trx, definition);
     if (columns.issuer !== before.issuer && change.force !== true)
       await assertNobodyLinked(trx, before);
     const changed = await IdentityProvider.query(trx)
       .patch({
         ...columns,
+        organizationId,
         ...sealCredentials(needs.seal, before.id, credentials),
         version: ifVersion + 1,
         updatedAt: now,
@@ -163,6 +163,7 @@ export async function updateConnection(
       await SamlConnection.query(trx)
         .findById(before.id)
         .patch({ ...toSamlColumns(definition), ...metadataColumns(metadata), updatedAt: now });
+    if (organizationId !== before.organizationId) await OrganizationMember.leave(trx, before.id);
     const after = await getConnection(trx, slug);
     if (!after.keepAccess) await forgetTokens(trx, after.id);
     if (!after.enabled) await endSessionsThrough(trx, after.id, now);
@@ -329,6 +330,21 @@ async function newSamlRow(
     }),
     updatedAt: now,
   };
+}
+
+/** What a definition names must be there. @returns the organization that it is of. */
+async function readReferences(
+  db: TransactionOrKnex,
+  definition: Definition,
+): Promise<string | null> {
+  await assertKnownClients(db, definition);
+  await assertKnownGroups(db, definition);
+  await assertKnownRoles(db, definition);
+  const { organization: slug } = definition;
+  if (slug === undefined) return null;
+  const organization = await Organization.query(db).findOne({ slug });
+  if (organization !== undefined) return organization.id;
+  throw errors.invalidConnection(`organization ${slug} is none; see \`lintel organization list\``);
 }
 
 async function assertKnownClients(db: TransactionOrKnex, definition: Definition): Promise<void> {

@@ -71,6 +71,8 @@ const common = {
   group_mapping: mapping,
   /** For each role of ours, the value of theirs that gives it to somebody. */
   role_mapping: mapping,
+  /** The organization whose people sign in through it; its roles are held inside. */
+  organization: text(50).optional(),
   linking_policy: z.enum(["never", "prompt", "verified_email", "isolated"]).default("prompt"),
   jit_provisioning: z.boolean().default(true),
   sync_profile: z.boolean().default(false),

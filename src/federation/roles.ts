@@ -12,12 +12,12 @@ import { mapped } from "./mapping.ts";
 export async function followRoles(
   db: TransactionOrKnex,
   provider: IdentityProvider,
-  { id: identityId, userId }: Pick<Identity, "id" | "userId">,
+  { id: identityId, userId, providerId }: Pick<Identity, "id" | "userId" | "providerId">,
   claims: Readonly<Record<string, unknown>>,
 ): Promise<void> {
   const values = provider.roleMapping;
   const slugs = mapped(provider, claims, { values, setting: "roles_claim", usual: "roles" }) ?? [];
-  const { got, lost } = await Role.follow(db, { userId, identityId, slugs });
+  const { got, lost } = await Role.follow(db, { providerId, userId, identityId, slugs });
   const actor = { type: "system" } as const;
   const details = { via: provider.slug };
   for (const [type, ids] of [

@@ -86,6 +86,7 @@ export function toDefinition(row: IdentityProvider): Record<string, unknown> {
     attribute_mapping: row.attributeMapping,
     group_mapping: row.groupMapping,
     role_mapping: row.roleMapping,
+    organization: row.organization?.slug ?? null,
     linking_policy: row.linkingPolicy,
     jit_provisioning: row.jitProvisioning,
     sync_profile: row.syncProfile,

@@ -15,7 +15,6 @@ import { errors } from "../errors.ts";
 import { readForm } from "../http/body.ts";
 import { localeOf } from "../http/locale.ts";
 import type { Page } from "../http/page.ts";
-import type { Group } from "../models/group.ts";
 import { Role } from "../models/role.ts";
 import { permissionItem } from "../resources/access.ts";
 import { inLanguage } from "../terms/terms.ts";
@@ -124,6 +123,7 @@ async function explain(
     address: formatted(claims?.["address"]),
     groups: namesOf(user?.groups),
     roles: namesOf(roles),
+    organizations: namesOf(user?.organizations),
     offline_access: undefined,
   };
   return explainedScopes(requestedScopes).map((scope) => {
@@ -154,7 +154,7 @@ function explainApis({ apis, requestedScopes, allowedScopes }: Visit): ConsentAp
   return explained.filter(({ permissions }) => permissions.length > 0);
 }
 
-function namesOf(all: readonly Pick<Group | Role, "name">[] = []): string | undefined {
+function namesOf(all: readonly { readonly name: string }[] = []): string | undefined {
   const names = all.map(({ name }) => name).toSorted();
   return names.length === 0 ? undefined : names.join(", ");
 }

@@ -16,7 +16,7 @@ import { PasskeyOffer } from "../models/passkey-offer.ts";
 import { Session } from "../models/session.ts";
 import type { User } from "../models/user.ts";
 import { levelTaken } from "../resources/access.ts";
-import { policyFor } from "../users/groups.ts";
+import { policyFor } from "../users/requirements.ts";
 import type { Demand, Enrolment, Held, Progress } from "./flow.ts";
 import type { SignInBrowser } from "./trust.ts";
 import type { Visit } from "./visit.ts";

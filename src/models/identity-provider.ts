@@ -1,5 +1,6 @@
 import { Model, type RelationMappings } from "objection";
 import { IdentifiedModel } from "./base.ts";
+import { Organization } from "./organization.ts";
 import { SamlConnection } from "./saml-connection.ts";
 import { SsoDomain } from "./sso-domain.ts";
 
@@ -25,6 +26,8 @@ export class IdentityProvider extends IdentifiedModel {
   declare attributeMapping: Record<string, string>;
   declare groupMapping: Record<string, string>;
   declare roleMapping: Record<string, string>;
+  /** Whose people sign in through it. */
+  declare organizationId: string | null;
   declare linkingPolicy: "never" | "prompt" | "verified_email" | "isolated";
   declare jitProvisioning: boolean;
   declare syncProfile: boolean;
@@ -38,6 +41,7 @@ export class IdentityProvider extends IdentifiedModel {
   declare updatedAt: Date;
   declare saml?: SamlConnection | null;
   declare domains?: SsoDomain[];
+  declare organization?: Organization | null;
 
   static override get relationMappings(): RelationMappings {
     return {
@@ -45,6 +49,11 @@ export class IdentityProvider extends IdentifiedModel {
         relation: Model.HasOneRelation,
         modelClass: SamlConnection,
         join: { from: "identity_providers.id", to: "saml_connections.providerId" },
+      },
+      organization: {
+        relation: Model.BelongsToOneRelation,
+        modelClass: Organization,
+        join: { from: "identity_providers.organizationId", to: "organizations.id" },
       },
       domains: {
         relation: Model.HasManyRelation,

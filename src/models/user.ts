@@ -3,6 +3,7 @@ import { lookUp } from "../database/look-up.ts";
 import { IdentifiedModel } from "./base.ts";
 import { Group } from "./group.ts";
 import { Identity } from "./identity.ts";
+import { Organization } from "./organization.ts";
 import { SystemRole } from "./system-role.ts";
 import { UserEmail } from "./user-email.ts";
 import { UserPassword } from "./user-password.ts";
@@ -14,6 +15,7 @@ interface UserWithClaims {
   user: Json;
   emails: Json[];
   groups: Json[];
+  organizations: Json[];
   profile: Json | null;
 }
 
@@ -21,7 +23,9 @@ const FIND_WITH_CLAIMS = lookUp(
   `SELECT to_jsonb(u) AS user, to_jsonb(p) AS profile,
      coalesce((SELECT jsonb_agg(e) FROM user_emails e WHERE e.user_id = u.id), '[]') AS emails,
      coalesce((SELECT jsonb_agg(g) FROM groups g WHERE g.id IN
-       (SELECT group_id FROM group_members m WHERE m.user_id = u.id)), '[]') AS groups
+       (SELECT group_id FROM group_members m WHERE m.user_id = u.id)), '[]') AS groups,
+     coalesce((SELECT jsonb_agg(o) FROM organizations o WHERE o.id IN
+       (SELECT organization_id FROM organization_members m WHERE m.user_id = u.id)), '[]') AS organizations
    FROM users u LEFT JOIN user_profiles p ON p.user_id = u.id WHERE u.id = k.id`,
   { id: "uuid" },
 );
@@ -58,6 +62,7 @@ export class User extends IdentifiedModel {
   declare password?: UserPassword | null;
   declare systemRoles?: SystemRole[];
   declare groups?: Group[];
+  declare organizations?: Organization[];
   declare identities?: Identity[];
 
   static override get relationMappings(): RelationMappings {
@@ -91,6 +96,18 @@ export class User extends IdentifiedModel {
           to: "groups.id",
         },
       },
+      organizations: {
+        relation: Model.ManyToManyRelation,
+        modelClass: Organization,
+        join: {
+          from: "users.id",
+          through: {
+            from: "organization_members.userId",
+            to: "organization_members.organizationId",
+          },
+          to: "organizations.id",
+        },
+      },
       systemRoles: {
         relation: Model.HasManyRelation,
         modelClass: SystemRole,
@@ -110,6 +127,7 @@ export class User extends IdentifiedModel {
     user.webauthnUserHandle = Buffer.from(String(row.user["webauthn_user_handle"]).slice(2), "hex");
     user.emails = row.emails.map((email) => UserEmail.fromRow(withDates(email)));
     user.groups = row.groups.map((group) => Group.fromRow(withDates(group)));
+    user.organizations = row.organizations.map((one) => Organization.fromRow(withDates(one)));
     user.profile = row.profile && UserProfile.fromRow(withDates(row.profile));
     return user;
   }

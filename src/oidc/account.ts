@@ -1,6 +1,7 @@
 import type { Knex } from "knex";
 import type { FindAccount } from "oidc-provider";
 import { reader } from "../database/transaction.ts";
+import { Organization } from "../models/organization.ts";
 import { Role } from "../models/role.ts";
 import { claimsOf, findUserWithClaims } from "../users/claims.ts";
 
@@ -18,8 +19,13 @@ export function findAccount(knex: Knex): FindAccount {
       sessionsValidAfter,
       user,
       async claims(_use, scope, asked) {
-        const isAsked = scope.split(" ").includes("roles") || Object.hasOwn(asked, "roles");
-        return claimsOf(user, isAsked ? await Role.heldBy(reader(knex), user.id) : undefined);
+        const isAsked = (name: string) =>
+          scope.split(" ").includes(name) || Object.hasOwn(asked, name);
+        const db = reader(knex);
+        return claimsOf(user, {
+          ...(isAsked("roles") && { roles: await Role.heldBy(db, user.id) }),
+          ...(isAsked("organizations") && { organizations: await Organization.of(db, user.id) }),
+        });
       },
     };
   };

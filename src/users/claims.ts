@@ -1,10 +1,11 @@
 import type { TransactionOrKnex } from "objection";
 import type { AccountClaims } from "oidc-provider";
 import { isUuid } from "../lib/uuid.ts";
+import type { Affiliation } from "../models/organization.ts";
 import type { Role } from "../models/role.ts";
 import { User } from "../models/user.ts";
 
-/** The scopes of OIDC Core §5.4 and two of ours, each with the claims it asks for. `openid` carries how the sign-in was done. */
+/** The scopes of OIDC Core §5.4 and three of ours, each with the claims it asks for. `openid` carries how the sign-in was done. */
 export const CLAIMS_BY_SCOPE = {
   openid: ["sub", "acr", "amr", "auth_time"],
   profile: [
@@ -28,6 +29,7 @@ export const CLAIMS_BY_SCOPE = {
   address: ["address"],
   groups: ["groups"],
   roles: ["roles"],
+  organizations: ["organizations"],
 } as const;
 
 /**
@@ -79,9 +81,15 @@ export async function findUserWithClaims(
 /**
  * Everything we could say about a user (OIDC Core §5.1); the engine releases what scopes and consent allow.
  *
- * @param roles those that they hold, where these were looked up.
+ * @param more the roles that they hold, and what they belong to, where these were looked up.
  */
-export function claimsOf(user: User, roles?: readonly Role[]): AccountClaims {
+export function claimsOf(
+  user: User,
+  {
+    roles,
+    organizations,
+  }: { roles?: readonly Role[]; organizations?: readonly Affiliation[] } = {},
+): AccountClaims {
   const { profile, primaryEmail } = user;
   const claims: Record<string, unknown> = {
     sub: user.id,
@@ -106,6 +114,7 @@ export function claimsOf(user: User, roles?: readonly Role[]): AccountClaims {
     address: profile?.address,
     groups: user.groups?.map(({ name }) => name).toSorted(),
     roles: roles?.map(({ slug }) => slug),
+    organizations,
   };
   for (const [name, value] of Object.entries(claims)) {
     if (value === undefined || value === null) delete claims[name];

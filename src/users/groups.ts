@@ -1,10 +1,8 @@
 import { UniqueViolationError, type TransactionOrKnex } from "objection";
 import { record, type NewEvent } from "../audit/record.ts";
 import { errors } from "../errors.ts";
-import type { SecondFactorPolicy } from "../issuers.ts";
 import { Group } from "../models/group.ts";
 import { GroupMember } from "../models/group-member.ts";
-import type { User } from "../models/user.ts";
 
 /** Who changes a group, for the audit. */
 type Actor = NewEvent["actor"];
@@ -122,15 +120,6 @@ export async function removeMember(
   const details = { via: "operator" };
   if (removed === 1) await note(db, "group.member_removed", groupId, { actor, userId, details });
   return removed === 1;
-}
-
-/** What an issuer asks of people without a second step, and beside it what their groups ask. */
-export function policyFor(
-  policy: SecondFactorPolicy,
-  { groups = [] }: Pick<User, "groups">,
-): SecondFactorPolicy {
-  const isRequired = groups.some(({ requireSecondFactor }) => requireSecondFactor);
-  return isRequired ? { ...policy, required: true } : policy;
 }
 
 /** @throws AppError `unknown_group` */

@@ -1,6 +1,6 @@
 import type { Client } from "oidc-provider";
 import type { TransactionOrKnex } from "objection";
-import type { Issuer } from "../issuers.ts";
+import type { Issuer, SecondFactorPolicy } from "../issuers.ts";
 import { UserProfile } from "../models/user-profile.ts";
 import type { User } from "../models/user.ts";
 import { claimsOf } from "./claims.ts";
@@ -26,6 +26,15 @@ const LIMITS: Readonly<Record<AskedClaim, number>> = {
   birthdate: 10,
   phone_number: 40,
 };
+
+/** What an issuer asks of people without a second step, and beside it what their groups and organizations ask. */
+export function policyFor(
+  policy: SecondFactorPolicy,
+  { groups = [], organizations = [] }: Pick<User, "groups" | "organizations">,
+): SecondFactorPolicy {
+  const isRequired = [...groups, ...organizations].some((one) => one.requireSecondFactor);
+  return isRequired ? { ...policy, required: true } : policy;
+}
 
 /** Whether a person must verify the primary address, or name one, before they sign in to this client here. */
 export function isUnverified(

@@ -2,9 +2,11 @@ import { UniqueViolationError, type TransactionOrKnex } from "objection";
 import { record, type NewEvent } from "../audit/record.ts";
 import { errors } from "../errors.ts";
 import { Group } from "../models/group.ts";
+import { OrganizationMember } from "../models/organization-member.ts";
 import { Role } from "../models/role.ts";
-import { RoleAssignment } from "../models/role-assignment.ts";
+import { RoleAssignment, type HolderColumns } from "../models/role-assignment.ts";
 import { findGroup } from "./groups.ts";
+import { findOrganization } from "./organizations.ts";
 
 /** Who changes a role, for the audit. */
 type Actor = NewEvent["actor"];
@@ -12,8 +14,13 @@ const SYSTEM: Actor = { type: "system" };
 const MAX_NAME = 100;
 const SLUG = /^[a-z0-9][a-z0-9_:.-]{0,99}$/;
 
-/** Whom a role is given to: one person, or everybody in a group, by its name. */
-export type Holder = { readonly userId: string } | { readonly group: string };
+/**
+ * Whom a role is given to: one person, or everybody in a group, by its name; everywhere, or inside an organization, by
+ * its slug, where of a group those hold it who are members.
+ */
+export type Holder = ({ readonly userId: string } | { readonly group: string }) & {
+  readonly organization?: string | undefined;
+};
 
 /** A role, how many people it was given to themselves, and the names of the groups whose people hold it. */
 export interface ListedRole {
@@ -97,7 +104,7 @@ export async function deleteRole(
  * Gives a role by hand, whatever identity providers say.
  *
  * @returns whether it was not given by hand before.
- * @throws AppError `unknown_role`, `unknown_group`
+ * @throws AppError `unknown_role`, `unknown_group`, `unknown_organization`, or `not_a_member` of it
  */
 export async function assignRole(
   db: TransactionOrKnex,
@@ -106,22 +113,18 @@ export async function assignRole(
   { actor = SYSTEM }: { actor?: Actor } = {},
 ): Promise<boolean> {
   const { id: roleId } = await getRole(db, slug);
-  const { userId, groupId } = await columnsOf(db, holder);
-  const rows = await Role.statement(
-    db,
-    `INSERT INTO role_assignments (role_id, user_id, group_id) VALUES (:roleId, :userId, :groupId)
-     ON CONFLICT DO NOTHING RETURNING 1`,
-    { roleId, userId, groupId },
-  );
-  if (rows.length === 1) await noteChange(db, "role.assigned", roleId, { actor, userId, groupId });
-  return rows.length === 1;
+  const to = await columnsOf(db, holder);
+  await assertMember(db, holder.organization, to);
+  const isAssigned = await RoleAssignment.add(db, { roleId, ...to });
+  if (isAssigned) await noteChange(db, "role.assigned", roleId, { actor, ...to });
+  return isAssigned;
 }
 
 /**
  * Takes back a role that was given by hand. What an identity provider says stays.
  *
  * @returns whether it was given by hand.
- * @throws AppError `unknown_role`, `unknown_group`
+ * @throws AppError `unknown_role`, `unknown_group`, `unknown_organization`
  */
 export async function unassignRole(
   db: TransactionOrKnex,
@@ -130,11 +133,11 @@ export async function unassignRole(
   { actor = SYSTEM }: { actor?: Actor } = {},
 ): Promise<boolean> {
   const { id: roleId } = await getRole(db, slug);
-  const { userId, groupId } = await columnsOf(db, holder);
+  const from = await columnsOf(db, holder);
   const taken = await RoleAssignment.query(db)
     .delete()
-    .where({ roleId, userId, groupId, identityId: null });
-  if (taken === 1) await noteChange(db, "role.unassigned", roleId, { actor, userId, groupId });
+    .where({ roleId, ...from, identityId: null });
+  if (taken === 1) await noteChange(db, "role.unassigned", roleId, { actor, ...from });
   return taken === 1;
 }
 
@@ -156,9 +159,23 @@ async function withHolders(db: TransactionOrKnex, role: Role): Promise<ListedRol
   return { role, people: Number(people?.people), groups: groups.map(({ name }) => name) };
 }
 
-async function columnsOf(db: TransactionOrKnex, holder: Holder) {
-  if ("userId" in holder) return { userId: holder.userId, groupId: null };
-  return { userId: null, groupId: (await findGroup(db, holder.group)).id };
+async function columnsOf(db: TransactionOrKnex, holder: Holder): Promise<HolderColumns> {
+  const { organization } = holder;
+  const organizationId =
+    organization === undefined ? null : (await findOrganization(db, organization)).id;
+  if ("userId" in holder) return { userId: holder.userId, groupId: null, organizationId };
+  return { userId: null, groupId: (await findGroup(db, holder.group)).id, organizationId };
+}
+
+/** What the database holds against the assignment once more. */
+async function assertMember(
+  db: TransactionOrKnex,
+  organization: string | undefined,
+  { userId, organizationId }: HolderColumns,
+): Promise<void> {
+  if (organization === undefined || userId === null || organizationId === null) return;
+  const member = await OrganizationMember.query(db).findById([organizationId, userId]);
+  if (member === undefined) throw errors.notAMember(organization);
 }
 
 function readName(typed: string): string {
@@ -174,9 +191,13 @@ async function noteChange(
   db: TransactionOrKnex,
   type: "role.assigned" | "role.unassigned",
   id: string,
-  { actor, userId, groupId }: { actor: Actor; userId: string | null; groupId: string | null },
+  { actor, userId, groupId, organizationId }: HolderColumns & { readonly actor: Actor },
 ): Promise<void> {
-  const details = { via: "operator", ...(groupId === null ? {} : { group: groupId }) };
+  const details = {
+    via: "operator",
+    ...(groupId === null ? {} : { group: groupId }),
+    ...(organizationId === null ? {} : { organization: organizationId }),
+  };
   await note(db, type, id, { actor, ...(userId === null ? {} : { userId }), details });
 }
 

@@ -15,6 +15,7 @@ import { Group } from "../../src/models/group.ts";
 import { Identity } from "../../src/models/identity.ts";
 import { IdentityProvider } from "../../src/models/identity-provider.ts";
 import { createGroup } from "../../src/users/groups.ts";
+import { createOrganization } from "../../src/users/organizations.ts";
 import { createRole } from "../../src/users/roles.ts";
 import { testDatabase, type TestDatabase } from "../support/database.ts";
 import { aNameServer, type NameServer } from "../support/dns.ts";
@@ -138,6 +139,7 @@ describe("lintel connection", () => {
       createGroup(trx, { name: "engineering", requireSecondFactor: false }),
     );
     await createRole(database.knex, { slug: "billing:admin" });
+    await createOrganization(database.knex, { slug: "analytical" });
     const p8 = generateKeyPairSync("ec", { namedCurve: "P-256" }).privateKey;
     const key = join(dataDir, "key.p8");
     writeFileSync(key, p8.export({ type: "pkcs8", format: "pem" }));
@@ -171,6 +173,8 @@ describe("lintel connection", () => {
       "engineering=CN=eng,O=acme",
       "--role",
       "billing:admin=fin=1",
+      "--organization",
+      "analytical",
       "--linking",
       "isolated",
       "--order",
@@ -204,6 +208,7 @@ describe("lintel connection", () => {
       attribute_mapping: { given_name: "vorname" },
       group_mapping: { engineering: "CN=eng,O=acme" },
       role_mapping: { "billing:admin": "fin=1" },
+      organization: "analytical",
       linking_policy: "isolated",
       jit_provisioning: false,
       sync_profile: true,

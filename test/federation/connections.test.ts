@@ -22,7 +22,10 @@ import { Identity } from "../../src/models/identity.ts";
 import { IdentityToken } from "../../src/models/identity-token.ts";
 import { IdentityProvider } from "../../src/models/identity-provider.ts";
 import { Session } from "../../src/models/session.ts";
+import { Organization } from "../../src/models/organization.ts";
+import { OrganizationMember } from "../../src/models/organization-member.ts";
 import { createGroup } from "../../src/users/groups.ts";
+import { createOrganization, deleteOrganization } from "../../src/users/organizations.ts";
 import { createRole } from "../../src/users/roles.ts";
 import { createUser } from "../../src/users/users.ts";
 import { testDatabase, type TestDatabase } from "../support/database.ts";
@@ -170,6 +173,7 @@ describe("connections", () => {
         createGroup(trx, { name: "engineering", requireSecondFactor: false }),
       );
       await createRole(database.knex, { slug: "approver" });
+      await createOrganization(database.knex, { slug: "analytical" });
       const everything = {
         ...OIDC,
         slug: "all",
@@ -181,6 +185,7 @@ describe("connections", () => {
         attribute_mapping: { given_name: "vorname" },
         group_mapping: { engineering: "CN=eng,O=acme" },
         role_mapping: { approver: "fin" },
+        organization: "analytical",
         linking_policy: "verified_email",
         jit_provisioning: false,
         sync_profile: true,
@@ -268,6 +273,11 @@ describe("connections", () => {
         "a role that is not there",
         { role_mapping: { root: "x" } },
         /^role_mapping has root, which is no role; see `lintel role list`/,
+      ],
+      [
+        "an organization that is not there",
+        { organization: "nobody" },
+        /^organization nobody is none; see `lintel organization list`/,
       ],
       ["an unknown setting", { settings: { colour: 1 } }, /^settings must not contain colour/],
       [
@@ -586,6 +596,33 @@ describe("connections", () => {
       for (const given of [{ slug: "b" }, { preset: "google" }, { at_issuer: "partner" }])
         await refuses(update("acme", given), /stays as it is, so remove it, or add another/);
       await refuses(update("acme", { kind: "saml" }), /not known|stays as it is/);
+    });
+
+    it("to another organization, whose people those of the first are not", async () => {
+      const { knex } = database;
+      for (const slug of ["first", "second"]) await createOrganization(knex, { slug });
+      const row = await create({ ...OIDC, organization: "first" });
+      const [ann, bob] = [await person("ann@first.example"), await person("bob@first.example")];
+      const { organizationId } = row;
+      for (const [userId, identityId] of [
+        [ann, (await link(row, ann)).id],
+        [bob, null],
+      ] as const)
+        await OrganizationMember.query(knex).insert({
+          organizationId: organizationId ?? "",
+          userId,
+          identityId,
+        });
+      await update("acme", { name: "Acme Inc." });
+      assert.equal((await Organization.of(knex, ann)).length, 1);
+      const after = await update("acme", { organization: "second" });
+      assert.equal(toDefinition(after)["organization"], "second");
+      assert.deepEqual(await Organization.of(knex, ann), []);
+      assert.equal((await Organization.of(knex, bob)).length, 1);
+      await assert.rejects(deleteOrganization(knex, "second"), { code: "organization_in_use" });
+      const freed = await update("acme", { organization: null });
+      assert.equal(toDefinition(freed)["organization"], undefined);
+      await deleteOrganization(knex, "second");
     });
 
     it("not by two at once", async () => {

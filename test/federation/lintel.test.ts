@@ -60,6 +60,7 @@ describe("a connection to another Lintel, with a key and requests that are sent 
       attributeMapping: {},
       groupMapping: {},
       roleMapping: {},
+      organizationId: null,
     });
     connector = openOidc(row, SITE, needs);
   });

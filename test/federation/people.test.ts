@@ -10,6 +10,7 @@ import { AuditEvent } from "../../src/models/audit-event.ts";
 import { Identity } from "../../src/models/identity.ts";
 import { IdentityToken } from "../../src/models/identity-token.ts";
 import { IdentityProvider } from "../../src/models/identity-provider.ts";
+import { Organization } from "../../src/models/organization.ts";
 import { OutboxMessage } from "../../src/models/outbox-message.ts";
 import { Role } from "../../src/models/role.ts";
 import { SystemRole } from "../../src/models/system-role.ts";
@@ -18,6 +19,11 @@ import { User } from "../../src/models/user.ts";
 import { findUserWithClaims } from "../../src/users/claims.ts";
 import { addEmail, verifyEmail } from "../../src/users/emails.ts";
 import { addMember, createGroup } from "../../src/users/groups.ts";
+import {
+  addToOrganization,
+  createOrganization,
+  removeFromOrganization,
+} from "../../src/users/organizations.ts";
 import { assignRole, createRole } from "../../src/users/roles.ts";
 import { createUser, disableUser } from "../../src/users/users.ts";
 import { testDatabase, testLog, type TestDatabase } from "../support/database.ts";
@@ -571,6 +577,85 @@ describe("people from identity providers", () => {
       await arrive(provider, identity);
       await Identity.query(database.knex).delete().where({ userId: id });
       assert.deepEqual(await rolesOf(id), []);
+    });
+  });
+
+  describe("their organization", () => {
+    const anOrganization = () => createOrganization(database.knex, { slug: named("org") });
+    const belongsTo = (id: string) => Organization.of(database.knex, id);
+    const providerOf = async ({ id }: Organization, changes: Partial<IdentityProvider> = {}) =>
+      aProvider({ organizationId: id, ...changes });
+
+    it("is the one whose connection they sign in through, which is noted once", async () => {
+      const organization = await anOrganization();
+      const { slug: id, name } = organization;
+      const provider = await providerOf(organization);
+      const identity = somebody();
+      const user = userOf(await arrive(provider, identity));
+      await arrive(provider, identity);
+      assert.deepEqual(await belongsTo(user.id), [{ id, name, roles: [] }]);
+      const joined = (await eventsOf(user.id)).filter((type) => type.startsWith("organization."));
+      assert.deepEqual(joined, ["organization.member_added"]);
+    });
+
+    it("is none by a connection that is nobody's, whatever it says (T-96)", async () => {
+      const { slug } = await anOrganization();
+      const claims = { organization: slug, organizations: [slug], org_id: slug };
+      const user = userOf(await arrive(await aProvider(), somebody({ claims })));
+      assert.deepEqual(await belongsTo(user.id), []);
+    });
+
+    it("gives the roles that its connection says inside it, and never everywhere (T-96)", async () => {
+      const organization = await anOrganization();
+      const { slug: role } = await createRole(database.knex, { slug: named("r") });
+      const provider = await providerOf(organization, { roleMapping: { [role]: "admin" } });
+      const identity = somebody({ claims: { roles: ["admin"] } });
+      const user = userOf(await arrive(provider, identity));
+      assert.deepEqual((await belongsTo(user.id))[0]?.roles, [role]);
+      assert.deepEqual(await Role.heldBy(database.knex, user.id), []);
+      await arrive(provider, { ...identity, claims: {} });
+      assert.deepEqual((await belongsTo(user.id))[0]?.roles, []);
+    });
+
+    it("has what a connection gave before everywhere taken back at the next sign-in", async () => {
+      const organization = await anOrganization();
+      const { slug: role } = await createRole(database.knex, { slug: named("r") });
+      const provider = await aProvider({ roleMapping: { [role]: "admin" } });
+      const identity = somebody({ claims: { roles: ["admin"] } });
+      const user = userOf(await arrive(provider, identity));
+      assert.equal((await Role.heldBy(database.knex, user.id)).length, 1);
+      const { id: organizationId } = organization;
+      const owned = await provider.$query(database.knex).patchAndFetch({ organizationId });
+      await arrive(owned, identity);
+      assert.deepEqual(await Role.heldBy(database.knex, user.id), []);
+      assert.deepEqual((await belongsTo(user.id))[0]?.roles, [role]);
+    });
+
+    it("goes with the identity, where it is not by hand; and stays with another of theirs", async () => {
+      const organization = await anOrganization();
+      const { knex } = database;
+      const [first, second] = [await providerOf(organization), await providerOf(organization)];
+      const user = userOf(await arrive(first, somebody()));
+      const unlink = async ({ id: providerId }: IdentityProvider) =>
+        Identity.query(knex).delete().where({ userId: user.id, providerId });
+      await link(user.id, second, somebody());
+      await unlink(first);
+      assert.equal((await belongsTo(user.id)).length, 1);
+      await unlink(second);
+      assert.equal((await belongsTo(user.id)).length, 0);
+      await link(user.id, first, somebody());
+      await addToOrganization(knex, organization.slug, user.id);
+      await link(user.id, second, somebody());
+      for (const provider of [first, second]) await unlink(provider);
+      assert.equal((await belongsTo(user.id)).length, 1);
+    });
+
+    it("is not left by hand while a connection says so", async () => {
+      const organization = await anOrganization();
+      const user = userOf(await arrive(await providerOf(organization), somebody()));
+      const { slug } = organization;
+      assert.equal(await removeFromOrganization(database.knex, slug, user.id), false);
+      assert.equal((await belongsTo(user.id)).length, 1);
     });
   });
 

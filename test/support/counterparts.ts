@@ -99,6 +99,7 @@ export function connectionTo(
     attributeMapping: {},
     groupMapping: {},
     roleMapping: {},
+    organizationId: null,
     ...more,
   });
 }

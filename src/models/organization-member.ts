@@ -1,0 +1,64 @@
+import type { TransactionOrKnex } from "objection";
+import { BaseModel } from "./base.ts";
+
+/** That somebody belongs to an organization, as an operator or one of their identities says. */
+export class OrganizationMember extends BaseModel {
+  static override tableName = "organization_members";
+  static override idColumn = ["organizationId", "userId"];
+  declare organizationId: string;
+  declare userId: string;
+  declare identityId: string | null;
+  declare createdAt: Date;
+
+  /**
+   * Makes somebody a member by hand, who then stays one whatever becomes of their identities.
+   *
+   * @returns whether they were not one by hand before.
+   */
+  static async add(
+    db: TransactionOrKnex,
+    member: { organizationId: string; userId: string },
+  ): Promise<boolean> {
+    const rows = await OrganizationMember.statement(
+      db,
+      `INSERT INTO organization_members AS m (organization_id, user_id) VALUES (:organizationId, :userId)
+       ON CONFLICT (organization_id, user_id) DO UPDATE SET identity_id = NULL WHERE m.identity_id IS NOT NULL
+       RETURNING 1`,
+      member,
+    );
+    return rows.length === 1;
+  }
+
+  /**
+   * Makes somebody a member of the organization whose connection they sign in through. Of several identities the latest
+   * stands for it; who is a member by hand stays so.
+   *
+   * @returns the organization that they came into by it.
+   */
+  static async join(
+    db: TransactionOrKnex,
+    identity: { providerId: string; userId: string; identityId: string },
+  ): Promise<string | undefined> {
+    const [row] = await OrganizationMember.statement<{ id: string; isNew: boolean }>(
+      db,
+      `INSERT INTO organization_members AS m (organization_id, user_id, identity_id)
+       SELECT organization_id, :userId, :identityId FROM identity_providers
+        WHERE id = :providerId AND organization_id IS NOT NULL
+       ON CONFLICT (organization_id, user_id) DO UPDATE SET identity_id = EXCLUDED.identity_id
+        WHERE m.identity_id <> EXCLUDED.identity_id
+       RETURNING organization_id AS id, created_at = now() AS "isNew"`,
+      identity,
+    );
+    return row?.isNew === true ? row.id : undefined;
+  }
+
+  /** Takes from everybody what they are by a connection that is no longer the organization's. */
+  static async leave(db: TransactionOrKnex, providerId: string): Promise<void> {
+    await OrganizationMember.statement(
+      db,
+      `DELETE FROM organization_members m USING identities i
+        WHERE i.id = m.identity_id AND i.provider_id = :providerId`,
+      { providerId },
+    );
+  }
+}
