@@ -873,14 +873,20 @@ describe("the keys of an OpenID provider", () => {
     await signIn(connector);
     await signIn(connector);
     assert.equal(upstream.asked("/jwks"), 1);
-    const next = await aKey("RS256");
-    upstream.keys = [next.jwk];
-    upstream.signer = (claims) => sign(next, claims);
+    const rotate = async () => {
+      const next = await aKey("RS256");
+      upstream.keys = [next.jwk];
+      upstream.signer = (claims) => sign(next, claims);
+    };
+    await rotate();
+    await Promise.all([signIn(connector), signIn(connector), signIn(connector)]);
+    assert.equal(upstream.asked("/jwks"), 2);
+    await rotate();
     assert.equal(await failure(signIn(connector)), "invalid oidc.key");
-    assert.equal(upstream.asked("/jwks"), 1);
+    assert.equal(upstream.asked("/jwks"), 2);
     later(MINUTE + 1);
     await signIn(connector);
-    assert.equal(upstream.asked("/jwks"), 2);
+    assert.equal(upstream.asked("/jwks"), 3);
   });
 
   it("are not asked for by a flood of unknown names (T-95)", async () => {
@@ -900,7 +906,7 @@ describe("the keys of an OpenID provider", () => {
         await assert.rejects(connector.readLogout?.(message, trace) ?? Promise.resolve());
       }
     }
-    assert.equal(upstream.asked("/jwks"), 2);
+    assert.equal(upstream.asked("/jwks"), 3);
   });
 
   it("are kept while the provider does not answer", async () => {

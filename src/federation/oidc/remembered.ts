@@ -17,6 +17,7 @@ export class Remembered<Value> {
   readonly #freshFor: number;
   #known: { readonly value: Value; readonly at: number } | undefined;
   #failed: { readonly error: unknown; readonly at: number } | undefined;
+  #renewedAt = 0;
   #running: Promise<Value> | undefined;
 
   /** @param freshFor milliseconds after which it is asked for again. */
@@ -44,13 +45,18 @@ export class Remembered<Value> {
     }
   }
 
-  /** What the provider says now, unless it was asked within the last minute. */
+  /**
+   * What the provider says now, unless this was asked within the last minute, or nobody answered. What was read as a
+   * matter of course counts for nothing here: a provider may change its keys right after it.
+   */
   async renew(trace: Trace): Promise<Value> {
-    const asked = Math.max(this.#known?.at ?? 0, this.#failed?.at ?? 0);
+    if (this.#running !== undefined) return await this.#ask(trace);
+    const asked = Math.max(this.#renewedAt, this.#failed?.at ?? 0);
     if (this.#known !== undefined && Date.now() - asked < MINUTE) {
       trace("did not ask again, because a minute has not passed", { since: iso(asked) });
       return this.#known.value;
     }
+    this.#renewedAt = Date.now();
     return await this.#ask(trace);
   }
 
