@@ -194,6 +194,16 @@ describe("a SAML connector", () => {
   });
 
   describe("arriving", () => {
+    for (const name of [
+      "mail",
+      "urn:oid:0.9.2342.19200300.100.1.3",
+      "urn:oid:1.2.840.113549.1.9.1",
+    ])
+      it(`knows an address that is called ${name}`, async () => {
+        const xml = await good({ attributes: attribute(name, "ada@example.com") });
+        assert.equal((await (await open()).arrive(answer(xml), () => {})).email, "ada@example.com");
+      });
+
     it("says who it is from the signed bytes: NameID, attributes, context, session", async () => {
       const steps: TraceStep["step"][] = [];
       const xml = await good({
