@@ -4,13 +4,14 @@ import { broken } from "./failure.ts";
 import { DS, XENC, XENC11 } from "./names.ts";
 import { attribute, elementAt, elementsIn, everyElement, textOf } from "./xml.ts";
 
-/** How content may be encrypted (XML Encryption §5.2); CBC can be changed on its way, so only where switched on. */
-const CONTENT: Readonly<Record<string, { cipher: string; isLegacy: boolean }>> = Object.fromEntries(
-  ["128", "192", "256"].flatMap((size) => [
-    [`${XENC11}aes${size}-gcm`, { cipher: `aes-${size}-gcm`, isLegacy: false }],
-    [`${XENC}aes${size}-cbc`, { cipher: `aes-${size}-cbc`, isLegacy: true }],
-  ]),
-);
+/** How content may be encrypted (XML Encryption §5.2). CBC can be changed on its way, unless a signature is around it. */
+const CONTENT: Readonly<Record<string, { cipher: string; isChangeable: boolean }>> =
+  Object.fromEntries(
+    ["128", "192", "256"].flatMap((size) => [
+      [`${XENC11}aes${size}-gcm`, { cipher: `aes-${size}-gcm`, isChangeable: false }],
+      [`${XENC}aes${size}-cbc`, { cipher: `aes-${size}-cbc`, isChangeable: true }],
+    ]),
+  );
 
 const OAEP_SHA1 = `${XENC}rsa-oaep-mgf1p`;
 const OAEP = `${XENC11}rsa-oaep`;
@@ -31,20 +32,28 @@ const HASHES: Readonly<Record<string, string>> = {
 /**
  * Decrypts an EncryptedAssertion (SAML Core §2.3.4, XML Encryption §4.2) with our key.
  *
+ * @param isSigned whether it was read from signed bytes, so that nobody can try what changed ones do to us.
  * @throws UpstreamError `saml.encryption` for what we do not take, `saml.decryption` for everything that goes wrong
  *   after, which says nothing of how, because who guesses must not learn (XML Encryption §6.2).
  */
 export function decrypt(
   encrypted: Element,
-  { privateKey, allowsLegacy }: { privateKey: string; allowsLegacy: boolean },
+  {
+    privateKey,
+    allowsLegacy,
+    isSigned,
+  }: { privateKey: string; allowsLegacy: boolean; isSigned: boolean },
 ): string {
   const data = elementsIn(encrypted, XENC, "EncryptedData")[0];
   const keys = everyElement(encrypted).filter(({ localName }) => localName === "EncryptedKey");
   const [key] = keys;
   if (data === undefined || key === undefined || keys.length > 1)
     throw unfit(`It has ${keys.length} encrypted keys, not one.`);
-  const { cipher, isLegacy } = CONTENT[methodOf(data)] ?? { cipher: undefined, isLegacy: false };
-  if (cipher === undefined || (isLegacy && !allowsLegacy))
+  const { cipher, isChangeable } = CONTENT[methodOf(data)] ?? {
+    cipher: undefined,
+    isChangeable: false,
+  };
+  if (cipher === undefined || (isChangeable && !isSigned && !allowsLegacy))
     throw unfit(`The content is encrypted with ${methodOf(data)}.`);
   const padding = paddingOf(key, allowsLegacy);
   try {
@@ -125,6 +134,6 @@ function unfit(message: string): UpstreamError {
   return broken(
     "saml.encryption",
     message,
-    "Let the provider encrypt with AES-GCM and RSA-OAEP, with one hash for digest and mask. Where it knows only AES-CBC or RSA 1.5, allow_legacy_crypto takes them.",
+    "Let the provider encrypt with AES-GCM and RSA-OAEP, with one hash for digest and mask. AES-CBC is taken where it signs the whole response; allow_legacy_crypto takes it anywhere, and RSA 1.5.",
   );
 }

@@ -97,7 +97,7 @@ export function verifyResponse(job: ResponseJob): VerifiedResponse {
   const outer = isSigned ? verifiedPart(document, document.root, trust) : document;
   const response = readEnvelope(outer.root, isSigned);
   const inner = isEncrypted
-    ? decrypted(outer, job)
+    ? decrypted(outer, isSigned, job)
     : { document: outer, element: lint(outer.root, ["Response"], trust).assertion as Element };
   return { response, assertion: assertionIn(inner, job), isEncrypted };
 }
@@ -117,10 +117,14 @@ function assertionIn({ document, element }: Place, job: ResponseJob): Assertion 
   return readAssertion(element);
 }
 
-function decrypted({ root }: XmlDocument, { trust, privateKey }: ResponseJob): Place {
+function decrypted(
+  { root }: XmlDocument,
+  isSigned: boolean,
+  { trust, privateKey }: ResponseJob,
+): Place {
   const { assertion } = lint(root, ["Response"], trust);
   const { allowsLegacy } = trust;
-  const document = parseXml(decrypt(assertion as Element, { privateKey, allowsLegacy }));
+  const document = parseXml(decrypt(assertion as Element, { privateKey, allowsLegacy, isSigned }));
   lint(document.root, ["Assertion"], trust);
   return { document, element: document.root };
 }

@@ -192,6 +192,10 @@ const GOOD: readonly Case[] = [
     { connection: byResponse },
   ),
   accepted(
+    "AES-CBC inside of a response that is signed around it, as Keycloak makes it",
+    sealed({ cipher: "aes-128-cbc" }, { by: "both" }),
+  ),
+  accepted(
     "RSA-SHA1, where that is allowed",
     () => good({}, {}, { signature: `${DS}rsa-sha1`, digest: `${DS}sha1` }),
     { connection: legacy },
@@ -589,6 +593,12 @@ async function hmac(): Promise<string> {
   return new XMLSerializer().serializeToString(document);
 }
 
+const changedCiphertext = (xml: string) =>
+  xml.replace(
+    /(<xenc:CipherValue>.{40})(.)/g,
+    (_all, before: string, sign: string) => before + (sign === "A" ? "B" : "A"),
+  );
+
 const WEAK: readonly Case[] = [
   refused("an HMAC with the public key", "saml.algorithm", hmac),
   refused("an HMAC with the public key, where legacy is allowed", "saml.algorithm", hmac, {
@@ -611,8 +621,20 @@ const WEAK: readonly Case[] = [
       "<ds:SignatureMethod $1><ds:HMACOutputLength>1</ds:HMACOutputLength></ds:SignatureMethod>",
     ),
   ),
-  refused("AES-CBC", "saml.encryption", sealed({ cipher: "aes-256-cbc" })),
+  refused(
+    "AES-CBC that nothing is signed around",
+    "saml.encryption",
+    sealed({ cipher: "aes-256-cbc" }),
+  ),
+  refused("AES-CBC that was changed inside of what is signed", "saml.signature", async () =>
+    changedCiphertext(await sealed({ cipher: "aes-128-cbc" }, { by: "both" })()),
+  ),
   refused("RSA 1.5", "saml.encryption", sealed({ transport: "rsa-1_5" })),
+  refused(
+    "RSA 1.5 inside of a signed response",
+    "saml.encryption",
+    sealed({ transport: "rsa-1_5" }, { by: "both" }),
+  ),
   refused(
     "triple DES",
     "saml.encryption",
@@ -629,12 +651,7 @@ const WEAK: readonly Case[] = [
   refused("encrypted for somebody else", "saml.decryption", async () =>
     response(encrypted(await signed(assertion(), "Assertion"), (await strangeKey()).certificate)),
   ),
-  refused("changed ciphertext", "saml.decryption", async () =>
-    (await sealed()()).replace(
-      /(<xenc:CipherValue>.{40})(.)/g,
-      (_all, before: string, sign: string) => before + (sign === "A" ? "B" : "A"),
-    ),
-  ),
+  refused("changed ciphertext", "saml.decryption", async () => changedCiphertext(await sealed()())),
   refused("not encrypted, though assertions must be", "saml.encryption", () => good(), {
     connection: async () => ({ saml: { wantEncrypted: true } }),
   }),

@@ -121,7 +121,7 @@ describe("signing in at SimpleSAMLphp", function () {
     [
       "assertions that are encrypted for us, for which version 1 knows AES-CBC only",
       "'assertion.encryption' => true",
-      { wantEncrypted: true, allowLegacyCrypto: true },
+      { wantEncrypted: true },
       {},
     ],
     [
