@@ -31,6 +31,7 @@ import { authnRequest, logoutRequest, logoutResponse, sendTo } from "./messages.
 import type { IdpMetadata } from "./metadata.ts";
 import { NAME_ID, PARTIAL_LOGOUT, SUCCESS } from "./names.ts";
 import type { NameId } from "./read.ts";
+import { refreshEarly } from "./refresh.ts";
 import { samlSettings, type SamlSettings } from "./settings.ts";
 import type { SpKey } from "./sp-key.ts";
 import { describeSp } from "./sp-metadata.ts";
@@ -105,15 +106,17 @@ export class SamlConnector implements Connector {
     const now = new Date();
     const text = required(parameters, "SAMLResponse");
     trace("response received", { characters: text.length });
-    const verified = await workshop.do(this.#provider.id, {
+    const job = {
       task: "response",
       text,
-      trust: await this.#trust(now),
       wantsResponseSigned: this.#connection.wantResponseSigned,
       wantsAssertionSigned: this.#settings.want_assertions_signed,
       wantsEncrypted: this.#connection.wantEncrypted,
       privateKey: this.#key.privateKey,
-    });
+    } as const;
+    const verified = await this.#trusting(now, trace, (trust) =>
+      workshop.do(this.#provider.id, { ...job, trust }),
+    );
     const { response, assertion, isEncrypted } = verified;
     trace("signature verified", { isResponseSigned: response.isSigned, isEncrypted });
     const { request_id: requestId = "", forced_at: forcedAt } = secrets;
@@ -146,7 +149,7 @@ export class SamlConnector implements Connector {
   async test(trace: Trace): Promise<void> {
     const now = new Date();
     const metadata = await this.#metadata(now);
-    await this.#trust(now);
+    this.#trustOf(metadata);
     const { fetch } = this.#needs;
     await diagnose({ connection: this.#connection, metadata, fetch, now }, trace);
   }
@@ -170,7 +173,7 @@ export class SamlConnector implements Connector {
   /** Reads a LogoutRequest, and makes the answer to it (SAML Core §3.7.3). */
   async readLogout(answer: Received, trace: Trace): Promise<UpstreamLogout> {
     const now = new Date();
-    const verified = await this.#readLogoutMessage(answer, now);
+    const verified = await this.#readLogoutMessage(answer, now, trace);
     if (verified.kind !== "request")
       throw broken("saml.root", "The message is a LogoutResponse, not a LogoutRequest.");
     const { request } = verified;
@@ -205,7 +208,7 @@ export class SamlConnector implements Connector {
    */
   async readLogoutResponse(answer: Received): Promise<{ isComplete: boolean }> {
     const now = new Date();
-    const verified = await this.#readLogoutMessage(answer, now);
+    const verified = await this.#readLogoutMessage(answer, now, () => undefined);
     if (verified.kind !== "response")
       throw broken("saml.root", "The message is a LogoutRequest, not a LogoutResponse.");
     const { response, status } = verified;
@@ -275,32 +278,38 @@ export class SamlConnector implements Connector {
   }
 
   async #metadata(now: Date): Promise<IdpMetadata> {
-    const metadata = await this.#readMetadata();
-    const { validUntil } = metadata;
-    if (validUntil !== undefined && validUntil <= now)
-      throw new UpstreamError(
-        "misconfigured",
-        "saml.metadata_expired",
-        `The provider's metadata was good until ${validUntil.toISOString()}.`,
-        { hint: "Load it again, from an address that is kept up to date." },
-      );
-    return metadata;
+    return current(await this.#readMetadata(), now);
   }
 
   /** Once, beside the server's own thread: the provider wrote it (T-106). What failed is tried again. */
   #readMetadata(): Promise<IdpMetadata> {
-    const { metadataXml: xml } = this.#connection;
-    const job = { task: "metadata", xml, entityId: this.#entityId } as const;
-    this.#known ??= workshop.do(this.#provider.id, job).catch((error: unknown) => {
+    this.#known ??= this.#parse(this.#connection).catch((error: unknown) => {
       this.#known = undefined;
       throw error;
     });
     return this.#known;
   }
 
-  async #trust(now: Date): Promise<Trust> {
+  #parse({ metadataXml: xml }: SamlConnection): Promise<IdpMetadata> {
+    const job = { task: "metadata", xml, entityId: this.#entityId } as const;
+    return workshop.do(this.#provider.id, job);
+  }
+
+  /** Verifies with the keys that are known, and with those that the provider has now where none of them fits. */
+  async #trusting<T>(now: Date, trace: Trace, verify: (trust: Trust) => Promise<T>): Promise<T> {
+    try {
+      return await verify(this.#trustOf(await this.#metadata(now)));
+    } catch (error) {
+      if (!(error instanceof UpstreamError) || error.rule !== "saml.signature") throw error;
+      const provider = Object.assign(this.#provider, { saml: this.#connection });
+      const renewed = await refreshEarly(this.#needs, provider, now, trace);
+      if (renewed === undefined) throw error;
+      return verify(this.#trustOf(current(await this.#parse(renewed), now)));
+    }
+  }
+
+  #trustOf(metadata: IdpMetadata): Trust {
     const allowsLegacy = this.#connection.allowLegacyCrypto;
-    const metadata = await this.#metadata(now);
     const certificates = metadata.certificates.filter((pem) => allowsLegacy || isStrong(pem));
     if (certificates.length > 0) return { certificates, allowsLegacy };
     throw new UpstreamError(
@@ -344,6 +353,7 @@ export class SamlConnector implements Connector {
   async #readLogoutMessage(
     { method, parameters, query }: Received,
     now: Date,
+    trace: Trace,
   ): Promise<VerifiedLogout> {
     const message: Message =
       method === "GET"
@@ -352,11 +362,9 @@ export class SamlConnector implements Connector {
             binding: "post",
             text: parameters["SAMLRequest"] ?? required(parameters, "SAMLResponse"),
           };
-    return workshop.do(this.#provider.id, {
-      task: "logout",
-      message,
-      trust: await this.#trust(now),
-    });
+    return this.#trusting(now, trace, (trust) =>
+      workshop.do(this.#provider.id, { task: "logout", message, trust }),
+    );
   }
 
   async #replyTo(
@@ -395,6 +403,18 @@ function sessionOf(
 /** The ID of a LogoutRequest follows from its state, so that nothing need be kept to know the answer by. */
 function logoutIdOf(state: string): string {
   return `_${sha256(`saml logout\0${state}`).toString("hex")}`;
+}
+
+/** Metadata whose time is not over (SAML Metadata §2.3.2). */
+function current(metadata: IdpMetadata, now: Date): IdpMetadata {
+  const { validUntil } = metadata;
+  if (validUntil === undefined || validUntil > now) return metadata;
+  throw new UpstreamError(
+    "misconfigured",
+    "saml.metadata_expired",
+    `The provider's metadata was good until ${validUntil.toISOString()}.`,
+    { hint: "Load it again, from an address that is kept up to date." },
+  );
 }
 
 function isStrong(pem: string): boolean {

@@ -1,9 +1,12 @@
 import { isDeepStrictEqual } from "node:util";
 import type { TransactionOrKnex } from "objection";
 import { record } from "../../audit/record.ts";
+import { writer } from "../../database/transaction.ts";
+import { sha256 } from "../../lib/secret.ts";
 import { IdentityProvider } from "../../models/identity-provider.ts";
+import { ReplayGuard } from "../../models/replay-guard.ts";
 import { SamlConnection } from "../../models/saml-connection.ts";
-import { UpstreamError, type ConnectorNeeds } from "../connector.ts";
+import { UpstreamError, type ConnectorNeeds, type Trace } from "../connector.ts";
 import { parseMetadata, type IdpMetadata } from "./metadata.ts";
 import { samlSettings } from "./settings.ts";
 import { workshop } from "./workshop.ts";
@@ -11,6 +14,7 @@ import { workshop } from "./workshop.ts";
 /** Seconds after which metadata is looked at again, at the latest and at the earliest, whatever it says. */
 const DAY = 86_400;
 const HOUR = 3_600;
+const MINUTE = 60;
 
 type Needs = Pick<ConnectorNeeds, "knex" | "fetch" | "log">;
 type SamlProvider = IdentityProvider & { saml: SamlConnection };
@@ -81,6 +85,36 @@ export async function refreshMetadata(
   });
   if (!isSafe) return "pending";
   return xml === saml.metadataXml ? "unchanged" : "taken";
+}
+
+/**
+ * Looks at a provider's metadata out of turn, because a message came whose signature no known key made: it may have a
+ * new one. Whatever anybody sends, that is once a minute for each connection (T-106).
+ *
+ * @returns the connection as it is now, where the provider's new metadata was taken.
+ */
+export async function refreshEarly(
+  { knex, fetch }: Pick<Needs, "knex" | "fetch">,
+  provider: SamlProvider,
+  now: Date,
+  trace: Trace,
+): Promise<SamlConnection | undefined> {
+  if (provider.saml.metadataUrl === null) return undefined;
+  const key = sha256(`saml metadata\0${provider.id}`);
+  const until = new Date(now.getTime() + MINUTE * 1000);
+  if (!(await ReplayGuard.claim(await writer(knex), key, until, now))) {
+    trace("metadata not looked at again, because a minute has not passed");
+    return undefined;
+  }
+  try {
+    const outcome = await refreshMetadata({ knex, fetch }, provider, now);
+    trace("metadata looked at again", { outcome });
+    return outcome === "taken" ? await SamlConnection.query(knex).findById(provider.id) : undefined;
+  } catch (error) {
+    if (!(error instanceof UpstreamError)) throw error;
+    trace("metadata not looked at again", { because: error.message });
+    return undefined;
+  }
 }
 
 /** Looks again at everything that is due. One provider that fails keeps no other from its turn. */

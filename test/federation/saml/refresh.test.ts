@@ -2,6 +2,7 @@ import assert from "node:assert/strict";
 import { randomBytes } from "node:crypto";
 import { SignedXml } from "xml-crypto";
 import { UpstreamError } from "../../../src/federation/connector.ts";
+import { openSaml } from "../../../src/federation/saml/connector.ts";
 import { parseMetadata } from "../../../src/federation/saml/metadata.ts";
 import {
   approveMetadata,
@@ -18,13 +19,19 @@ import { SamlConnection } from "../../../src/models/saml-connection.ts";
 import { testDatabase, type TestDatabase } from "../../support/database.ts";
 import {
   aConnection,
+  assertion,
   at,
   ENVELOPED,
   EXCLUSIVE,
   IDP,
   metadata,
+  posted,
+  REQUEST_ID,
+  response,
   RSA_SHA256,
   sharedKey,
+  signed,
+  SITE,
 } from "../../support/saml.ts";
 
 const URL_OF_METADATA = "https://idp.example/metadata";
@@ -246,6 +253,67 @@ describe("metadata that is looked at again (T-106)", () => {
     assert.ok(rows.some(({ providerId }) => providerId === fine.id));
   });
 
+  describe("when a message comes that no known key signed", () => {
+    const SECRETS = { request_id: REQUEST_ID };
+    const message = async (key: SpKey) => ({
+      SAMLResponse: posted(await signed(response(assertion()), "Assertion", { key })),
+    });
+    /** A connector over what is stored, and how often it asked for metadata. */
+    const opened = async (body: () => string) => {
+      const provider = await stored();
+      let asked = 0;
+      const fetch = (async () => {
+        asked += 1;
+        return new Response(body());
+      }) as typeof globalThis.fetch;
+      const connector = openSaml(provider, SITE, { knex: database.knex, seal, log: silent, fetch });
+      const arrive = async (key: SpKey) => {
+        const parameters = await message(key);
+        return connector.arrive({ method: "POST", parameters, secrets: SECRETS }, () => undefined);
+      };
+      return { arrive, asked: () => asked, provider };
+    };
+    const isUnsigned = (error: unknown) =>
+      error instanceof UpstreamError && error.rule === "saml.signature";
+
+    it("is looked at at once, and the message taken by its new certificate", async () => {
+      const { arrive, asked, provider } = await opened(() =>
+        metadata([old.certificate, next.certificate]),
+      );
+      assert.equal((await arrive(next)).subject, "ada-0001");
+      assert.equal(asked(), 1);
+      const kept = certificatesOf((await reread(provider.id)).saml.metadataXml);
+      assert.deepEqual(kept, [old.certificate, next.certificate]);
+    });
+
+    it("is not looked at where a known key signed", async () => {
+      const { arrive, asked } = await opened(() => metadata([old.certificate]));
+      await arrive(old);
+      assert.equal(asked(), 0);
+    });
+
+    it("is looked at once a minute, whoever sends what (T-106)", async () => {
+      const stranger = await createSpKey("https://mallory.example");
+      const { arrive, asked } = await opened(() => metadata([old.certificate]));
+      const tries = Array.from({ length: 20 }, () => assert.rejects(arrive(stranger), isUnsigned));
+      await Promise.all(tries);
+      assert.equal(asked(), 1);
+      assert.equal((await arrive(old)).subject, "ada-0001");
+    });
+
+    it("still waits for an operator where no certificate is known (T-106)", async () => {
+      const { arrive, asked, provider } = await opened(() => metadata([next.certificate]));
+      await assert.rejects(arrive(next), isUnsigned);
+      assert.equal(asked(), 1);
+      assert.notEqual((await reread(provider.id)).saml.pendingXml, null);
+    });
+
+    it("is of no use where it cannot be had", async () => {
+      const { arrive } = await opened(() => "<html/>");
+      await assert.rejects(arrive(next), isUnsigned);
+    });
+  });
+
   describe("signed by a federation", () => {
     const sign = (xml: string, { certificate, privateKey }: SpKey) => {
       const signer = new SignedXml({
@@ -268,14 +336,14 @@ describe("metadata that is looked at again (T-106)", () => {
     const plain = () => metadata([old.certificate], { attributes: 'ID="_m"' });
 
     it("is taken only with that signature over all of it", () => {
-      const signed = sign(plain(), next);
-      assert.equal(parseMetadata(signed, IDP, next.certificate).entityId, IDP);
+      const whole = sign(plain(), next);
+      assert.equal(parseMetadata(whole, IDP, next.certificate).entityId, IDP);
       assert.throws(() => parseMetadata(plain(), IDP, next.certificate), UpstreamError);
-      assert.throws(() => parseMetadata(signed, IDP, old.certificate), UpstreamError);
+      assert.throws(() => parseMetadata(whole, IDP, old.certificate), UpstreamError);
       assert.throws(
         () =>
           parseMetadata(
-            signed.replace("idp.example/sso", "mallory.example/sso"),
+            whole.replace("idp.example/sso", "mallory.example/sso"),
             IDP,
             next.certificate,
           ),
