@@ -2,7 +2,7 @@ import type { Knex } from "knex";
 import { createHashQueue, type HashQueue } from "./authn/hash-queue.ts";
 import { createPasswords, type Passwords } from "./authn/password.ts";
 import type { Config } from "./config.ts";
-import { connect } from "./database/connect.ts";
+import { assertAnswers, connect } from "./database/connect.ts";
 import { startEmbeddedPostgres } from "./database/embedded.ts";
 import { listen } from "./database/listen.ts";
 import { migrateToLatest, schemaState } from "./database/migrate.ts";
@@ -30,6 +30,9 @@ const CHANNELS = [
   "lintel_authorization_types",
   "lintel_connections",
 ] as const;
+
+/** How long a request's statement may take, in milliseconds; no proxy waits much longer for an answer. */
+const STATEMENT_TIMEOUT = 20_000;
 
 /** What the process owns: opened once, handed down in parts, closed in reverse. */
 export interface Deps {
@@ -67,9 +70,15 @@ export async function openDeps(config: Config, log: Logger, hashes?: number): Pr
     const url = config.databaseUrl ?? embedded?.url ?? "";
     const directUrl = config.databaseDirectUrl ?? url;
 
-    const knex = connect({ url, applicationName: "lintel", poolMax: config.databasePool });
+    const knex = connect({
+      url,
+      applicationName: "lintel",
+      poolMax: config.databasePool,
+      statementTimeout: STATEMENT_TIMEOUT,
+      log,
+    });
     closers.push(() => knex.destroy());
-    await prepareSchema(config, knex, log);
+    await prepareSchema(config, { knex, url, log });
 
     await rememberIssuer(config, knex, log);
     for (const issuer of config.issuers)
@@ -124,12 +133,18 @@ export async function openDeps(config: Config, log: Logger, hashes?: number): Pr
 }
 
 /** Development migrates by itself; in production an operator does, and a server refuses a schema it does not know. */
-async function prepareSchema(config: Config, knex: Knex, log: Logger): Promise<void> {
+async function prepareSchema(
+  config: Config,
+  { knex, url, log }: { knex: Knex; url: string; log: Logger },
+): Promise<void> {
+  await assertAnswers(knex);
   if (config.mode === "production") {
     const state = await schemaState(knex);
     if (state !== "current") throw errors.schemaNotCurrent(state);
   } else {
-    await migrateToLatest(knex, log);
+    // A migration takes as long as it takes.
+    const unhurried = connect({ url, applicationName: "lintel", poolMax: 2, log });
+    await migrateToLatest(unhurried, log).finally(() => unhurried.destroy());
   }
   await ensurePartitions(knex, new Date());
   // Joined look-ups need the columns; asked for here, nobody asks in the middle of a transaction.

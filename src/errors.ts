@@ -21,6 +21,31 @@ export class AppError extends Error {
     this.status = status;
     this.retryAfter = options?.retryAfter;
   }
+
+  /** What is said about it, in English. */
+  get description(): string {
+    return this.message;
+  }
+}
+
+/**
+ * What cannot be done now and can in a moment. The engine takes it for an error of its own, by the fields that it reads
+ * of those: an authorization request is sent back with it (RFC 6749 §4.1.2.1), others are answered 503.
+ */
+class TemporarilyUnavailable extends AppError {
+  readonly expose = true;
+  readonly statusCode = 503;
+  readonly allow_redirect = true;
+  readonly error_description = "The server is busy. Try again in a moment.";
+
+  constructor(options: ErrorOptions & { retryAfter: number }) {
+    super("temporarily_unavailable", 503, "temporarily_unavailable", options);
+    this.name = "TemporarilyUnavailable";
+  }
+
+  override get description(): string {
+    return this.error_description;
+  }
 }
 
 /** The constructors, in one list: what can go wrong, with which status and which words. */
@@ -116,8 +141,8 @@ export const errors = {
     new AppError("server_error", 500, "Something went wrong on our side. Try again in a minute.", {
       cause,
     }),
-  busy: (retryAfter: number, cause?: unknown) =>
-    new AppError("busy", 503, "The server is busy. Try again in a moment.", { retryAfter, cause }),
+  busy: (retryAfter: number, cause?: unknown): AppError =>
+    new TemporarilyUnavailable({ retryAfter, cause }),
   wrongEncryptionKey: () =>
     new AppError(
       "wrong_encryption_key",

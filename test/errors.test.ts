@@ -22,7 +22,9 @@ function everyError(): object {
     protocol: Object.entries(PROTOCOL_ERRORS)
       .map(([code, { specification, fix }]) => ({ code, specification, fix }))
       .toSorted(byCode),
-    server: own.map(({ code, status, message }) => ({ code, status, message })).toSorted(byCode),
+    server: own
+      .map(({ code, status, description }) => ({ code, status, message: description }))
+      .toSorted(byCode),
     forms: Object.entries(catalogue)
       .filter(([key]) => key.startsWith("err."))
       .map(([code, message]) => ({ code, message }))

@@ -39,6 +39,6 @@ async function replaceHash(
     const hash = await passwords.hash(password);
     await UserPassword.query(db).patch({ hash }).where({ userId, hash: verified });
   } catch (error) {
-    if (!(error instanceof AppError) || error.code !== "busy") throw error;
+    if (!(error instanceof AppError) || error.code !== "temporarily_unavailable") throw error;
   }
 }

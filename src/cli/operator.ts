@@ -1,10 +1,10 @@
 import type { Knex } from "knex";
 import type { Config } from "../config.ts";
-import { connect } from "../database/connect.ts";
+import { assertAnswers, connect } from "../database/connect.ts";
 import { startEmbeddedPostgres } from "../database/embedded.ts";
 import { migrateToLatest, schemaState } from "../database/migrate.ts";
 import { ensurePartitions } from "../database/partitions.ts";
-import { AppError, errors } from "../errors.ts";
+import { errors } from "../errors.ts";
 import { openSeal, type Seal } from "../keys/seal.ts";
 import { developmentKey } from "../lib/development-key.ts";
 import type { Logger } from "../lib/log.ts";
@@ -42,10 +42,10 @@ export async function openDatabase(config: Config, log: Logger): Promise<OpenDat
     await embedded?.stop();
   };
   try {
-    await knex.raw("SELECT 1");
+    await assertAnswers(knex);
   } catch (error) {
     await close();
-    throw unavailable(error);
+    throw error;
   }
   return { url, knex, close };
 }
@@ -75,11 +75,4 @@ export async function openOperator(config: Config, log: Logger): Promise<Operato
       encryptionKey: config.encryptionKey ?? developmentKey(config.dataDir),
     }));
   return { knex, seal, close };
-}
-
-/** Without the address, which may hold a password. */
-function unavailable(error: unknown): AppError {
-  const { message, code } = error as NodeJS.ErrnoException;
-  const reason = message || code || "no answer";
-  return errors.databaseUnavailable(reason, error);
 }

@@ -2,9 +2,11 @@ import { callbackify } from "node:util";
 import knex from "knex";
 import type { Knex } from "knex";
 import { knexSnakeCaseMappers } from "objection";
-import { types as pgTypes } from "pg";
+import { types as pgTypes, type Client as PgClient } from "pg";
 
+import { errors } from "../errors.ts";
 import type { Logger } from "../lib/log.ts";
+import { beginWithin, Client, limit } from "./client.ts";
 import { isDirect, recognise, withNext } from "./statement.ts";
 
 const TEXT = 25;
@@ -23,24 +25,28 @@ const types: Knex.PgCustomTypesConfig = {
 
 /**
  * A pool of connections. Connections open when needed and carry no session state (no SET, no LISTEN, no start-up
- * parameter but `application_name`), so everything works behind a transaction-pooling pgbouncer; statements are prepared
- * only where nothing of the kind is in between. Whoever waits
- * longer than 5 s for a connection gets knex's `KnexTimeoutError`. `bigint` and `numeric` arrive as strings.
+ * parameter but `application_name`), so everything works behind a transaction-pooling pgbouncer; statements are prepared,
+ * and limited for the length of a session, only where nothing of the kind is in between. Whoever waits longer than 5 s
+ * for a connection, or loses it, gets an AppError `temporarily_unavailable`. `bigint` and `numeric` arrive as strings.
  *
  * @param options.applicationName what `pg_stat_activity` shows; begin it with `lintel`, by which the embedded
  *   server knows who still uses it.
  * @param options.poolMax most connections at a time, 10 unless said. A unit of work holds one from its first write.
+ * @param options.statementTimeout most milliseconds that a statement may take, and a transaction between two of them, so
+ *   that nobody holds a connection for ever; without it they may take any time. Behind a pooling proxy it holds in
+ *   transactions.
  * @param options.log where knex tells about connections that broke; without it only the failing call does.
  */
 export function connect(options: {
   url: string;
   applicationName: string;
   poolMax?: number;
+  statementTimeout?: number;
   log?: Logger;
 }): Knex {
-  const { log } = options;
+  const { log, statementTimeout } = options;
   const pool = knex({
-    client: "pg",
+    client: Client as unknown as typeof Knex.Client,
     connection: {
       connectionString: options.url,
       application_name: options.applicationName,
@@ -52,8 +58,12 @@ export function connect(options: {
     pool: {
       min: 0,
       max: options.poolMax ?? 10,
-      afterCreate: callbackify(recognise),
+      afterCreate: callbackify(async (connection: PgClient) => {
+        await recognise(connection);
+        await limit(connection, statementTimeout);
+      }),
     },
+    ...(statementTimeout === undefined ? {} : { userParams: { statementTimeout } }),
     // Identifiers are camelCase in queries and rows, snake_case in the database; written-out SQL stays as it is.
     ...knexSnakeCaseMappers(),
     log: {
@@ -64,26 +74,46 @@ export function connect(options: {
         log?.warn({ method, alternative }, "knex deprecation"),
     },
   });
-  beginWithFirstStatement(pool);
+  beginWithFirstStatement(pool, statementTimeout);
   return pool;
+}
+
+/**
+ * Asks the database for as little as there is.
+ *
+ * @throws AppError `database_unavailable`, without the address, which may hold a password.
+ */
+export async function assertAnswers(db: Knex): Promise<void> {
+  try {
+    await db.raw("SELECT 1");
+  } catch (error) {
+    const { cause = error } = error as Error;
+    const { message, code } = cause as NodeJS.ErrnoException;
+    throw errors.databaseUnavailable(message || code || "no answer", cause);
+  }
 }
 
 interface Transaction {
   begin(connection: object): Promise<unknown>;
+  query(connection: object, sql: string): Promise<unknown>;
 }
 
 /**
  * The BEGIN of a transaction goes with its first statement, where knex would wait for an answer first. Where it fails
  * the connection is broken, and the first statement tells.
  */
-function beginWithFirstStatement({ client }: Knex): void {
+function beginWithFirstStatement({ client }: Knex, statementTimeout: number | undefined): void {
   const { transaction: make } = client;
   // Not a closure over the client: migrations run on a copy of it, whose settings they change.
   client.transaction = function transact(this: unknown, ...options: unknown[]): Transaction {
     const transaction: Transaction = Reflect.apply(make, this, options);
     const begin = transaction.begin.bind(transaction);
     transaction.begin = async (connection) => {
-      if (!isDirect(connection)) return begin(connection);
+      if (!isDirect(connection)) {
+        return statementTimeout === undefined
+          ? begin(connection)
+          : transaction.query(connection, beginWithin(statementTimeout));
+      }
       withNext(connection);
       void begin(connection);
       return undefined;

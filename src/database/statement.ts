@@ -153,10 +153,7 @@ export async function send(
   const values = shared.map((value, index) =>
     index < columns ? bounds.map((each) => each.values[index]) : value,
   );
-  // Not through knex, which would look for bindings in the text each time, and write them into what an error says.
-  client.emit("query", { sql: text, bindings: values });
-  const query = isDirect(connection) ? { name, text, values } : { text, values };
-  return (connection as Client).query(query);
+  return client.send(connection, isDirect(connection) ? { name, text, values } : { text, values });
 }
 
 /** Sends what `fn` puts on the wire before it first waits in one piece. */

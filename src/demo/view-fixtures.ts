@@ -773,7 +773,7 @@ export const fixtures: { readonly [Name in keyof Views]: Readonly<Record<string,
     missing: { status: 404, code: "not_found", description: "There is no page at this address." },
     "cross-site": { status: 403, code: "cross_site_request", description: "Sent from elsewhere." },
     "setup-link": { status: 410, code: "invalid_setup_link", description: "It has expired." },
-    busy: { status: 503, code: "busy", description: "The server is busy." },
+    busy: { status: 503, code: "temporarily_unavailable", description: "The server is busy." },
     server: { status: 500, code: "server_error", description: "" },
   },
   "terms-document": {

@@ -12,6 +12,7 @@ export function errorResponses(needs: { page: Page; log: Logger }): Middleware {
   return async (ctx, next) => {
     try {
       await next();
+      if (ctx.status === 503) ctx.set({ "Cache-Control": "no-store", "Retry-After": "1" });
       if (ctx.body === undefined && ctx.status === 404) throw errors.notFound();
       if (ctx.body === undefined && (ctx.status === 405 || ctx.status === 501)) {
         throw errors.methodNotAllowed();
@@ -36,13 +37,13 @@ export function errorResponses(needs: { page: Page; log: Logger }): Middleware {
 async function answer(page: Page, ctx: Context, error: AppError): Promise<void> {
   if (isForMachines(ctx.path) || ctx.accepts("json", "html") !== "html") {
     ctx.status = error.status;
-    ctx.body = { error: error.code, error_description: error.message };
+    ctx.body = { error: error.code, error_description: error.description };
     return;
   }
   await page(
     ctx,
     "error",
-    { status: error.status, code: error.code, description: error.message },
+    { status: error.status, code: error.code, description: error.description },
     error.status,
   );
 }

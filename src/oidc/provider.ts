@@ -15,6 +15,7 @@ import { HIDDEN, secretMatches } from "../clients/metadata.ts";
 import type { Config } from "../config.ts";
 import type { TypeDefinition } from "../consents/authorization-types.ts";
 import { runInUnitOfWork, writer } from "../database/transaction.ts";
+import { AppError } from "../errors.ts";
 import { problemWith } from "../http/request-limits.ts";
 import type { Issuer, Preset } from "../issuers.ts";
 import type { Seal } from "../keys/seal.ts";
@@ -245,11 +246,15 @@ export function createProvider(
   sayWhatIsOffered(answered);
   mintRefreshTokens(provider, needs.refreshTokenFormat);
   detectReplaysAtomically(provider, knex);
+  // An authorization request that could not be served is sent back, and half of it must not be kept.
+  provider.on("authorization.error", (ctx, error) => {
+    if (error instanceof AppError) ctx.state["isUndone"] = true;
+  });
   provider.use((ctx: KoaContextWithOIDC, next) =>
     runInUnitOfWork(
       knex,
       next,
-      () => ctx.status < 500,
+      () => ctx.status < 500 && ctx.state["isUndone"] !== true,
       (error) => refuse(ctx, error, needs.observer),
     ),
   );

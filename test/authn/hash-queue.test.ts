@@ -11,7 +11,7 @@ function openJob(): { job: () => Promise<string>; finish: () => void } {
 
 function isBusy(error: unknown): boolean {
   assert.ok(error instanceof AppError);
-  assert.deepEqual([error.code, error.status], ["busy", 503]);
+  assert.deepEqual([error.code, error.status], ["temporarily_unavailable", 503]);
   assert.ok((error.retryAfter ?? 0) >= 1);
   return true;
 }
@@ -54,7 +54,7 @@ describe("the hash queue", () => {
     await queue.run(() => delay(40));
     const jobs = [openJob(), openJob()];
     const results = jobs.map(({ job }) => queue.run(job));
-    assert.throws(() => queue.assertRoom(), { code: "busy" });
+    assert.throws(() => queue.assertRoom(), { code: "temporarily_unavailable" });
     for (const { finish } of jobs) finish();
     await Promise.all(results);
   });

@@ -166,7 +166,7 @@ describe("an imported hash (T-61)", function () {
     );
     const refused = results.filter((result) => result.status === "rejected");
     assert.equal(refused.length, 4);
-    for (const { reason } of refused) assert.equal(reason.code, "busy");
+    for (const { reason } of refused) assert.equal(reason.code, "temporarily_unavailable");
   });
 
   it("that is cheap costs no less than somebody unknown where the password is wrong (T-62)", async () => {

@@ -105,6 +105,6 @@ describe("password hashing", function () {
     );
     const refused = results.filter((result) => result.status === "rejected");
     assert.equal(refused.length, 17);
-    for (const { reason } of refused) assert.equal(reason.code, "busy");
+    for (const { reason } of refused) assert.equal(reason.code, "temporarily_unavailable");
   });
 });

@@ -295,7 +295,7 @@ describe("deferred writes", () => {
         assert.ok(Date.now() - begin < 2000, "others do not wait for it");
         const [first, ...queued] = await hung;
         const { code, status, retryAfter } = first?.status === "rejected" ? first.reason : {};
-        assert.deepEqual([code, status, retryAfter], ["busy", 503, 1]);
+        assert.deepEqual([code, status, retryAfter], ["temporarily_unavailable", 503, 1]);
         assert.ok(queued.every((outcome) => outcome.status === "fulfilled"));
         assert.ok(Date.now() - begin < 5000);
         await Promise.all([5, 6, 7, 8].map(note));
@@ -340,7 +340,11 @@ describe("deferred writes", () => {
     it("do not keep others waiting when they are alone, and give up with an error that says to try again", async () => {
       const held = unit(5);
       const begin = Date.now();
-      const refused = assert.rejects(held, { code: "busy", status: 503, retryAfter: 1 });
+      const refused = assert.rejects(held, {
+        code: "temporarily_unavailable",
+        status: 503,
+        retryAfter: 1,
+      });
       await Promise.all([6, 7].map(unit));
       assert.ok(Date.now() - begin < 2000);
       await refused;
