@@ -22,7 +22,7 @@ export interface Bound {
 }
 
 /** A statement as PostgreSQL takes it. */
-export interface Compiled {
+interface Compiled {
   /** The same for the same text, on every connection. */
   readonly name: string;
   readonly text: string;
@@ -56,7 +56,7 @@ const MOST_READS = 16;
 
 /** Of each pool, the connection that takes one more read. */
 const carriers = new WeakMap<Knex["client"], Carrier>();
-const compiled = new Map<string, Compiled>();
+const known = new Map<string, Compiled>();
 const direct = new WeakSet<object>();
 
 /**
@@ -181,8 +181,8 @@ export function sever(connection: object): void {
 
 /** Each use of a binding has a number of its own, for its type is what stands around it. */
 function compile({ sql, bindings: values, each = {} }: Statement): Compiled {
-  const known = compiled.get(sql);
-  if (known !== undefined) return known;
+  const before = known.get(sql);
+  if (before !== undefined) return before;
   const columns = Object.keys(each);
   const bindings = [...columns];
   // What is no binding is a cast, `::date`.
@@ -195,7 +195,7 @@ function compile({ sql, bindings: values, each = {} }: Statement): Compiled {
   const name = `lintel_${createHash("sha256").update(text).digest("base64url").slice(0, 16)}`;
   const isRead = /^\s*SELECT\b/.test(text) && !/\bFOR (UPDATE|SHARE)\b|\bpg_/.test(text);
   const made = { name, text, bindings, columns: columns.length, isRead };
-  compiled.set(sql, made);
+  known.set(sql, made);
   return made;
 }
 

@@ -103,7 +103,7 @@ export async function runInUnitOfWork<T>(
 /** Ends a unit whose decision did not hold: does what it was told to do then, and what it deferred if that lets it. */
 async function endAgain<T>(
   { knex, decision, deferred, afterCommit }: UnitOfWork,
-  end: {
+  ending: {
     readonly result: T;
     readonly shouldCommit: (result: T) => boolean;
     readonly onLost: ((error: unknown) => Promise<T>) | undefined;
@@ -114,15 +114,15 @@ async function endAgain<T>(
     try {
       await decision.otherwise();
     } catch (error) {
-      if (end.onLost === undefined) throw error;
-      return end.onLost(error);
+      if (ending.onLost === undefined) throw error;
+      return ending.onLost(error);
     }
     const unit = currentUnit();
     unit?.deferred.push(...deferred);
     unit?.afterCommit.push(...afterCommit);
-    return end.result;
+    return ending.result;
   };
-  return decision.there(() => runInUnitOfWork(knex, again, end.shouldCommit));
+  return decision.there(() => runInUnitOfWork(knex, again, ending.shouldCommit));
 }
 
 /** Where to read: the unit's transaction once it is open, so that it sees its own writes; before that, the pool. */

@@ -13,8 +13,6 @@ import {
 } from "../support/rp.ts";
 import { aClient, aServer, aUser, PASSWORD, type TestServer } from "../support/server.ts";
 
-const HTML = { accept: "text/html" };
-
 /** A request is answered 503 and told when to come back, never 500, and what it would have spent is not spent. */
 describe("a server without a connection to the database", function () {
   this.timeout(60_000);
