@@ -13,6 +13,22 @@ if (major < 22 || (major === 22 && minor < 18)) {
   process.exit(1);
 }
 
+// A server runs beside others for months, so its memory is kept small: docs/performance.md, Memory. Node takes these
+// settings only when it starts. Whoever has a channel to this process, a cluster or a watcher, would lose it.
+if (process.argv[2] === "start" && process.platform !== "win32" && !process.connected) {
+  const text = readFileSync(new URL("little-memory.json", import.meta.url), "utf8");
+  const { flags, environment } = JSON.parse(text);
+  const given = `${process.execArgv.join(" ")} ${process.env.NODE_OPTIONS ?? ""}`;
+  const missing = flags.filter((flag) => !given.includes(flag.replace(/=.*/, "")));
+  if (missing.length > 0) {
+    const args = [...missing, ...process.execArgv, ...process.argv.slice(1)];
+    process.execve(process.execPath, [process.execPath, ...args], {
+      ...environment,
+      ...process.env,
+    });
+  }
+}
+
 // What was compiled once is read the next time: a third less to do at the start. Kept where only whoever may change the
 // code may write; in the directory for temporary files anybody could plant code.
 module.enableCompileCache(fileURLToPath(new URL("../node_modules/.cache/lintel", import.meta.url)));
