@@ -21,13 +21,14 @@ export class Database {
     return new Database(client, backend?.name === "postgres" ? backend.parent : undefined);
   }
 
-  /** CPU microseconds of the whole server, and bytes of write-ahead log, since it started. */
-  async read(): Promise<{ cpu: number | undefined; wal: number }> {
-    const { rows } = await this.#client.query<{ wal: string }>(
-      "SELECT pg_current_wal_insert_lsn() - '0/0' AS wal",
+  /** CPU microseconds of the whole server, bytes of write-ahead log, and blocks read, since it started. */
+  async read(): Promise<{ cpu: number | undefined; wal: number; blocks: number }> {
+    const { rows } = await this.#client.query<{ wal: string; blocks: string }>(
+      `SELECT pg_current_wal_insert_lsn() - '0/0' AS wal, blks_read AS blocks
+         FROM pg_stat_database WHERE datname = current_database()`,
     );
     const cpu = this.#postmaster === undefined ? undefined : usageOf(this.#postmaster)?.cpu;
-    return { cpu, wal: Number(rows[0]?.wal) };
+    return { cpu, wal: Number(rows[0]?.wal), blocks: Number(rows[0]?.blocks) };
   }
 
   async version(): Promise<string> {

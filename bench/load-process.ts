@@ -22,7 +22,12 @@ export class LoadProcess {
     await this.#order({ type: "meet", site, slots });
   }
 
-  async prepare(site: Site, flow: FlowName, slots: number, operations: number): Promise<void> {
+  async prepare(
+    site: Pick<Site, "name">,
+    flow: FlowName | "mixed",
+    slots: number,
+    operations: number,
+  ): Promise<void> {
     await this.#order({ type: "prepare", site: site.name, flow, slots, operations });
   }
 

@@ -11,8 +11,32 @@ export interface Options {
   readonly processes: readonly number[];
   /** Where a CPU profile of Lintel goes, if anywhere. */
   readonly profile: string | undefined;
+  /** Databases to compare with each other instead of with the bare engine, the smallest first. */
+  readonly populations: readonly Population[];
+  /** How many minutes of a mixed load instead of all this, if any. */
+  readonly mixed: number | undefined;
   readonly json: boolean;
 }
+
+/** How full a database is. */
+export interface Population {
+  /** People, each with a session, a grant, a consent, a refresh token family, an access token and an audit event. */
+  readonly rows: number;
+  /** Applications with a secret and, a tenth of them, with a `jwks_uri`. */
+  readonly clients: number;
+}
+
+/** Rows of a comparison of clients. */
+const FEW_ROWS = 10_000;
+/** The flows of a comparison of databases, unless it is told which. */
+const HOT_FLOWS = new Set<FlowName>([
+  "client_credentials_opaque",
+  "code_exchange",
+  "refresh",
+  "userinfo",
+  "introspection",
+  "silent_sign_in",
+]);
 
 export const HELP = `Usage: npm run bench -- [options]
 
@@ -23,6 +47,9 @@ Measures Lintel against the bare engine in memory, on this machine, in rounds th
   --seconds N         length of a round (2)
   --concurrency N     requests on their way at a time (16)
   --processes 1,2,4   also "lintel start --workers N", each as a server of its own
+  --rows 1e3,1e5,1e7  instead: Lintel on databases of so many people, beside the smallest
+  --clients N         instead: N applications, a tenth with jwks_uri, beside two (one with)
+  --mixed MINUTES     instead: everything at once for so long, and what memory does
   --profile DIR       a CPU profile of Lintel into this directory, for Chrome DevTools
   --json              one JSON object instead of the table
   --help
@@ -37,33 +64,60 @@ export function readOptions(args: readonly string[]): Options | string {
   const { values } = parseArgs({
     args: [...args],
     options: {
-      flow: { type: "string", multiple: true, default: FLOW_NAMES },
+      flow: { type: "string", multiple: true },
       rounds: { type: "string", default: "5" },
       seconds: { type: "string", default: "2" },
       concurrency: { type: "string", default: "16" },
       processes: { type: "string", default: "" },
+      rows: { type: "string", default: "" },
+      clients: { type: "string", default: "" },
+      mixed: { type: "string" },
       profile: { type: "string" },
       json: { type: "boolean", default: false },
       help: { type: "boolean", default: false },
     },
   });
   if (values.help) return HELP;
-  const flows = FLOW_NAMES.filter((name) => values.flow.includes(name));
-  const unknown = values.flow.filter((name) => !FLOW_NAMES.some((known) => known === name));
+  const populations = populationsOf(values.rows, values.clients);
+  const asked =
+    values.flow ?? FLOW_NAMES.filter((name) => populations.length === 0 || HOT_FLOWS.has(name));
+  const unknown = asked.filter((name) => !FLOW_NAMES.some((known) => known === name));
   if (unknown.length > 0) return `There is no flow ${unknown.join(", ")}.\n\n${HELP}`;
-  const processes = values.processes.split(",").filter(Boolean).map(Number);
-  const [rounds, seconds, concurrency] = [values.rounds, values.seconds, values.concurrency].map(
-    Number,
-  );
-  for (const number of [rounds, seconds, concurrency, ...processes])
-    if (number === undefined || !(number > 0)) return `Numbers must be positive.\n\n${HELP}`;
+  const processes = numbers(values.processes);
+  const [rounds = 1, seconds = 1, concurrency = 1] = [
+    values.rounds,
+    values.seconds,
+    values.concurrency,
+  ].map(Number);
+  const mixed = values.mixed === undefined ? undefined : Number(values.mixed);
+  const counts = populations.flatMap(({ rows, clients }) => [rows, clients]);
+  for (const number of [rounds, seconds, concurrency, mixed ?? 1, ...processes, ...counts])
+    if (!(number > 0)) return `Numbers must be positive.\n\n${HELP}`;
   return {
-    flows,
-    rounds: Math.ceil(rounds ?? 1),
-    seconds: seconds ?? 1,
-    concurrency: Math.ceil(concurrency ?? 1),
+    flows: FLOW_NAMES.filter((name) => asked.includes(name)),
+    rounds: Math.ceil(rounds),
+    seconds,
+    concurrency: Math.ceil(concurrency),
     processes: processes.map(Math.ceil),
+    populations,
+    mixed,
     profile: values.profile,
     json: values.json,
   };
+}
+
+/** Either sizes or clients are compared: what one of them costs shows only where the other stays. */
+function populationsOf(rows: string, clients: string): Population[] {
+  if (clients !== "")
+    return [2, Number(clients)].map((count) => ({
+      rows: numbers(rows)[0] ?? FEW_ROWS,
+      clients: count,
+    }));
+  return numbers(rows)
+    .toSorted((a, b) => a - b)
+    .map((count) => ({ rows: count, clients: 1 }));
+}
+
+function numbers(list: string): number[] {
+  return list.split(",").filter(Boolean).map(Number);
 }

@@ -1,11 +1,8 @@
 import { availableParallelism, cpus, loadavg, totalmem } from "node:os";
-import type { FlowName } from "./load/flows.ts";
 import type { Options } from "./options.ts";
+import type { Rounds } from "./rounds.ts";
 import { median, rounded } from "./statistics.ts";
 import type { Measurement } from "./subject.ts";
-
-/** Every round of every flow, by the name of the server. */
-export type Rounds = Map<FlowName, Map<string, Measurement[]>>;
 
 const BARE = "bare";
 const EMBEDDED = "embedded";
@@ -19,7 +16,8 @@ interface Report {
   readonly flows: Readonly<Record<string, FlowReport>>;
 }
 
-interface ServerReport {
+/** The median of a server's rounds. */
+export interface ServerReport {
   readonly per_second: number | undefined;
   readonly p50_ms: number | undefined;
   readonly p99_ms: number | undefined;
@@ -27,6 +25,7 @@ interface ServerReport {
   readonly postgres_cpu_us: number | undefined;
   readonly statements: number | undefined;
   readonly wal_bytes: number | undefined;
+  readonly blocks_read: number | undefined;
   readonly memory_mb: number | undefined;
   readonly load_share: number | undefined;
 }
@@ -69,19 +68,26 @@ export function reportOf(rounds: Rounds, { options, ceiling, embedded }: Circums
   });
   return {
     machine: {
-      cpu: cpus()[0]?.model.trim(),
-      cores: availableParallelism(),
-      memory_gb: rounded(totalmem() / 2 ** 30),
-      load_average: rounded(loadavg()[0], 2),
-      node: process.version,
+      ...machineOf(options),
       postgres: embedded.postgres,
       start_ms: rounded(embedded.startMs),
-      rounds: options.rounds,
-      seconds: options.seconds,
-      concurrency: options.concurrency,
     },
     load: { ceiling_per_second: rounded(ceiling.perSecond) },
     flows: Object.fromEntries(flows),
+  };
+}
+
+/** Where and how it was measured. */
+export function machineOf({ rounds, seconds, concurrency }: Options): Record<string, unknown> {
+  return {
+    cpu: cpus()[0]?.model.trim(),
+    cores: availableParallelism(),
+    memory_gb: rounded(totalmem() / 2 ** 30),
+    load_average: rounded(loadavg()[0], 2),
+    node: process.version,
+    rounds,
+    seconds,
+    concurrency,
   };
 }
 
@@ -100,7 +106,7 @@ function compare(measured: readonly Measurement[], bare: readonly Measurement[])
   };
 }
 
-function summarise(measured: readonly Measurement[]): ServerReport {
+export function summarise(measured: readonly Measurement[]): ServerReport {
   const middle = (value: (one: Measurement) => number | undefined, digits = 0) =>
     rounded(median(measured.map((one) => value(one) ?? Number.NaN)), digits);
   return {
@@ -111,6 +117,7 @@ function summarise(measured: readonly Measurement[]): ServerReport {
     postgres_cpu_us: middle(({ postgresCpu }) => postgresCpu),
     statements: middle(({ statements }) => statements, 1),
     wal_bytes: middle(({ wal }) => wal),
+    blocks_read: middle(({ blocks }) => blocks, 2),
     memory_mb: middle(({ memory }) => memory && memory / 2 ** 20),
     load_share: middle(({ loadShare }) => loadShare, 2),
   };
@@ -142,11 +149,24 @@ export function tableOf({ machine, load, flows }: Report): string {
     for (const [other, compared] of Object.entries(flow.others))
       rows.push(row(`${name} (${other})`, compared, flow.bare));
   }
-  const about = Object.entries(machine).map(([name, value]) => `${name} ${value}`);
-  const lines = [COLUMNS, COLUMNS.map((_, index) => (index === 0 ? "---" : "--:")), ...rows];
-  const table = lines.map((cells) => `| ${cells.join(" | ")} |`).join("\n");
   const ceiling = `The load generator alone reaches ${load.ceiling_per_second} requests a second; a ! marks where it was busy.`;
-  return `${about.join(", ")}\n${ceiling}\n\n${table}\n`;
+  return `${aboutOf(machine)}\n${ceiling}\n\n${markdown(COLUMNS, rows)}`;
+}
+
+/** Names and values in one line. */
+export function aboutOf(values: Readonly<Record<string, unknown>>): string {
+  return Object.entries(values)
+    .map(([name, value]) => `${name} ${value}`)
+    .join(", ");
+}
+
+/** A table whose first column is text and whose others are numbers. */
+export function markdown(
+  columns: readonly string[],
+  rows: readonly (readonly unknown[])[],
+): string {
+  const rule = columns.map((_, index) => (index === 0 ? "---" : "--:"));
+  return [columns, rule, ...rows].map((cells) => `| ${cells.join(" | ")} |\n`).join("");
 }
 
 function row(name: string, flow: Compared, bare: ServerReport): unknown[] {

@@ -18,6 +18,8 @@ export interface Measurement {
   readonly statements: number | undefined;
   /** Bytes of write-ahead log per operation. */
   readonly wal: number | undefined;
+  /** Blocks of 8 kB per operation that PostgreSQL had not in its own memory. */
+  readonly blocks: number | undefined;
   /** Bytes of the server process after the round. */
   readonly memory: number | undefined;
   /** How much of one core the load generator used; near 1, it is what was measured. */
@@ -36,6 +38,8 @@ interface Storage {
   readonly startMs: number;
   /** Whether it counts its statements; several processes do not add them up. */
   readonly counts: boolean;
+  /** Gives the purge something to do in a round. */
+  readonly litter?: () => Promise<void>;
 }
 
 /** A server under measurement, with what is read of it before and after a round. */
@@ -43,7 +47,7 @@ export class Subject {
   readonly site: Site;
   readonly #child: ChildProcess;
   readonly #storage: Storage | undefined;
-  readonly #lastRate = new Map<FlowName, number>();
+  readonly #lastRate = new Map<FlowName | "mixed", number>();
 
   constructor(site: Site, child: ChildProcess, storage?: Storage) {
     this.site = site;
@@ -59,16 +63,17 @@ export class Subject {
 
   async measure(
     load: LoadProcess,
-    flow: FlowName,
+    flow: FlowName | "mixed",
     { seconds, concurrency }: { seconds: number; concurrency: number },
   ): Promise<Measurement> {
     const rate = this.#lastRate.get(flow) ?? FIRST_GUESS;
     await load.prepare(this.site, flow, concurrency, Math.ceil(rate * seconds * ROOM));
+    await this.#storage?.litter?.();
     const before = await this.#read();
     const round = await load.run(seconds);
     const after = await this.#read();
     const { operations } = round;
-    const each = (name: "nodeCpu" | "postgresCpu" | "statements" | "wal") => {
+    const each = (name: "nodeCpu" | "postgresCpu" | "statements" | "wal" | "blocks") => {
       const [from, to] = [before[name], after[name]];
       return from === undefined || to === undefined ? undefined : (to - from) / operations;
     };
@@ -82,6 +87,7 @@ export class Subject {
       postgresCpu: each("postgresCpu"),
       statements: each("statements"),
       wal: each("wal"),
+      blocks: each("blocks"),
       memory: after.memory,
       loadShare: round.cpu / 1e6 / round.seconds,
     };
@@ -95,6 +101,7 @@ export class Subject {
       memory: usage?.memory,
       postgresCpu: database?.cpu,
       wal: database?.wal,
+      blocks: database?.blocks,
       statements: this.#storage?.counts === true ? await this.#statements() : undefined,
     };
   }

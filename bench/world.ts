@@ -37,6 +37,29 @@ export interface Passkey {
   readonly publicKey: string;
 }
 
+/** An application: it shows {@link SECRET}, or signs with a key that the server fetches from its `jwks_uri`. */
+export interface Caller {
+  readonly id: string;
+  /** PKCS #8, in base64, of an EC key on P-256. */
+  readonly privateKey?: string;
+}
+
+/** What a browser and an application keep of somebody who signed in before the run. */
+export interface Member {
+  /** The whole `Cookie` header. */
+  readonly cookie: string;
+  readonly accessToken: string;
+  readonly refreshToken: string;
+  /** Which of the crowd's callers the tokens are of. */
+  readonly caller: number;
+}
+
+/** Many people, each signed in already, and the applications that they use. */
+export interface Crowd {
+  readonly callers: readonly Caller[];
+  readonly members: readonly Member[];
+}
+
 /** One server under measurement. */
 export interface Site {
   readonly name: string;
@@ -45,6 +68,8 @@ export interface Site {
   /** The path of the issuer that signs with EdDSA. */
   readonly edwards: string;
   readonly people: readonly Person[];
+  /** Who asks instead of a few of the people, who would be the same rows over and over again. */
+  readonly crowd?: Crowd;
 }
 
 /** People without passkeys, and as many with them. */

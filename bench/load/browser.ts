@@ -63,9 +63,11 @@ export class Browser {
   /** The path of the page that it is on. */
   path = "/";
 
-  constructor(pool: Pool, address: string) {
+  /** @param cookie what it has from before, as the header that it sends. */
+  constructor(pool: Pool, address: string, cookie?: string) {
     this.#pool = pool;
     this.#headers = { accept: "text/html", "x-forwarded-for": address, "user-agent": "bench" };
+    if (cookie !== undefined) this.#jar.set("", { path: "/", pair: cookie });
   }
 
   /** Opens a path and follows redirects until there is a page, or another host's address. */

@@ -1,10 +1,19 @@
+import { randomInt } from "node:crypto";
 import type { Pool } from "undici";
-import { APIS, CLIENTS, PERMISSION, SIGNED_OUT_URI, type Person, type Site } from "../world.ts";
+import {
+  APIS,
+  CLIENTS,
+  PERMISSION,
+  SIGNED_OUT_URI,
+  type Caller,
+  type Person,
+  type Site,
+} from "../world.ts";
 import { Browser, send, type Sent } from "./browser.ts";
+import { proofOf } from "./caller.ts";
 import {
   authorization,
   authorizationPath,
-  basic,
   codeIn,
   redeem,
   signIn,
@@ -16,9 +25,25 @@ import {
 export interface Place {
   readonly site: Site;
   readonly pool: Pool;
-  /** Signed in by passkey, one for each slot. */
-  readonly signedIn: Browser[];
-  readonly tokens: Tokens[];
+  /** Applications that act for themselves. */
+  readonly machines: readonly Caller[];
+  /** Browsers of people who are signed in, and what each uses; as many as there are slots, or many more. */
+  readonly signedIn: { readonly browser: Browser; readonly caller: Caller }[];
+  readonly held: { tokens: Pick<Tokens, "access_token" | "refresh_token">; caller: Caller }[];
+}
+
+const WEB: Caller = { id: CLIENTS.web };
+
+/** Goes to a server, as its crowd if there is one. */
+export function placeAt(site: Site, pool: Pool): Place {
+  const { callers, members } = site.crowd ?? { callers: [{ id: CLIENTS.machine }], members: [] };
+  const place: Place = { site, pool, machines: callers, signedIn: [], held: [] };
+  for (const { cookie, accessToken, refreshToken, caller: index } of members) {
+    const caller = callers[index] ?? WEB;
+    place.signedIn.push({ browser: new Browser(pool, "10.0.0.1", cookie), caller });
+    place.held.push({ tokens: { access_token: accessToken, refresh_token: refreshToken }, caller });
+  }
+  return place;
 }
 
 /** Asks once, and throws where the answer is not the right one; `false` where nothing is left to ask with. */
@@ -38,69 +63,75 @@ const repeat =
     return () => expect200(place.pool, request);
   };
 
-const clientCredentials = (fields: Record<string, string>, clientId = CLIENTS.machine): Flow =>
-  repeat(({ site }) => ({
-    path: `${clientId === CLIENTS.edwards ? site.edwards : ""}/token`,
-    fields: { grant_type: "client_credentials", ...fields },
-    headers: basic(clientId),
-  }));
-const jwtFor = (resource: string) => ({ resource, scope: PERMISSION });
+const clientCredentials = (resource: string, id = CLIENTS.machine): Flow => {
+  return async (place) => {
+    const { headers } = await proofOf({ id });
+    const path = `${id === CLIENTS.edwards ? place.site.edwards : ""}/token`;
+    const fields = { grant_type: "client_credentials", resource, scope: PERMISSION };
+    return () => expect200(place.pool, { path, fields, headers });
+  };
+};
 
 /** Every flow, by the name under which it is reported. */
 export const FLOWS = {
   discovery: repeat(() => ({ path: "/.well-known/openid-configuration" })),
   jwks: repeat(() => ({ path: "/jwks" })),
-  client_credentials_opaque: clientCredentials({}),
-  client_credentials_jwt: clientCredentials(jwtFor(APIS.ES256)),
-  client_credentials_jwt_rs256: clientCredentials(jwtFor(APIS.RS256)),
-  client_credentials_jwt_eddsa: clientCredentials(jwtFor(APIS.EdDSA), CLIENTS.edwards),
+  client_credentials_opaque: async (place) => async () => {
+    const machine = place.machines[randomInt(place.machines.length)] ?? WEB;
+    const { headers, fields } = await proofOf(machine);
+    const sent = { path: "/token", fields: { grant_type: "client_credentials", ...fields } };
+    return expect200(place.pool, { ...sent, headers });
+  },
+  client_credentials_jwt: clientCredentials(APIS.ES256),
+  client_credentials_jwt_rs256: clientCredentials(APIS.RS256),
+  client_credentials_jwt_eddsa: clientCredentials(APIS.EdDSA, CLIENTS.edwards),
   code_exchange: async (place, slots, operations) => {
     await signInAll(place, slots);
-    const codes: string[] = [];
+    const codes: { code: string; caller: Caller }[] = [];
     await each(slots, operations, async (slot) => {
-      codes.push(await silentCode(place, slot));
+      codes.push(await silentCode(place, slot, slots));
     });
     return async () => {
-      const code = codes.pop();
-      return code !== undefined && redeem(place.pool, code);
+      const { code, caller } = codes.pop() ?? {};
+      return code !== undefined && caller !== undefined && redeem(place.pool, caller, code);
     };
   },
   refresh: async (place, slots) => {
     await tokensForAll(place, slots);
     return async (slot) => {
-      const { refresh_token: before = "" } = place.tokens[slot] ?? {};
-      place.tokens[slot] = await tokens(place.pool, {
+      const one = oneOf(place.held, slot, slots);
+      one.tokens = await tokens(place.pool, one.caller, {
         grant_type: "refresh_token",
-        refresh_token: before,
+        refresh_token: one.tokens.refresh_token,
       });
     };
   },
   userinfo: async (place, slots) => {
     await tokensForAll(place, slots);
-    const headers = place.tokens.map(({ access_token: token }) => ({
-      authorization: `Bearer ${token}`,
-    }));
-    return (slot) => expect200(place.pool, { path: "/me", headers: headers[slot] ?? {} });
+    return (slot) => {
+      const { access_token: token } = oneOf(place.held, slot, slots).tokens;
+      const headers = { authorization: `Bearer ${token}` };
+      return expect200(place.pool, { path: "/me", headers });
+    };
   },
   introspection: async (place, slots) => {
     await tokensForAll(place, slots);
-    const headers = basic(CLIENTS.web);
-    return (slot) => {
-      const fields = { token: place.tokens[slot]?.access_token ?? "" };
-      return expect200(
-        place.pool,
-        { path: "/token/introspection", fields, headers },
-        '"active":true',
-      );
+    return async (slot) => {
+      const { tokens: own, caller } = oneOf(place.held, slot, slots);
+      const { headers, fields } = await proofOf(caller);
+      const sent = { path: "/token/introspection", headers };
+      const asked = { token: own.access_token, ...fields };
+      return expect200(place.pool, { ...sent, fields: asked }, '"active":true');
     };
   },
   par: async ({ pool }) => {
-    const sent = { path: "/request", fields: authorization(), headers: basic(CLIENTS.web) };
+    const { headers } = await proofOf(WEB);
+    const sent = { path: "/request", fields: authorization(), headers };
     return () => expect(pool, sent, 201);
   },
   silent_sign_in: async (place, slots) => {
     await signInAll(place, slots);
-    return (slot) => silentCode(place, slot);
+    return (slot) => silentCode(place, slot, slots);
   },
   password_sign_in: (place, slots) => signInAgain(place, typists(place), slots),
   passkey_sign_in: (place, slots) => signInAgain(place, holders(place), slots),
@@ -144,6 +175,47 @@ async function each(slots: number, times: number, fn: Ask): Promise<void> {
   await Promise.all(Array.from({ length: slots }, (_, slot) => work(slot)));
 }
 
+/**
+ * What a lot of applications and people ask in a day, as one flow: mostly tokens and questions about them, and now and
+ * then somebody who signs in or out.
+ */
+export const mixed: Flow = async (place, slots) => {
+  const exchange: Ask = async (slot) => {
+    const { code, caller } = await silentCode(place, slot, slots);
+    return redeem(place.pool, caller, code);
+  };
+  const leave: Ask = async (slot) => {
+    const person = personAt(typists(place), slot);
+    const browser = new Browser(place.pool, person.address);
+    await signIn(browser, person);
+    return signOut(browser);
+  };
+  const shares: [number, Ask][] = [
+    [30, exchange],
+    [1, leave],
+  ];
+  for (const [name, share] of Object.entries(SHARES))
+    shares.push([share, await FLOWS[name as FlowName](place, slots, 0)]);
+  const dice = shares.flatMap(([share, ask]) => Array.from({ length: share }, () => ask));
+  return (slot) => dice[randomInt(dice.length)]?.(slot) ?? Promise.resolve();
+};
+
+/** Of a thousand requests, or thereabouts. */
+const SHARES: Partial<Record<FlowName, number>> = {
+  discovery: 20,
+  jwks: 20,
+  client_credentials_opaque: 100,
+  client_credentials_jwt: 250,
+  client_credentials_jwt_rs256: 20,
+  refresh: 150,
+  userinfo: 150,
+  introspection: 150,
+  par: 20,
+  silent_sign_in: 80,
+  passkey_sign_in: 5,
+  password_sign_in: 2,
+};
+
 const typists = ({ site }: Place) => site.people.filter(({ passkey }) => passkey === undefined);
 const holders = ({ site }: Place) => site.people.filter(({ passkey }) => passkey !== undefined);
 
@@ -151,6 +223,13 @@ function personAt(people: readonly Person[], slot: number): Person {
   const person = people[slot % people.length];
   if (person === undefined) throw new Error("there is nobody to sign in");
   return person;
+}
+
+/** One of those that only this slot uses: it, and every so many after it. */
+function oneOf<T>(all: readonly T[], slot: number, slots: number): T {
+  const one = all[slot + slots * randomInt(Math.ceil((all.length - slot) / slots))];
+  if (one === undefined) throw new Error("nobody is signed in");
+  return one;
 }
 
 /** Signs somebody in at every slot that has nobody yet. */
@@ -162,24 +241,30 @@ async function signInAll(place: Place, slots: number): Promise<void> {
       const person = personAt(people, slot);
       const browser = new Browser(place.pool, person.address);
       await signIn(browser, person);
-      place.signedIn[slot] = browser;
+      place.signedIn[slot] = { browser, caller: WEB };
     }),
   );
 }
 
 async function tokensForAll(place: Place, slots: number): Promise<void> {
   await signInAll(place, slots);
+  const missing = Array.from({ length: slots }, (_, slot) => slot).slice(place.held.length);
   await Promise.all(
-    Array.from({ length: slots }, async (_, slot) => {
-      place.tokens[slot] ??= await redeem(place.pool, await silentCode(place, slot));
+    missing.map(async (slot) => {
+      const { code, caller } = await silentCode(place, slot, slots);
+      place.held[slot] = { tokens: await redeem(place.pool, caller, code), caller };
     }),
   );
 }
 
-async function silentCode({ signedIn }: Place, slot: number): Promise<string> {
-  const answer = await signedIn[slot]?.peek(authorizationPath({ prompt: "none" }));
-  if (answer === undefined) throw new Error("nobody is signed in");
-  return codeIn(answer);
+async function silentCode(
+  { signedIn }: Place,
+  slot: number,
+  slots: number,
+): Promise<{ code: string; caller: Caller }> {
+  const { browser, caller } = oneOf(signedIn, slot, slots);
+  const path = authorizationPath({ prompt: "none", client_id: caller.id });
+  return { code: codeIn(await browser.peek(path)), caller };
 }
 
 /** Whole sign-ins with consent, in browsers that the same people have signed in with before. */

@@ -1,6 +1,6 @@
 import { Pool } from "undici";
 import type { Site } from "../world.ts";
-import { FLOWS, type FlowName, type Place } from "./flows.ts";
+import { FLOWS, mixed, placeAt, type FlowName, type Place } from "./flows.ts";
 
 /*
  * The load generator, a process of its own. It is told of a server and a flow, makes what the flow uses up, says that
@@ -13,7 +13,7 @@ export type Order =
   | {
       readonly type: "prepare";
       readonly site: string;
-      readonly flow: FlowName;
+      readonly flow: FlowName | "mixed";
       readonly slots: number;
       readonly operations: number;
     }
@@ -42,14 +42,16 @@ let slots = 1;
 async function obey(order: Order): Promise<Answer> {
   if (order.type === "run") return { type: "ran", ...(await run(order.seconds)) };
   if (order.type === "meet") {
+    await places.get(order.site.name)?.pool.close();
     const pool = new Pool(order.site.origin, { connections: order.slots, pipelining: 1 });
-    places.set(order.site.name, { site: order.site, pool, signedIn: [], tokens: [] });
+    places.set(order.site.name, placeAt(order.site, pool));
     return { type: "ready" };
   }
   const place = places.get(order.site);
   if (place === undefined) throw new Error(`nobody has met ${order.site}`);
   ({ slots } = order);
-  ask = await FLOWS[order.flow](place, slots, order.operations);
+  const flow = order.flow === "mixed" ? mixed : FLOWS[order.flow];
+  ask = await flow(place, slots, order.operations);
   return { type: "ready" };
 }
 

@@ -1,6 +1,7 @@
 import { setTimeout as delay } from "node:timers/promises";
 import type { Pool } from "undici";
-import { CLIENTS, PASSWORD, REDIRECT_URI, SCOPE, SECRET, type Person } from "../world.ts";
+import { CLIENTS, PASSWORD, REDIRECT_URI, SCOPE, type Caller, type Person } from "../world.ts";
+import { proofOf } from "./caller.ts";
 import { Browser, send, type Answer, type Fields } from "./browser.ts";
 import { answerWith } from "./passkey.ts";
 
@@ -25,10 +26,6 @@ export function authorization(changes: Readonly<Record<string, string>> = {}) {
 
 export function authorizationPath(changes: Readonly<Record<string, string>> = {}): string {
   return `/auth?${new URLSearchParams(authorization(changes)).toString()}`;
-}
-
-export function basic(clientId: string): { authorization: string } {
-  return { authorization: `Basic ${Buffer.from(`${clientId}:${SECRET}`).toString("base64")}` };
 }
 
 /** Signs a person in on the pages, consent included; returns the code that the client gets. */
@@ -77,15 +74,21 @@ export interface Tokens {
   readonly id_token: string;
 }
 
-/** Asks the token endpoint as the application of people. */
-export async function tokens(pool: Pool, fields: Fields): Promise<Tokens> {
-  const answer = await send(pool, { path: "/token", fields, headers: basic(CLIENTS.web) });
+/** Asks the token endpoint as an application of people. */
+export async function tokens(pool: Pool, caller: Caller, fields: Fields): Promise<Tokens> {
+  const proof = await proofOf(caller);
+  const { headers } = proof;
+  const answer = await send(pool, {
+    path: "/token",
+    fields: { ...fields, ...proof.fields },
+    headers,
+  });
   if (answer.status !== 200) throw new Error(`/token: ${answer.status} ${answer.text}`);
   return JSON.parse(answer.text) as Tokens;
 }
 
-export async function redeem(pool: Pool, code: string): Promise<Tokens> {
-  return tokens(pool, {
+export async function redeem(pool: Pool, caller: Caller, code: string): Promise<Tokens> {
+  return tokens(pool, caller, {
     grant_type: "authorization_code",
     code,
     redirect_uri: REDIRECT_URI,

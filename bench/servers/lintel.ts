@@ -1,6 +1,7 @@
 import { randomBytes } from "node:crypto";
 import { spawn, type ChildProcess } from "node:child_process";
 import { once } from "node:events";
+import { readFileSync } from "node:fs";
 import { setTimeout as delay } from "node:timers/promises";
 import { fileURLToPath } from "node:url";
 import { createHashQueue } from "../../src/authn/hash-queue.ts";
@@ -11,6 +12,7 @@ import { issuerOf } from "../../src/issuers.ts";
 import { WebauthnCredential } from "../../src/models/webauthn-credential.ts";
 import { createResource } from "../../src/resources/resources.ts";
 import { createUser } from "../../src/users/users.ts";
+import { LOCALHOST_PEM } from "../../test/support/https.ts";
 import { freePort } from "../../test/support/server.ts";
 import { aPasskey } from "../../test/support/passkeys.ts";
 import {
@@ -24,12 +26,14 @@ import {
   REDIRECT_URI,
   SECRET,
   SIGNED_OUT_URI,
+  type Caller,
   type Passkey,
   type Person,
 } from "../world.ts";
 
 const LAUNCHER = fileURLToPath(new URL("../../src/lintel.mjs", import.meta.url));
-const COUNTER = new URL("count-statements.ts", import.meta.url).href;
+const LITTLE_MEMORY = new URL("../../src/little-memory.json", import.meta.url);
+const OBSERVER = new URL("observe.ts", import.meta.url).href;
 /** Connections of a Lintel, however many processes it is. */
 const POOL = 10;
 const START_TIMEOUT = 60_000;
@@ -39,6 +43,8 @@ export interface RunningLintel {
   readonly origin: string;
   readonly people: readonly Person[];
   readonly child: ChildProcess;
+  /** What seals its secrets, so that others can be made that it takes for its own. */
+  readonly encryptionKey: Buffer;
   /** Milliseconds from the start of the process to its first answer. */
   readonly startedIn: number;
   stop(): Promise<void>;
@@ -52,9 +58,14 @@ export async function startLintel(
     profile?: string | undefined;
     /** How many processes share its port; one without workers unless said. */
     workers?: number | undefined;
+    /** Further applications, each of people and for itself. */
+    callers?: readonly Caller[];
+    /** The server of their keys; a certificate of `localhost` is all that it needs. */
+    keyServer?: string | undefined;
   },
 ): Promise<RunningLintel> {
   const port = await freePort();
+  const encryptionKey = randomBytes(32);
   const environment = {
     PATH: process.env["PATH"],
     NODE_ENV: "production",
@@ -66,8 +77,11 @@ export async function startLintel(
     TRUSTED_PROXIES: "1",
     DATABASE_URL: url,
     DATABASE_POOL: String(Math.max(2, Math.floor(POOL / (options.workers ?? 1)))),
-    ENCRYPTION_KEY: randomBytes(32).toString("base64"),
+    ENCRYPTION_KEY: encryptionKey.toString("base64"),
     SMTP_URL: "smtp://127.0.0.1:9",
+    ...(options.keyServer === undefined
+      ? {}
+      : { TRUSTED_ORIGINS: options.keyServer, NODE_EXTRA_CA_CERTS: LOCALHOST_PEM }),
   };
   const migration = spawn(process.execPath, [LAUNCHER, "migrate"], {
     env: environment,
@@ -75,17 +89,19 @@ export async function startLintel(
   });
   const [code] = (await once(migration, "exit")) as [number | null];
   if (code !== 0) throw new Error("the database could not be migrated");
-  const people = await fill(url, options.people);
+  const people = await fill(url, options);
 
   const startedAt = performance.now();
   const profile =
     options.profile === undefined ? [] : ["--cpu-prof", `--cpu-prof-dir=${options.profile}`];
   const args =
     options.workers === undefined
-      ? [...profile, "--import", COUNTER, LAUNCHER, "start"]
+      ? [...profile, "--import", OBSERVER, LAUNCHER, "start"]
       : [LAUNCHER, "start", "--workers", String(options.workers)];
-  const child = spawn(process.execPath, args, {
-    env: environment,
+  // The launcher would add these by itself, but for the channel by which the server is observed.
+  const { flags, environment: allocator } = JSON.parse(readFileSync(LITTLE_MEMORY, "utf8"));
+  const child = spawn(process.execPath, [...flags, ...args], {
+    env: { ...allocator, ...environment },
     stdio: ["ignore", "ignore", "inherit", "ipc"],
   });
   const origin = `http://127.0.0.1:${port}`;
@@ -94,6 +110,7 @@ export async function startLintel(
     origin,
     people,
     child,
+    encryptionKey,
     startedIn: performance.now() - startedAt,
     async stop() {
       if (child.exitCode !== null || child.signalCode !== null) return;
@@ -115,7 +132,10 @@ async function untilReady(origin: string, child: ChildProcess): Promise<void> {
 }
 
 /** Registers the clients, APIs and people of {@link ../world.ts}. */
-async function fill(url: string, count: number): Promise<Person[]> {
+async function fill(
+  url: string,
+  { people: count, callers = [], keyServer }: Parameters<typeof startLintel>[1],
+): Promise<Person[]> {
   const knex = connect({ url, applicationName: "lintel bench" });
   const now = new Date();
   const issuers = [
@@ -126,12 +146,23 @@ async function fill(url: string, count: number): Promise<Person[]> {
     createClient(knex, { clientId, secret: SECRET, metadata, issuer }, now, { issuers });
   const machine = { grant_types: ["client_credentials"], redirect_uris: [], response_types: [] };
   try {
-    await client(CLIENTS.web, {
+    const web = {
       client_name: "Bench",
       redirect_uris: [REDIRECT_URI],
       post_logout_redirect_uris: [SIGNED_OUT_URI],
       grant_types: ["authorization_code", "refresh_token"],
-    });
+    };
+    await client(CLIENTS.web, web);
+    const both = { ...web, grant_types: [...web.grant_types, "client_credentials"] };
+    for (const { id, privateKey } of callers)
+      if (privateKey === undefined) await client(id, both);
+      else {
+        const key = {
+          token_endpoint_auth_method: "private_key_jwt",
+          jwks_uri: `${keyServer}/${id}`,
+        };
+        await createClient(knex, { clientId: id, metadata: { ...both, ...key } }, now, { issuers });
+      }
     await client(CLIENTS.machine, { client_name: "Bench machine", ...machine });
     await client(CLIENTS.edwards, { client_name: "Bench machine", ...machine }, "edwards");
     for (const [alg, identifier] of Object.entries(APIS)) {

@@ -28,13 +28,13 @@ export class RefreshTokenFormat {
 
   /** The first token of a new family. */
   first(): string {
-    return this.#write(randomBytes(FAMILY_BYTES), 0);
+    return this.write({ family: formatUuid(randomBytes(FAMILY_BYTES)), counter: 0 });
   }
 
   /** The token that a rotation of `token` answers with. */
   successor(token: string): string {
     const { family, counter } = this.parse(token);
-    return this.#write(parseUuid(family), counter + 1);
+    return this.write({ family, counter: counter + 1 });
   }
 
   /** Takes a token apart; `undefined` when we did not make it. */
@@ -56,9 +56,10 @@ export class RefreshTokenFormat {
     return partsOf(split(bytes).body);
   }
 
-  #write(family: Buffer, counter: number): string {
+  /** The token of a family that carries a counter. */
+  write({ family, counter }: RefreshTokenParts): string {
     const body = Buffer.alloc(FAMILY_BYTES + COUNTER_BYTES);
-    family.copy(body);
+    parseUuid(family).copy(body);
     body.writeUInt32BE(counter, FAMILY_BYTES);
     return PREFIX + Buffer.concat([body, this.#mac(body)]).toString("base64url");
   }

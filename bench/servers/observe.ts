@@ -2,7 +2,7 @@ import { Client } from "pg";
 
 /*
  * Loaded into a server under measurement with `--import`: counts the statements that it sends to PostgreSQL, which are
- * its round trips, and tells the number to whoever started it and asks.
+ * its round trips, and tells the number, or what its memory holds, to whoever started it and asks.
  */
 
 let statements = 0;
@@ -14,6 +14,8 @@ Object.assign(Client.prototype, {
   },
 });
 
-process.on("message", () => process.send?.(statements));
+process.on("message", (what) => {
+  process.send?.(what === "memory" ? process.memoryUsage() : statements);
+});
 // Whoever only counts keeps nobody running.
 process.channel?.unref();
