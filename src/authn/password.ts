@@ -1,5 +1,5 @@
 import { randomBytes } from "node:crypto";
-import argon2 from "argon2";
+import { argon2 } from "./argon2/package.ts";
 import { errors } from "../errors.ts";
 import type { HashQueue } from "./hash-queue.ts";
 import { CURRENT } from "./hashes/argon2.ts";

@@ -33,15 +33,15 @@ const CUT_OFF = /Connection terminated|connection error and is not queryable/;
 const GRACE = 1.25;
 
 /**
- * Reaches PostgreSQL, and says `busy` where that cannot be done in time: no connection is free or can be opened, a
- * connection was lost, or a statement took too long.
+ * Reaches PostgreSQL, and where a limit is set says `busy` when that cannot be done in time: no connection is free or can
+ * be opened, a connection was lost, or a statement took too long.
  */
 export class Client extends PostgresClient {
   override async acquireConnection(): Promise<object> {
     try {
       return await super.acquireConnection();
     } catch (error) {
-      throw errors.busy(1, error);
+      throw timeoutOf(this.config) === undefined ? error : errors.busy(1, error);
     }
   }
 
@@ -67,8 +67,8 @@ async function within<T>(
   connection: object,
   ask: () => Promise<T>,
 ): Promise<T> {
-  const watchdog =
-    timeout === undefined ? undefined : setTimeout(sever, timeout * GRACE, connection);
+  if (timeout === undefined) return ask();
+  const watchdog = setTimeout(sever, timeout * GRACE, connection);
   try {
     return await ask();
   } catch (error) {

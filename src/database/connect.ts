@@ -4,7 +4,7 @@ import type { Knex } from "knex";
 import { knexSnakeCaseMappers } from "objection";
 import { types as pgTypes, type Client as PgClient } from "pg";
 
-import { errors } from "../errors.ts";
+import { AppError, errors } from "../errors.ts";
 import type { Logger } from "../lib/log.ts";
 import { beginWithin, Client, limit } from "./client.ts";
 import { isDirect, recognise, withNext } from "./statement.ts";
@@ -26,15 +26,15 @@ const types: Knex.PgCustomTypesConfig = {
 /**
  * A pool of connections. Connections open when needed and carry no session state (no SET, no LISTEN, no start-up
  * parameter but `application_name`), so everything works behind a transaction-pooling pgbouncer; statements are prepared,
- * and limited for the length of a session, only where nothing of the kind is in between. Whoever waits longer than 5 s
- * for a connection, or loses it, gets an AppError `temporarily_unavailable`. `bigint` and `numeric` arrive as strings.
+ * and limited for the length of a session, only where nothing of the kind is in between. Nobody waits longer than 5 s
+ * for a connection. `bigint` and `numeric` arrive as strings.
  *
  * @param options.applicationName what `pg_stat_activity` shows; begin it with `lintel`, by which the embedded
  *   server knows who still uses it.
  * @param options.poolMax most connections at a time, 10 unless said. A unit of work holds one from its first write.
  * @param options.statementTimeout most milliseconds that a statement may take, and a transaction between two of them, so
- *   that nobody holds a connection for ever; without it they may take any time. Behind a pooling proxy it holds in
- *   transactions.
+ *   that nobody holds a connection for ever. Behind a pooling proxy it holds in transactions. Where it is set, what
+ *   takes longer, and not getting or losing a connection, is an AppError `temporarily_unavailable`.
  * @param options.log where knex tells about connections that broke; without it only the failing call does.
  */
 export function connect(options: {
@@ -87,7 +87,7 @@ export async function assertAnswers(db: Knex): Promise<void> {
   try {
     await db.raw("SELECT 1");
   } catch (error) {
-    const { cause = error } = error as Error;
+    const cause = error instanceof AppError ? error.cause : error;
     const { message, code } = cause as NodeJS.ErrnoException;
     throw errors.databaseUnavailable(message || code || "no answer", cause);
   }

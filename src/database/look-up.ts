@@ -30,11 +30,10 @@ const queues = new WeakMap<Knex, Map<string, Queue>>();
 
 /**
  * Answers a look-up. Those of different requests that come while the same is being asked go together, as one
- * statement, which starts after each of them was asked; one in a transaction is that transaction's own. Where a
- * statement of many fails, each is asked alone.
+ * statement, which starts after each of them was asked; one in a transaction is that transaction's own. Where a statement of
+ * many fails, each is asked alone.
  *
- * @throws AppError `temporarily_unavailable` where there was no connection or no answer in time, and then nothing is
- *   asked again; what `bind` throws; the database's error.
+ * @throws what `bind` throws; the database's error.
  */
 export async function find<Row extends object>(
   db: Knex,
@@ -91,8 +90,9 @@ class Queue {
       const found = await ask(this.#knex, [first, ...others]);
       questions.forEach(({ answer }, index) => answer.resolve(found[index]));
     } catch (error) {
-      if (others.length === 0 || error instanceof AppError)
-        for (const { answer } of questions) answer.reject(error);
+      // Where there is no connection, there is none for each of them either.
+      const isFinal = others.length === 0 || error instanceof AppError;
+      if (isFinal) for (const { answer } of questions) answer.reject(error);
       else await Promise.all(questions.map((question) => this.#answer([question])));
     }
   }

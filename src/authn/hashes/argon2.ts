@@ -1,4 +1,4 @@
-import argon2 from "argon2";
+import { argon2 } from "../argon2/package.ts";
 import type { Verifier } from "./scheme.ts";
 
 /** How an Argon2 hash was made: memory in KiB, passes, lanes. */
