@@ -1,5 +1,5 @@
 import { randomBytes } from "node:crypto";
-import { argon2 } from "./argon2/package.ts";
+import { argon2, assertRight } from "./argon2/package.ts";
 import { errors } from "../errors.ts";
 import type { HashQueue } from "./hash-queue.ts";
 import { CURRENT } from "./hashes/argon2.ts";
@@ -72,6 +72,7 @@ export function createPasswords(queue: HashQueue): Passwords {
   }
 
   async function selfTest(): Promise<void> {
+    await assertRight();
     const password = randomBytes(16).toString("base64url");
     const { ok, needsRehash } = await verify(await hash(password), password);
     if (!ok || needsRehash) throw new Error("password hashing does not work on this machine");

@@ -59,8 +59,8 @@ function build(set) {
   const sources = SOURCES.map((name) => join(argon2, "argon2/src", `${name}.c`));
   const parts = ["-x", "c", ...sources, "-x", "c++", join(argon2, "argon2.cpp")];
   try {
-    const args = [...FLAGS.split(" "), `-m${set}`, ...includes, ...parts, "-o", file];
-    execFileSync(process.env["CXX"] ?? "c++", args, { stdio: "pipe", timeout: PATIENCE });
+    const args = [...FLAGS.split(" "), `-m${set}`, ...includes, ...parts, "-lstdc++", "-o", file];
+    execFileSync(process.env["CC"] ?? "cc", args, { stdio: "pipe", timeout: PATIENCE });
     rmSync(directory, { recursive: true, force: true });
     renameSync(building, directory);
   } finally {
