@@ -1,9 +1,7 @@
 import assert from "node:assert/strict";
-import type { Server } from "node:http";
-import Koa from "koa";
 import type { Browser, BrowserContext, BrowserContextOptions, Page } from "playwright-core";
-import { listenOn, portOf } from "../../src/http/listen.ts";
 import { issueSetupLink } from "../../src/setup/setup-link.ts";
+import { anArrival } from "../support/arrival.ts";
 import { axe } from "../support/axe.ts";
 import { aBrowser } from "../support/browser.ts";
 import { authorizationUrl } from "../support/raw.ts";
@@ -11,18 +9,6 @@ import { aClient, aServer, aUser, PASSWORD, type TestServer } from "../support/s
 
 /** ux.md §0: the sign-in page with its style and script fits the first flight of a new connection. */
 const BUDGET = 14_000;
-
-/** Where a client's answers arrive: an app on an origin of its own. */
-async function anApp(): Promise<{ redirectUri: string; listener: Server }> {
-  const app = new Koa();
-  app.use((ctx) => {
-    ctx.type = "html";
-    ctx.body =
-      '<!doctype html><link rel="icon" href="data:,"><title>App</title><body data-page="app">';
-  });
-  const listener = await listenOn(app.callback(), 0, "localhost");
-  return { redirectUri: `http://localhost:${portOf(listener)}/callback`, listener };
-}
 
 const isFocused = async (page: Page, selector: string) =>
   (await page.locator(`${selector}:focus`).count()) === 1;
@@ -35,13 +21,13 @@ describe("pages in a browser", () => {
   let context: BrowserContext;
   let page: Page;
   let complaints: string[];
-  let app: Awaited<ReturnType<typeof anApp>>;
+  let app: Awaited<ReturnType<typeof anArrival>>;
 
   before(async () => {
     [server, browser, app] = await Promise.all([
       aServer({ LOCALES: "en,de,ar-XB", SIGN_IN_LAYOUT: "identifier-first" }),
       aBrowser(),
-      anApp(),
+      anArrival(),
     ]);
   });
   after(async () => {
@@ -445,7 +431,7 @@ describe("pages in a browser, with address and password on one page", () => {
     const [server, browser, app] = await Promise.all([
       aServer({ SIGN_IN_LAYOUT: "combined" }),
       aBrowser(),
-      anApp(),
+      anArrival(),
     ]);
     try {
       const user = await aUser(server);

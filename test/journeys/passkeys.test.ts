@@ -6,6 +6,7 @@ import { UserEmail } from "../../src/models/user-email.ts";
 import { UserPassword } from "../../src/models/user-password.ts";
 import { User } from "../../src/models/user.ts";
 import { WebauthnCredential } from "../../src/models/webauthn-credential.ts";
+import { anArrival } from "../support/arrival.ts";
 import { aBrowser } from "../support/browser.ts";
 import { mailTo } from "../support/mailbox.ts";
 import { aPasskey, aVirtualAuthenticator } from "../support/passkeys.ts";
@@ -19,12 +20,18 @@ describe("passkeys in a browser", () => {
   let context: BrowserContext;
   let page: Page;
   let complaints: string[];
+  let app: Awaited<ReturnType<typeof anArrival>>;
 
   before(async () => {
-    [server, browser] = await Promise.all([aServer({ SIGN_UP: "open" }), aBrowser()]);
+    [server, browser, app] = await Promise.all([
+      aServer({ SIGN_UP: "open" }),
+      aBrowser(),
+      anArrival(),
+    ]);
   });
   after(async () => {
     await browser?.close();
+    app?.listener.close();
     await server?.stop();
   });
   beforeEach(async () => {
@@ -222,10 +229,11 @@ describe("passkeys in a browser", () => {
     const user = await aUser(server);
     await PasskeyOffer.claim(server.database.knex, user.id, new Date());
     const authenticator = await aVirtualAuthenticator(page);
-    const client = await aClient(server, { first_party: true, require_second_factor: true });
-    await context.route("https://rp.example/**", (route) =>
-      route.fulfill({ contentType: "text/html", body: '<title>app</title><body data-page="app">' }),
-    );
+    const client = await aClient(server, {
+      first_party: true,
+      require_second_factor: true,
+      redirect_uris: [app.redirectUri],
+    });
     await page.goto(authorizationUrl(server.issuer, client, {}));
     await page.fill("#username", user.email);
     await page.click("#login-submit");

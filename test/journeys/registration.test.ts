@@ -4,6 +4,7 @@ import { createRequire } from "node:module";
 import type { AxeResults } from "axe-core";
 import type { Browser, BrowserContext, Page } from "playwright-core";
 import { publishTerms } from "../../src/terms/terms.ts";
+import { anArrival } from "../support/arrival.ts";
 import { aBrowser } from "../support/browser.ts";
 import { mailTo } from "../support/mailbox.ts";
 import { authorizationUrl } from "../support/raw.ts";
@@ -20,12 +21,17 @@ for (const javaScriptEnabled of [true, false])
     let context: BrowserContext;
     let page: Page;
     let complaints: string[];
+    let arrival: Awaited<ReturnType<typeof anArrival>>;
     let app: Awaited<ReturnType<typeof aClient>>;
     let serial = 0;
 
     before(async () => {
-      [server, browser] = await Promise.all([aServer({ SIGN_UP: "open" }), aBrowser()]);
-      app = await aClient(server);
+      [server, browser, arrival] = await Promise.all([
+        aServer({ SIGN_UP: "open" }),
+        aBrowser(),
+        anArrival(),
+      ]);
+      app = await aClient(server, { redirect_uris: [arrival.redirectUri] });
       await publishTerms(
         server.database.knex,
         {
@@ -38,14 +44,12 @@ for (const javaScriptEnabled of [true, false])
     });
     after(async () => {
       await browser?.close();
+      arrival?.listener.close();
       await server?.stop();
     });
     beforeEach(async () => {
       complaints = [];
       context = await browser.newContext({ locale: "en-GB", javaScriptEnabled });
-      await context.route("https://rp.example/**", (route) =>
-        route.fulfill({ contentType: "text/html", body: "<title>app</title><body data-page=app>" }),
-      );
       context.on("console", (message) => {
         if (message.type() === "error" && !message.text().startsWith("Failed to load resource"))
           complaints.push(message.text());
