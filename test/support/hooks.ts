@@ -28,9 +28,11 @@ export const mochaHooks: RootHookObject = {
   },
 };
 
-/** Files that run side by side share a server, which must not come and go with each of them. */
+/** Files that run side by side share a server: the processes that mocha starts for them are told of this one's. */
 export async function mochaGlobalSetup(): Promise<void> {
-  if (process.argv.includes("--parallel")) await startTestPostgres();
+  if (!process.argv.includes("--parallel")) return;
+  const { url } = await startTestPostgres();
+  process.env["TEST_DATABASE_URL"] = url;
 }
 
 export async function mochaGlobalTeardown(): Promise<void> {
