@@ -120,6 +120,7 @@ export const EVENTS = {
   "connection.deleted": { outcome: "success", details: ["slug", "unlinked"] },
   "connection.metadata_changed": { outcome: "success", details: ["slug", "outcome"] },
   "connection.metadata_accepted": { outcome: "success", details: ["slug", "changes"] },
+  "connection.key_rotated": { outcome: "success", details: ["slug", "step"] },
   "connection.domain_added": { outcome: "success", details: ["slug", "domain"] },
   "connection.domain_verified": { outcome: "success", details: ["slug", "domain"] },
   "connection.domain_enforced": { outcome: "success", details: ["slug", "domain", "enforced"] },

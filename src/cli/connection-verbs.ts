@@ -13,6 +13,7 @@ import { UpstreamError, type TraceStep } from "../federation/connector.ts";
 import { Connectors } from "../federation/connectors.ts";
 import { acceptPending, refreshNow } from "../federation/metadata-refresh.ts";
 import { PRESET_NAMES } from "../federation/oidc/presets.ts";
+import { rotateKey } from "../federation/rotate-key.ts";
 import { startTrace, traceFailure } from "../federation/trace.ts";
 import { newTrial, SUCCEEDED } from "../federation/trial.ts";
 import type { Logger } from "../lib/log.ts";
@@ -259,11 +260,47 @@ export const CONNECTION_VERBS: readonly Verb[] = [
         io.out(`\nIf that is right: lintel connection refresh ${slug} --accept\n`);
     },
   }),
+
+  verb({
+    name: "connection rotate-key",
+    summary: "change our own key, in three steps: publish another one, use it, forget the old one",
+    words: ["slug"],
+    options: {
+      switch: { type: "boolean", help: "use the other key; once more leads back" },
+      retire: { type: "boolean", help: "forget the key that is not used" },
+    },
+    async run({ io, values, words: [slug = ""], json, config }) {
+      if (values.switch === true && values.retire === true)
+        throw new UsageError(
+          "--switch and --retire are two steps, so run one after the other",
+          "connection rotate-key",
+        );
+      const step =
+        values.switch === true ? "switch" : values.retire === true ? "retire" : "publish";
+      const shown = await withConnections({ io, config }, async (needs) =>
+        present(needs, await rotateKey(needs, slug, step, new Date())),
+      );
+      if (json) return printJson(io, { slug, step, enter_there: shown["enter_there"] });
+      io.out(`${STEPS[step]}\n`);
+      printFields(io, shown["enter_there"] as Record<string, unknown>);
+      if (step !== "retire")
+        io.out(
+          `\nThen: lintel connection rotate-key ${slug} --${step === "publish" ? "switch" : "retire"}\n`,
+        );
+    },
+  }),
 ];
 
 /** Milliseconds: to open an address and to sign in there, and between two looks. */
 const PATIENCE = 30 * 60 * 1000;
 const POLL = 500;
+
+const STEPS = {
+  publish: "Another key is published beside the one that is used. Let the provider learn it:",
+  switch:
+    "The other key is used now. Sign in to see that the provider knows it; the same command leads back.",
+  retire: "The key that was not used is forgotten.",
+} as const;
 
 const WORDS = {
   unchanged: "It says what it said before.",

@@ -11,7 +11,7 @@ const MAX_SECRET = 4_096;
 /** What proves to a provider which client we are: as it is to be from now on; what is `undefined` stays. */
 export interface ClientCredentials {
   readonly secret: string | null | undefined;
-  readonly key: JWK | null | undefined;
+  readonly keys: readonly JWK[] | null | undefined;
 }
 
 /** What there is already. */
@@ -31,7 +31,7 @@ export async function readCredentials(
     throw errors.invalidConnection(
       `client_secret must be the secret as text of 1 to ${MAX_SECRET} characters`,
     );
-  return { secret, key: pem == null ? pem : await readKey(pem) };
+  return { secret, keys: pem == null ? pem : [await readKey(pem)] };
 }
 
 function isSecret(value: unknown): value is string | null | undefined {
@@ -58,7 +58,7 @@ export async function completeCredentials(
 ): Promise<ClientCredentials> {
   const hasSecret =
     given.secret === undefined ? held.clientSecretEnc !== null : given.secret !== null;
-  const hasKey = given.key === undefined ? held.privateKeyEnc !== null : given.key !== null;
+  const hasKey = given.keys === undefined ? held.privateKeyEnc !== null : given.keys !== null;
   const refuse = (detail: string) => errors.invalidConnection(detail);
   if (definition.kind === "saml") {
     if (hasSecret || hasKey)
@@ -78,7 +78,7 @@ export async function completeCredentials(
     );
   if (method === "none") return given;
   if (method === "private_key_jwt")
-    return hasKey ? given : { ...given, key: await newConnectionKey() };
+    return hasKey ? given : { ...given, keys: [await newConnectionKey()] };
   if (!hasSecret && (method !== undefined || !hasKey))
     throw refuse(
       "client_secret is missing; or set settings.token_endpoint_auth_method to private_key_jwt, for which a key is made, or to none",
@@ -90,13 +90,14 @@ export async function completeCredentials(
 export function sealCredentials(
   seal: Seal,
   id: string,
-  { secret, key }: ClientCredentials,
+  { secret, keys }: ClientCredentials,
 ): Partial<Held> {
   const close = (column: string, text: string) => seal.encrypt(text, { table: TABLE, column, id });
   const columns: Partial<Held> = {};
   if (secret !== undefined)
     columns.clientSecretEnc = secret === null ? null : close("client_secret_enc", secret);
-  if (key !== undefined)
-    columns.privateKeyEnc = key === null ? null : close("private_key_enc", JSON.stringify(key));
+  if (keys !== undefined)
+    columns.privateKeyEnc =
+      keys === null ? null : close("private_key_enc", JSON.stringify({ keys }));
   return columns;
 }

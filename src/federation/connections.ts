@@ -21,7 +21,7 @@ import { mergePatch, readDefinition, withPreset, type Definition } from "./defin
 import { metadataColumns, toColumns, toDefinition, toSamlColumns } from "./rows.ts";
 import { importMetadata, type ImportedMetadata } from "./saml-metadata.ts";
 import { forgetTokens } from "./tokens.ts";
-import { createSpKey } from "./saml/sp-key.ts";
+import { createSpKey, sealSpKeys } from "./saml/sp-key.ts";
 
 /** What connections are made and changed with. */
 export interface ConnectionNeeds {
@@ -268,7 +268,8 @@ async function endSessionsThrough(
     );
 }
 
-function issuerNamed(issuers: ConnectionNeeds["issuers"], name: string) {
+/** @throws AppError `invalid_connection` where there is none of this name. */
+export function issuerNamed(issuers: ConnectionNeeds["issuers"], name: string) {
   const found = issuers.find((issuer) => issuer.name === name);
   if (found !== undefined) return found;
   throw errors.invalidConnection(`at_issuer ${name} is not one of this server's issuers`);
@@ -317,17 +318,11 @@ async function newSamlRow(
 ) {
   if (definition.kind !== "saml" || metadata === undefined) return undefined;
   const entityId = definition.settings.sp_entity_id ?? siteOf(issuer.url, definition.slug).metadata;
-  const { certificate, privateKey } = await createSpKey(entityId);
   return {
     providerId: id,
     ...toSamlColumns(definition),
     ...metadataColumns(metadata),
-    spCertificate: certificate,
-    spPrivateKeyEnc: seal.encrypt(privateKey, {
-      table: "saml_connections",
-      column: "sp_private_key_enc",
-      id,
-    }),
+    ...sealSpKeys(seal, id, [await createSpKey(entityId, now)]),
     updatedAt: now,
   };
 }

@@ -1,7 +1,9 @@
 import { X509Certificate } from "node:crypto";
 import type { IdentityProvider } from "../models/identity-provider.ts";
+import type { SamlConnection } from "../models/saml-connection.ts";
 import type { ConnectorSite } from "./connector.ts";
 import { samlSettings } from "./saml/settings.ts";
+import { spCertificates } from "./saml/sp-key.ts";
 
 /** What is to be entered at the identity provider, by the names that things have there. */
 export function registrationOf(
@@ -9,7 +11,7 @@ export function registrationOf(
   site: ConnectorSite,
 ): Record<string, string> {
   const login = site.callback.replace(/callback$/, "login");
-  if (provider.saml != null) return samlRegistration(provider, site, login);
+  if (provider.saml != null) return samlRegistration(provider, provider.saml, site, login);
   const { privateKeyEnc, kind, settings } = provider;
   const publishesKey = privateKeyEnc !== null && settings["team_id"] === undefined;
   return {
@@ -26,18 +28,20 @@ export function registrationOf(
 }
 
 function samlRegistration(
-  { saml, settings }: IdentityProvider,
+  { settings }: IdentityProvider,
+  saml: SamlConnection,
   site: ConnectorSite,
   login: string,
 ): Record<string, string> {
   const { sp_entity_id: entityId = site.metadata } = samlSettings.parse(settings);
-  const { fingerprint256 } = new X509Certificate(saml?.spCertificate ?? "");
+  const [used, other] = spCertificates(saml).map((pem) => new X509Certificate(pem).fingerprint256);
   return {
     sp_metadata: site.metadata,
     entity_id: entityId,
     acs_url: site.acs,
     slo_url: site.slo,
     login_url: login,
-    certificate_sha256: fingerprint256,
+    certificate_sha256: used ?? "",
+    ...(other === undefined ? {} : { other_certificate_sha256: other }),
   };
 }

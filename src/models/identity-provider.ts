@@ -19,6 +19,7 @@ export class IdentityProvider extends IdentifiedModel {
   declare displayOrder: number;
   declare clientId: string | null;
   declare clientSecretEnc: Buffer | null;
+  /** A sealed JWK Set, of whose keys the first one is used. */
   declare privateKeyEnc: Buffer | null;
   /** Its `iss`, or its entity ID. */
   declare issuer: string | null;

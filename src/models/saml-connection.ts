@@ -17,7 +17,7 @@ export class SamlConnection extends BaseModel {
   declare wantEncrypted: boolean;
   declare allowIdpInitiated: boolean;
   declare allowLegacyCrypto: boolean;
-  /** Ours, as PEM: what requests are signed with and assertions encrypted for. */
+  /** Ours, as PEM: what requests are signed with and assertions encrypted for. The first of several is used. */
   declare spCertificate: string;
   declare spPrivateKeyEnc: Buffer;
   declare updatedAt: Date;

@@ -359,6 +359,21 @@ describe("lintel connection", () => {
       );
     });
 
+    it("changes our own key in three steps", async () => {
+      const file = join(dataDir, "idp.xml");
+      writeFileSync(file, await aMetadata());
+      await read(add("--metadata-file", file));
+      const rotate = (...more: string[]) => lintel(["rotate-key", "corp", ...more]);
+      const { out } = await rotate();
+      assert.match(out, /certificate_sha256 +\S+\nother_certificate_sha256 +([0-9A-F]{2}:?){32}\n/);
+      assert.match(out, /Then: lintel connection rotate-key corp --switch\n$/);
+      assert.match((await rotate("--switch")).out, /rotate-key corp --retire\n$/);
+      const { enter_there: there } = await read(["rotate-key", "corp", "--retire"]);
+      assert.ok(!("other_certificate_sha256" in (there as object)));
+      await fails(["rotate-key", "corp", "--retire"], 1, /no other key is published yet/);
+      await fails(["rotate-key", "corp", "--switch", "--retire"], 2, /are two steps/);
+    });
+
     it("does not refresh what is not SAML", async () => {
       await read(google());
       await fails(["refresh", "google"], 1, /google is not a SAML connection/);

@@ -10,7 +10,7 @@ import {
 import type { Seal } from "../../keys/seal.ts";
 import type { IdentityProvider } from "../../models/identity-provider.ts";
 import { UpstreamError } from "../connector.ts";
-import { publicHalf } from "./keys.ts";
+import { openKeys, publicHalf } from "./keys.ts";
 import type { Oauth2Settings, OidcSettings, UPSTREAM_AUTH_METHODS } from "./settings.ts";
 
 type Method = (typeof UPSTREAM_AUTH_METHODS)[number];
@@ -65,11 +65,11 @@ export class Credentials {
     await done;
   }
 
-  /** The key that our assertions are verified with, where we sign any (RFC 7517 §5). */
+  /** The keys that our assertions are verified with, where we sign any (RFC 7517 §5). */
   publicKeys(): { keys: JWK[] } | undefined {
     return this.#provider.privateKeyEnc === null || this.#team !== undefined
       ? undefined
-      : { keys: [publicHalf(this.#openKey())] };
+      : { keys: this.#openKeys().map(publicHalf) };
   }
 
   async #authenticator(server: Server): Promise<ClientAuth> {
@@ -117,11 +117,16 @@ export class Credentials {
     return this.#seal.decrypt(clientSecretEnc, place).toString();
   }
 
+  /** What we sign with. */
   #openKey(): JWK {
+    const [key] = this.#openKeys();
+    if (key === undefined) throw missing("private key", "private_key");
+    return key;
+  }
+
+  #openKeys(): JWK[] {
     const { id, privateKeyEnc } = this.#provider;
-    if (privateKeyEnc === null) throw missing("private key", "private_key");
-    const place = { table: TABLE, column: "private_key_enc", id };
-    return JSON.parse(this.#seal.decrypt(privateKeyEnc, place).toString()) as JWK;
+    return privateKeyEnc === null ? [] : openKeys(this.#seal, id, privateKeyEnc);
   }
 }
 

@@ -8,6 +8,7 @@ import {
   type JWK,
   type JWTVerifyGetKey,
 } from "jose";
+import type { Seal } from "../../keys/seal.ts";
 import { UpstreamError, type Trace } from "../connector.ts";
 import { ask, jsonOf } from "./ask.ts";
 import { Remembered } from "./remembered.ts";
@@ -58,11 +59,22 @@ async function readKeys(fetch: typeof globalThis.fetch, url: string, trace: Trac
   );
 }
 
-/** A key pair for the assertions of one connection (`private_key_jwt`), as a private JWK. */
-export async function newConnectionKey(): Promise<JWK> {
-  // What every provider takes (OIDC Core §15.1).
-  const { privateKey } = await generateKeyPair("RS256", { extractable: true });
-  return await identified(await exportJWK(privateKey), "RS256");
+/**
+ * A key pair for the assertions of one connection (`private_key_jwt`), as a private JWK.
+ *
+ * @param alg is what every provider takes, unless said otherwise (OIDC Core §15.1).
+ */
+export async function newConnectionKey(alg = "RS256"): Promise<JWK> {
+  const { privateKey } = await generateKeyPair(alg, { extractable: true });
+  return await identified(await exportJWK(privateKey), alg);
+}
+
+/** The keys of a connection: the first one is used, and others are published beside it. */
+export function openKeys(seal: Seal, id: string, privateKeyEnc: Buffer): JWK[] {
+  const place = { table: "identity_providers", column: "private_key_enc", id };
+  const kept = JSON.parse(seal.decrypt(privateKeyEnc, place).toString()) as { keys: JWK[] } | JWK;
+  // One by itself is how it was kept at first.
+  return "keys" in kept ? (kept.keys as JWK[]) : [kept as JWK];
 }
 
 /**

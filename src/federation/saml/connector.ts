@@ -33,7 +33,7 @@ import { NAME_ID, PARTIAL_LOGOUT, SUCCESS } from "./names.ts";
 import type { NameId } from "./read.ts";
 import { refreshEarly } from "./refresh.ts";
 import { samlSettings, type SamlSettings } from "./settings.ts";
-import type { SpKey } from "./sp-key.ts";
+import { openSpKeys, spCertificates, type SpKey } from "./sp-key.ts";
 import { describeSp } from "./sp-metadata.ts";
 import type { Message, Trust, VerifiedLogout } from "./verify.ts";
 import { workshop } from "./workshop.ts";
@@ -112,7 +112,7 @@ export class SamlConnector implements Connector {
       wantsResponseSigned: this.#connection.wantResponseSigned,
       wantsAssertionSigned: this.#settings.want_assertions_signed,
       wantsEncrypted: this.#connection.wantEncrypted,
-      privateKey: this.#key.privateKey,
+      privateKeys: this.#keys.map(({ privateKey }) => privateKey),
     } as const;
     const verified = await this.#trusting(now, trace, (trust) =>
       workshop.do(this.#provider.id, { ...job, trust }),
@@ -244,7 +244,7 @@ export class SamlConnector implements Connector {
       entityId: this.#spEntityId,
       acs: this.#site.acs,
       slo: this.#site.slo,
-      certificate: this.#connection.spCertificate,
+      certificates: spCertificates(this.#connection),
       nameIdFormat: this.#nameIdFormat,
       signsRequests: this.#connection.signRequests,
       wantsAssertionsSigned: this.#settings.want_assertions_signed,
@@ -267,14 +267,15 @@ export class SamlConnector implements Connector {
     return this.#connection.nameIdFormat ?? (byAttribute ? undefined : NAME_ID.persistent);
   }
 
+  get #keys(): readonly SpKey[] {
+    return openSpKeys(this.#needs.seal, this.#connection);
+  }
+
+  /** What we sign with. */
   get #key(): SpKey {
-    const { spCertificate: certificate, spPrivateKeyEnc } = this.#connection;
-    const place = {
-      table: "saml_connections",
-      column: "sp_private_key_enc",
-      id: this.#provider.id,
-    };
-    return { certificate, privateKey: this.#needs.seal.decrypt(spPrivateKeyEnc, place).toString() };
+    const [key] = this.#keys;
+    if (key === undefined) throw new Error(`${this.#provider.slug} was kept without a key`);
+    return key;
   }
 
   async #metadata(now: Date): Promise<IdpMetadata> {

@@ -4,6 +4,7 @@ import { UpstreamError, type Trace } from "../connector.ts";
 import { SKEW } from "./checks.ts";
 import type { IdpMetadata } from "./metadata.ts";
 import { fetchMetadata } from "./refresh.ts";
+import { spCertificates } from "./sp-key.ts";
 
 const DAY = 86_400_000;
 
@@ -39,7 +40,8 @@ export async function diagnose(
     trace("metadata fetched", { url: connection.metadataUrl, characters: xml.length });
   }
   for (const pem of metadata.certificates) trace("provider's certificate", describe(pem, now));
-  trace("our certificate", describe(connection.spCertificate, now));
+  for (const [at, pem] of spCertificates(connection).entries())
+    trace("our certificate", { isUsed: at === 0, ...describe(pem, now) });
   for (const { binding, location } of [...metadata.signOn, ...metadata.logout])
     await visit({ binding, location, fetch }, trace);
 }

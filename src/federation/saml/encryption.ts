@@ -30,7 +30,7 @@ const HASHES: Readonly<Record<string, string>> = {
 };
 
 /**
- * Decrypts an EncryptedAssertion (SAML Core §2.3.4, XML Encryption §4.2) with our key.
+ * Decrypts an EncryptedAssertion (SAML Core §2.3.4, XML Encryption §4.2) with one of our keys.
  *
  * @param isSigned whether it was read from signed bytes, so that nobody can try what changed ones do to us.
  * @throws UpstreamError `saml.encryption` for what we do not take, `saml.decryption` for everything that goes wrong
@@ -39,10 +39,10 @@ const HASHES: Readonly<Record<string, string>> = {
 export function decrypt(
   encrypted: Element,
   {
-    privateKey,
+    privateKeys,
     allowsLegacy,
     isSigned,
-  }: { privateKey: string; allowsLegacy: boolean; isSigned: boolean },
+  }: { privateKeys: readonly string[]; allowsLegacy: boolean; isSigned: boolean },
 ): string {
   const data = elementsIn(encrypted, XENC, "EncryptedData")[0];
   const keys = everyElement(encrypted).filter(({ localName }) => localName === "EncryptedKey");
@@ -56,16 +56,19 @@ export function decrypt(
   if (cipher === undefined || (isChangeable && !isSigned && !allowsLegacy))
     throw unfit(`The content is encrypted with ${methodOf(data)}.`);
   const padding = paddingOf(key, allowsLegacy);
-  try {
-    const secret = privateDecrypt({ key: privateKey, ...padding }, cipherValue(key));
-    return open(cipher, secret, cipherValue(data));
-  } catch {
-    throw broken(
-      "saml.decryption",
-      "The assertion cannot be decrypted with our key.",
-      "Give the provider our metadata again: it may encrypt for another key.",
-    );
+  for (const privateKey of privateKeys) {
+    try {
+      const secret = privateDecrypt({ key: privateKey, ...padding }, cipherValue(key));
+      return open(cipher, secret, cipherValue(data));
+    } catch {
+      // It may be for another key.
+    }
   }
+  throw broken(
+    "saml.decryption",
+    "The assertion cannot be decrypted with our key.",
+    "Give the provider our metadata again: it may encrypt for another key.",
+  );
 }
 
 function paddingOf(key: Element, allowsLegacy: boolean) {

@@ -1,8 +1,10 @@
 import { generateKeyPair, randomBytes, sign, X509Certificate } from "node:crypto";
 import { promisify } from "node:util";
+import type { Seal } from "../../keys/seal.ts";
+import type { SamlConnection } from "../../models/saml-connection.ts";
 import { bits, der, oid, sequence, time } from "../../lib/der.ts";
 
-/** Our key for one connection, as PEM. */
+/** A key of ours for one connection, as PEM. */
 export interface SpKey {
   readonly certificate: string;
   readonly privateKey: string;
@@ -24,7 +26,7 @@ const KEY_USAGE = "2.5.29.15";
  *
  * @param entityId our entity ID, whose host the certificate names.
  */
-export async function createSpKey(entityId: string): Promise<SpKey> {
+export async function createSpKey(entityId: string, now = new Date()): Promise<SpKey> {
   const { publicKey, privateKey } = await promisify(generateKeyPair)("rsa", {
     modulusLength: 3072,
   });
@@ -32,7 +34,7 @@ export async function createSpKey(entityId: string): Promise<SpKey> {
   const name = sequence(
     der(0x31, sequence(oid(COMMON_NAME), der(0x0c, Buffer.from(host.slice(0, MAX_NAME))))),
   );
-  const from = new Date(Date.now() - DAY);
+  const from = new Date(now.getTime() - DAY);
   const until = new Date(from);
   until.setUTCFullYear(from.getUTCFullYear() + YEARS);
   const algorithm = sequence(oid(RSA_WITH_SHA256), der(0x05));
@@ -54,4 +56,48 @@ export async function createSpKey(entityId: string): Promise<SpKey> {
     certificate: certificate.toString(),
     privateKey: privateKey.export({ format: "pem", type: "pkcs8" }).toString(),
   };
+}
+
+/** Our keys for a connection: the first one is used, and others are published beside it. */
+export function openSpKeys(
+  seal: Seal,
+  { providerId, spCertificate, spPrivateKeyEnc }: SamlConnection,
+): SpKey[] {
+  const keys = blocksIn(seal.decrypt(spPrivateKeyEnc, placeOf(providerId)).toString());
+  return blocksIn(spCertificate).map((certificate, at) => ({
+    certificate,
+    privateKey: keys[at] ?? "",
+  }));
+}
+
+/** The columns that keep them: several PEM blocks behind one another. */
+export function sealSpKeys(
+  seal: Seal,
+  providerId: string,
+  keys: readonly SpKey[],
+): Pick<SamlConnection, "spCertificate" | "spPrivateKeyEnc"> {
+  const privateKeys = keys.map(({ privateKey }) => privateKey).join("");
+  return {
+    spCertificate: keys.map(({ certificate }) => certificate).join(""),
+    spPrivateKeyEnc: seal.encrypt(privateKeys, placeOf(providerId)),
+  };
+}
+
+/** The certificates of a connection, in the order of its keys. */
+export function spCertificates({ spCertificate }: Pick<SamlConnection, "spCertificate">): string[] {
+  return blocksIn(spCertificate);
+}
+
+/** The certificate that others encrypt for: the newest, so that each older one can be forgotten. */
+export function newest(certificates: readonly string[]): string {
+  const made = (pem: string) => new X509Certificate(pem).validFromDate.getTime();
+  return certificates.reduce((one, other) => (made(other) > made(one) ? other : one));
+}
+
+function placeOf(id: string) {
+  return { table: "saml_connections", column: "sp_private_key_enc", id };
+}
+
+function blocksIn(pem: string): string[] {
+  return pem.match(/-----BEGIN [^-]+-----[^-]+-----END [^-]+-----\n?/g) ?? [];
 }

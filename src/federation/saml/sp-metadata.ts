@@ -1,13 +1,14 @@
 import { BINDINGS, DS, MD, SAMLP, XENC, XENC11 } from "./names.ts";
-import { xml } from "./xml.ts";
+import { newest } from "./sp-key.ts";
+import { xml, type Markup } from "./xml.ts";
 
 /** What a provider is told of us. */
 export interface SpDescription {
   readonly entityId: string;
   readonly acs: string;
   readonly slo: string;
-  /** PEM. */
-  readonly certificate: string;
+  /** PEM of those that we may sign with (SAML Metadata §2.4.1.1): several while we change from one to the next. */
+  readonly certificates: readonly string[];
   readonly nameIdFormat: string | undefined;
   readonly signsRequests: boolean;
   readonly wantsAssertionsSigned: boolean;
@@ -26,11 +27,12 @@ const ENCRYPTION = [
 /** Our metadata for one connection (SAML Metadata §2.4.4). */
 export function describeSp(about: SpDescription): string {
   const { entityId, acs, slo, nameIdFormat, signsRequests, wantsAssertionsSigned } = about;
-  const certificate = about.certificate.replaceAll(/-----[^-]+-----|\s/g, "");
-  const keyInfo = xml`<ds:KeyInfo><ds:X509Data><ds:X509Certificate>${certificate}</ds:X509Certificate></ds:X509Data></ds:KeyInfo>`;
+  const signing = about.certificates.map(
+    (pem) => xml`<KeyDescriptor use="signing">${keyInfo(pem)}</KeyDescriptor>`,
+  );
   const methods = ENCRYPTION.map((method) => xml`<EncryptionMethod Algorithm="${method}"/>`);
   const encryption = about.wantsEncrypted
-    ? xml`<KeyDescriptor use="encryption">${keyInfo}${methods}</KeyDescriptor>`
+    ? xml`<KeyDescriptor use="encryption">${keyInfo(newest(about.certificates))}${methods}</KeyDescriptor>`
     : undefined;
   const logouts = [BINDINGS.redirect, BINDINGS.post].map(
     (binding) => xml`<SingleLogoutService Binding="${binding}" Location="${slo}"/>`,
@@ -38,6 +40,11 @@ export function describeSp(about: SpDescription): string {
   const format =
     nameIdFormat === undefined ? undefined : xml`<NameIDFormat>${nameIdFormat}</NameIDFormat>`;
   return xml`<?xml version="1.0" encoding="UTF-8"?>
-<EntityDescriptor xmlns="${MD}" xmlns:ds="${DS}" entityID="${entityId}"><SPSSODescriptor protocolSupportEnumeration="${SAMLP}" AuthnRequestsSigned="${signsRequests}" WantAssertionsSigned="${wantsAssertionsSigned}"><KeyDescriptor use="signing">${keyInfo}</KeyDescriptor>${encryption}${logouts}${format}<AssertionConsumerService Binding="${BINDINGS.post}" Location="${acs}" index="0" isDefault="true"/></SPSSODescriptor></EntityDescriptor>
+<EntityDescriptor xmlns="${MD}" xmlns:ds="${DS}" entityID="${entityId}"><SPSSODescriptor protocolSupportEnumeration="${SAMLP}" AuthnRequestsSigned="${signsRequests}" WantAssertionsSigned="${wantsAssertionsSigned}">${signing}${encryption}${logouts}${format}<AssertionConsumerService Binding="${BINDINGS.post}" Location="${acs}" index="0" isDefault="true"/></SPSSODescriptor></EntityDescriptor>
 `.text;
+}
+
+function keyInfo(pem: string): Markup {
+  const certificate = pem.replaceAll(/-----[^-]+-----|\s/g, "");
+  return xml`<ds:KeyInfo><ds:X509Data><ds:X509Certificate>${certificate}</ds:X509Certificate></ds:X509Data></ds:KeyInfo>`;
 }

@@ -40,8 +40,8 @@ export interface ResponseJob {
   readonly wantsResponseSigned: boolean;
   readonly wantsAssertionSigned: boolean;
   readonly wantsEncrypted: boolean;
-  /** Ours, as PEM. */
-  readonly privateKey: string;
+  /** Ours, as PEM: for any of these an assertion may be encrypted. */
+  readonly privateKeys: readonly string[];
 }
 
 export interface VerifiedResponse {
@@ -120,11 +120,11 @@ function assertionIn({ document, element }: Place, job: ResponseJob): Assertion 
 function decrypted(
   { root }: XmlDocument,
   isSigned: boolean,
-  { trust, privateKey }: ResponseJob,
+  { trust, privateKeys }: ResponseJob,
 ): Place {
   const { assertion } = lint(root, ["Response"], trust);
   const { allowsLegacy } = trust;
-  const document = parseXml(decrypt(assertion as Element, { privateKey, allowsLegacy, isSigned }));
+  const document = parseXml(decrypt(assertion as Element, { privateKeys, allowsLegacy, isSigned }));
   lint(document.root, ["Assertion"], trust);
   return { document, element: document.root };
 }

@@ -34,7 +34,7 @@ describe("the thread that verifies SAML messages (T-104)", () => {
       wantsResponseSigned: false,
       wantsAssertionSigned: true,
       wantsEncrypted: false,
-      privateKey,
+      privateKeys: [privateKey],
     };
     const forged = (await signed(response(assertion()), "Assertion")).replace("ada-0001", "admin");
     // No message takes that long; a provider with as many certificates has them all tried.
