@@ -32,7 +32,7 @@ export async function record<Type extends EventType>(
   event: NewEvent<Type>,
 ): Promise<void> {
   const { type, actor, target } = event;
-  await AuditEvent.query(db).insert({
+  await AuditEvent.add(db, {
     type,
     outcome: EVENTS[type].outcome,
     actorType: actor.type,

@@ -1,4 +1,5 @@
 import type { TransactionOrKnex } from "objection";
+import { lookUp } from "../database/look-up.ts";
 import { MfaFactor } from "../models/mfa-factor.ts";
 import { RecoveryCode } from "../models/recovery-code.ts";
 import { TrustedBrowser } from "../models/trusted-browser.ts";
@@ -8,6 +9,16 @@ import type { Level, LevelNames } from "./levels.ts";
 
 /** What a person can show as a second step. */
 export type Factor = "webauthn" | "totp" | "email" | "recovery";
+
+const FACTORS = lookUp(
+  `SELECT
+     EXISTS (SELECT FROM webauthn_credentials WHERE user_id = k.userId
+       AND rp_id = coalesce(k.rpId, rp_id)) AS webauthn,
+     EXISTS (SELECT FROM mfa_factors WHERE user_id = k.userId AND type = 'totp' AND verified_at IS NOT NULL) AS totp,
+     EXISTS (SELECT FROM mfa_factors WHERE user_id = k.userId AND type = 'email') AS email,
+     EXISTS (SELECT FROM recovery_codes WHERE user_id = k.userId AND used_at IS NULL) AS recovery`,
+  { userId: "uuid", rpId: "text" },
+);
 
 /**
  * What a person can show as a second step, the strongest first. An app that was turned off after too many wrong codes
@@ -20,16 +31,10 @@ export async function factorsOf(
   userId: string,
   rpId?: string,
 ): Promise<Factor[]> {
-  const [row] = await User.statement<Record<Factor, boolean>>(
-    db,
-    `SELECT
-       EXISTS (SELECT FROM webauthn_credentials WHERE user_id = :userId
-         AND rp_id = coalesce(CAST(:rpId AS text), rp_id)) AS webauthn,
-       EXISTS (SELECT FROM mfa_factors WHERE user_id = :userId AND type = 'totp' AND verified_at IS NOT NULL) AS totp,
-       EXISTS (SELECT FROM mfa_factors WHERE user_id = :userId AND type = 'email') AS email,
-       EXISTS (SELECT FROM recovery_codes WHERE user_id = :userId AND used_at IS NULL) AS recovery`,
-    { userId, rpId: rpId ?? null },
-  );
+  const row = await User.lookUp<Record<Factor, boolean>>(db, FACTORS, {
+    userId,
+    rpId: rpId ?? null,
+  });
   const has = (["webauthn", "totp", "email", "recovery"] as const).filter(
     (factor) => row?.[factor] === true,
   );

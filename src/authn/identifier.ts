@@ -1,4 +1,5 @@
 import type { TransactionOrKnex } from "objection";
+import { lookUp } from "../database/look-up.ts";
 import { AppError } from "../errors.ts";
 import { User } from "../models/user.ts";
 import { normaliseEmail } from "./normalise-email.ts";
@@ -14,6 +15,22 @@ export interface FoundUser {
   readonly user: User;
   readonly passwordHash: string | undefined;
 }
+
+/** An address that was added and not proven names nobody yet (T-67). */
+const FIND_BY = {
+  username: lookUp(
+    `SELECT u.*, p.hash AS password_hash FROM users u LEFT JOIN user_passwords p ON p.user_id = u.id
+     WHERE u.username_norm = k.value`,
+    { value: "text" },
+  ),
+  email: lookUp(
+    `SELECT u.*, p.hash AS password_hash
+     FROM user_emails e JOIN users u ON u.id = e.user_id LEFT JOIN user_passwords p ON p.user_id = u.id
+     WHERE e.email_norm = k.value AND (e.verified_at IS NOT NULL OR e.is_primary)
+     ORDER BY e.verified_at IS NULL, e.created_at, e.id`,
+    { value: "text" },
+  ),
+} as const;
 
 const MAX_TYPED_LENGTH = 254;
 const USERNAME = /^[\p{L}\p{N}\p{M}._-]{2,100}$/u;
@@ -49,22 +66,9 @@ export async function findByIdentifier(
   identifier: Identifier | undefined,
 ): Promise<FoundUser | undefined> {
   if (identifier === undefined) return undefined;
-  const query = User.query(db)
-    .select("users.*", "password.hash as passwordHash")
-    .leftJoinRelated("password")
-    .first();
-  const row =
-    identifier.kind === "username"
-      ? await query.where("users.usernameNorm", identifier.value)
-      : await query
-          .joinRelated("emails")
-          .where("emails.emailNorm", identifier.value)
-          // One that was added and not proven names nobody yet (T-67).
-          .where((named) =>
-            named.whereNotNull("emails.verifiedAt").orWhere("emails.isPrimary", true),
-          )
-          .orderByRaw("emails.verified_at IS NULL, emails.created_at, emails.id");
+  const { kind, value } = identifier;
+  const row = await User.lookUp<{ password_hash: string | null }>(db, FIND_BY[kind], { value });
   if (row === undefined) return undefined;
-  const { passwordHash, ...columns } = row as User & { passwordHash: string | null };
-  return { user: User.fromJson(columns), passwordHash: passwordHash ?? undefined };
+  const { password_hash: passwordHash, ...columns } = row;
+  return { user: User.fromRow(columns), passwordHash: passwordHash ?? undefined };
 }

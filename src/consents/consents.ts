@@ -9,9 +9,7 @@ export async function findConsent(
   userId: string,
   client: Client,
 ): Promise<OAuthConsent | undefined> {
-  return OAuthConsent.query(db)
-    .findOne({ userId, clientId: internalId(client) })
-    .whereNull("revokedAt");
+  return OAuthConsent.find(db, { userId, clientId: internalId(client) });
 }
 
 /**

@@ -62,7 +62,7 @@ export async function finish(
         upstream: progress.federated?.upstream ?? linked,
       };
       result["signIn"] = signIn;
-      await User.query(db).findById(accountId).patch({ lastLoginAt: now });
+      await User.noteLogin(db, accountId, now);
       const { country, riskScore, riskReasons, isNewDevice } = signIn;
       await record(db, {
         ...about,

@@ -1,4 +1,11 @@
+import type { TransactionOrKnex } from "objection";
+import { lookUp } from "../database/look-up.ts";
 import { IdentifiedModel } from "./base.ts";
+
+const FIND = lookUp(
+  "SELECT * FROM oauth_consents WHERE user_id = k.userId AND client_id = k.clientId AND revoked_at IS NULL",
+  { userId: "uuid", clientId: "uuid" },
+);
 
 /** What a user allowed a client, until one of them takes it back. */
 export class OAuthConsent extends IdentifiedModel {
@@ -10,4 +17,13 @@ export class OAuthConsent extends IdentifiedModel {
   declare grantedAt: Date;
   declare updatedAt: Date;
   declare revokedAt: Date | null;
+
+  /** The consent that holds. */
+  static async find(
+    db: TransactionOrKnex,
+    about: { userId: string; clientId: string },
+  ): Promise<OAuthConsent | undefined> {
+    const row = await OAuthConsent.lookUp(db, FIND, about);
+    return row && OAuthConsent.fromRow(row);
+  }
 }

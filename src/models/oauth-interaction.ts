@@ -1,5 +1,12 @@
 import type { TransactionOrKnex } from "objection";
+import { lookUp } from "../database/look-up.ts";
+import type { Statement } from "../database/statement.ts";
 import { BaseModel } from "./base.ts";
+
+const FIND = lookUp(
+  "SELECT payload_enc AS payload, browser_hash AS browser FROM oauth_interactions WHERE uid_hash = k.uidHash",
+  { uidHash: "bytea" },
+);
 
 /**
  * A sign-in in progress. What it holds is sealed, because its id is the value of a cookie and its parameters are
@@ -20,26 +27,40 @@ export class OAuthInteraction extends BaseModel {
   declare finishedAt: Date | null;
   declare gcAt: Date;
 
-  static async save(
-    db: TransactionOrKnex,
-    interaction: {
-      uidHash: Buffer;
-      clientId: string | null;
-      userId: string | null;
-      browserHash: Buffer | null;
-      payloadEnc: Buffer;
-      expiresAt: Date;
-    },
-  ): Promise<void> {
-    await OAuthInteraction.statement(
-      db,
-      `INSERT INTO oauth_interactions AS i (uid_hash, client_id, user_id, browser_hash, payload_enc, expires_at, gc_at)
-       VALUES (:uidHash, :clientId, :userId, :browserHash, :payloadEnc, :expiresAt, CAST(:expiresAt AS timestamptz) + interval '30 days')
+  /** The write that begins an interaction, or keeps what it has come to; one that has ended stays as it is. */
+  static saving(interaction: {
+    uidHash: Buffer;
+    clientId: string | null;
+    userId: string | null;
+    browserHash: Buffer | null;
+    payloadEnc: Buffer;
+    expiresAt: Date;
+  }): Statement {
+    return {
+      sql: `INSERT INTO oauth_interactions AS i (uid_hash, client_id, user_id, browser_hash, payload_enc, expires_at, gc_at)
+       SELECT k.uidHash, k.clientId, k.userId, k.browserHash, k.payloadEnc, k.expiresAt, k.expiresAt + interval '30 days'
+       FROM :each
        ON CONFLICT (uid_hash) DO UPDATE SET payload_enc = EXCLUDED.payload_enc, user_id = EXCLUDED.user_id,
          expires_at = EXCLUDED.expires_at, gc_at = EXCLUDED.gc_at
        WHERE i.finished_at IS NULL`,
-      interaction,
-    );
+      each: {
+        uidHash: "bytea",
+        clientId: "text",
+        userId: "uuid",
+        browserHash: "bytea",
+        payloadEnc: "bytea",
+        expiresAt: "timestamptz",
+      },
+      bindings: interaction,
+    };
+  }
+
+  /** What an interaction holds, and which browser has it. */
+  static async find(
+    db: TransactionOrKnex,
+    uidHash: Buffer,
+  ): Promise<{ payload: Buffer | null; browser: Buffer | null } | undefined> {
+    return OAuthInteraction.lookUp(db, FIND, { uidHash });
   }
 
   /** Ends an interaction. Of any number of callers exactly one gets `true`. */

@@ -22,17 +22,19 @@ const WHERE = `t.id_hash = :idHash AND t.model = :model AND ${IN_TIME}`;
 
 /** An artifact, unless its grant no longer covers it. */
 const FIND = lookUp(
-  `SELECT t.payload, t.expires_at, t.consumed_at, ${TOKEN_CONTEXT_COLUMNS}
+  `SELECT t.model, t.payload, t.expires_at, t.consumed_at, ${TOKEN_CONTEXT_COLUMNS}
    FROM oidc_artifacts t
    LEFT JOIN oauth_grants g ON g.id = t.grant_id
    LEFT JOIN sessions s ON s.uid = t.payload->>'sessionUid' AND s.ended_at IS NULL
-   WHERE t.id_hash = k.idHash AND t.model = k.model AND ${IN_TIME}
+   WHERE t.id_hash = k.idHash AND ${IN_TIME}
      AND (t.grant_id IS NULL OR (g.id IS NOT NULL AND g.revoked_at IS NULL
        AND (g.tokens_valid_after IS NULL OR t.created_at > g.tokens_valid_after)))`,
-  { idHash: "bytea", model: "smallint" },
+  { idHash: "bytea" },
 );
 
 interface OidcArtifactRow extends TokenContextRow {
+  /** One of {@link ARTIFACT_MODELS}. */
+  model: number;
   payload: Record<string, unknown>;
   expires_at: Date;
   consumed_at: Date | null;
@@ -77,14 +79,17 @@ export class OidcArtifact extends BaseModel {
     };
   }
 
-  /** The artifact, unless its grant no longer covers it. */
+  /** An artifact of whatever model, unless its grant no longer covers it. */
   static async find(
     db: TransactionOrKnex,
-    model: ArtifactModel,
     idHash: Buffer,
     now: Date,
   ): Promise<OidcArtifactRow | undefined> {
-    return OidcArtifact.lookUp(db, FIND, { idHash, model: ARTIFACT_MODELS[model], now });
+    return OidcArtifact.lookUp(db, FIND, { idHash, now });
+  }
+
+  static is({ model }: OidcArtifactRow, expected: ArtifactModel): boolean {
+    return model === ARTIFACT_MODELS[expected];
   }
 
   /** Spends the artifact. Of any number of callers exactly one gets `true`. */

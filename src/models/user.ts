@@ -37,6 +37,11 @@ function withDates(row: Json): Json {
   return row;
 }
 
+const LAST_OVERTAKEN = lookUp(
+  "SELECT greatest(credentials_changed_at, sessions_valid_after) AS at FROM users WHERE id = k.id",
+  { id: "uuid" },
+);
+
 /** A person who can sign in. `id` is the `sub` of every token (OIDC Core §2) and is never reused. */
 export class User extends IdentifiedModel {
   static override tableName = "users";
@@ -130,6 +135,16 @@ export class User extends IdentifiedModel {
     user.organizations = row.organizations.map((one) => Organization.fromRow(withDates(one)));
     user.profile = row.profile && UserProfile.fromRow(withDates(row.profile));
     return user;
+  }
+
+  /** When what somebody had shown, or all their sign-ins, last ceased to count. */
+  static async lastOvertaken(db: TransactionOrKnex, id: string): Promise<Date | undefined> {
+    const row = await User.lookUp<{ at: Date | null }>(db, LAST_OVERTAKEN, { id });
+    return row?.at ?? undefined;
+  }
+
+  static async noteLogin(db: TransactionOrKnex, id: string, now: Date): Promise<void> {
+    await User.statement(db, "UPDATE users SET last_login_at = :now WHERE id = :id", { id, now });
   }
 
   /** Counts that somebody puts off setting up a second step. Of any number of callers no more than `most` get `true`. */

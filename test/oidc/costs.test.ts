@@ -19,7 +19,7 @@ const COSTS: Readonly<Record<string, number>> = {
   "token: code": 5,
   "token: refresh": 4,
   userinfo: 2,
-  introspection: 2,
+  introspection: 1,
   "silent sign-in": 4,
   discovery: 0,
 };

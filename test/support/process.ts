@@ -69,7 +69,7 @@ export async function aProcess(
       child = booting;
       booting.stdout.setEncoding("utf8").on("data", (text: string) => (printed.out += text));
       booting.stderr.setEncoding("utf8").on("data", (text: string) => (printed.err += text));
-      for (let tries = 0; tries < 200; tries += 1) {
+      for (let tries = 0; tries < 600; tries += 1) {
         if (booting.exitCode !== null) break;
         const answer = await fetch(`http://127.0.0.1:${port}/readyz`).catch(() => undefined);
         if (answer?.ok === true) return;

@@ -37,8 +37,11 @@ export class ArtifactAdapter extends ModelAdapter {
   }
 
   async find(id: string): Promise<AdapterPayload | undefined> {
-    const row = await OidcArtifact.find(reader(this.#knex), this.#model, sha256(id), new Date());
-    if (row === undefined) return undefined;
+    // Whoever introspects a token has it looked for among all kinds at the same time (RFC 7662 §2.1).
+    const row = await this.#prefetch.ask(id, () =>
+      OidcArtifact.find(reader(this.#knex), sha256(id), new Date()),
+    );
+    if (row === undefined || !OidcArtifact.is(row, this.#model)) return undefined;
     const payload = restore(row.payload, {
       kind: this.#model,
       jti: id,

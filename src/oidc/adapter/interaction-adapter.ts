@@ -1,6 +1,6 @@
 import type { Knex } from "knex";
 import { errors, type AdapterPayload } from "oidc-provider";
-import { reader, writer } from "../../database/transaction.ts";
+import { defer, reader, writer } from "../../database/transaction.ts";
 import { currentBrowser } from "../../http/browser.ts";
 import type { Seal } from "../../keys/seal.ts";
 import { sha256 } from "../../lib/secret.ts";
@@ -25,27 +25,28 @@ export class InteractionAdapter extends ModelAdapter {
   async upsert(id: string, payload: AdapterPayload, expiresIn?: number): Promise<void> {
     const uidHash = sha256(id);
     const clientId = payload.params?.["client_id"];
-    await OAuthInteraction.save(await writer(this.#knex), {
-      uidHash,
-      clientId: typeof clientId === "string" ? clientId : null,
-      userId: payload.session?.accountId ?? null,
-      browserHash: currentBrowser() ?? null,
-      payloadEnc: this.#seal.encrypt(JSON.stringify(payload), {
-        ...PAYLOAD_COLUMN,
-        id: uidHash.toString("hex"),
+    await defer(
+      this.#knex,
+      OAuthInteraction.saving({
+        uidHash,
+        clientId: typeof clientId === "string" ? clientId : null,
+        userId: payload.session?.accountId ?? null,
+        browserHash: currentBrowser() ?? null,
+        payloadEnc: this.#seal.encrypt(JSON.stringify(payload), {
+          ...PAYLOAD_COLUMN,
+          id: uidHash.toString("hex"),
+        }),
+        expiresAt: expiry(payload, expiresIn),
       }),
-      expiresAt: expiry(payload, expiresIn),
-    });
+    );
   }
 
   async find(id: string): Promise<AdapterPayload | undefined> {
     const uidHash = sha256(id);
-    const row = await OAuthInteraction.query(reader(this.#knex)).findById(uidHash);
-    if (row === undefined || row.payloadEnc === null || !isOfThisBrowser(row)) return undefined;
-    const opened = this.#seal.decrypt(row.payloadEnc, {
-      ...PAYLOAD_COLUMN,
-      id: uidHash.toString("hex"),
-    });
+    const { payload: sealed = null, browser = null } =
+      (await OAuthInteraction.find(reader(this.#knex), uidHash)) ?? {};
+    if (sealed === null || !isThisBrowser(browser)) return undefined;
+    const opened = this.#seal.decrypt(sealed, { ...PAYLOAD_COLUMN, id: uidHash.toString("hex") });
     const payload = JSON.parse(opened.toString()) as AdapterPayload;
     return (await this.#isOvertaken(payload)) ? undefined : payload;
   }
@@ -53,9 +54,8 @@ export class InteractionAdapter extends ModelAdapter {
   /** Whether a sign-in was finished and kept back until its person set another password, or ended everything (T-30). */
   async #isOvertaken({ result }: AdapterPayload): Promise<boolean> {
     if (result?.login === undefined) return false;
-    const user = await User.query(reader(this.#knex)).findById(result.login.accountId);
-    const ended = [user?.credentialsChangedAt, user?.sessionsValidAfter];
-    return ended.some((at) => (at?.getTime() ?? -Infinity) > Number(result["finishedAt"] ?? 0));
+    const overtaken = await User.lastOvertaken(reader(this.#knex), result.login.accountId);
+    return (overtaken?.getTime() ?? -Infinity) > Number(result["finishedAt"] ?? 0);
   }
 
   async destroy(id: string): Promise<void> {
@@ -65,6 +65,6 @@ export class InteractionAdapter extends ModelAdapter {
   }
 }
 
-function isOfThisBrowser({ browserHash }: OAuthInteraction): boolean {
-  return browserHash === null || currentBrowser()?.equals(browserHash) === true;
+function isThisBrowser(hash: Buffer | null): boolean {
+  return hash === null || currentBrowser()?.equals(hash) === true;
 }

@@ -9,6 +9,26 @@ import { restore, toEpoch } from "./payload.ts";
  */
 export class Prefetch {
   readonly #requests = new WeakMap<object, Map<string, AdapterPayload | undefined>>();
+  /** What requests wait for. */
+  readonly #asked = new WeakMap<object, Map<string, Promise<TokenContextRow | undefined>>>();
+
+  /** What `find` finds, or what it is about to find for whoever asked the same in this request and still waits. */
+  async ask<Row extends TokenContextRow>(
+    key: string,
+    find: () => Promise<Row | undefined>,
+  ): Promise<Row | undefined> {
+    const request: object | undefined = Provider.ctx;
+    if (request === undefined) return find();
+    const asked = this.#asked.get(request) ?? new Map<string, Promise<Row | undefined>>();
+    this.#asked.set(request, asked);
+    const answer = (asked.get(key) as Promise<Row | undefined> | undefined) ?? find();
+    asked.set(key, answer);
+    try {
+      return await answer;
+    } finally {
+      asked.delete(key);
+    }
+  }
 
   #ofThisRequest(): Map<string, AdapterPayload | undefined> | undefined {
     const request: object | undefined = Provider.ctx;
