@@ -66,6 +66,7 @@ export interface ConsentScope {
     | "groups"
     | "roles"
     | "organizations"
+    | "organization"
     | "offline_access";
   readonly required: boolean;
   readonly allowedBefore: boolean;

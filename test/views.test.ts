@@ -314,6 +314,7 @@ describe("pages", () => {
           "roles",
           "organizations",
           "offline_access",
+          "organization",
         ].map((scope) => `input#scope-${scope}[name=scope]`),
         "button#consent-allow[name=decision]",
         "button#consent-deny[name=decision]",

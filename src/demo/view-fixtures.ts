@@ -133,6 +133,7 @@ const consent: Views["consent"] = {
     { name: "roles", required: false, allowedBefore: false, value: "Approver, Billing" },
     { name: "organizations", required: false, allowedBefore: false, value: "Analytical Engines" },
     { name: "offline_access", required: false, allowedBefore: false, value: undefined },
+    { name: "organization", required: true, allowedBefore: false, value: "Analytical Engines" },
   ],
   details: [],
   terms: [{ title: "Terms of use", href: "/terms/terms" }],

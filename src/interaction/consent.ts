@@ -16,9 +16,11 @@ import { readForm } from "../http/body.ts";
 import { localeOf } from "../http/locale.ts";
 import type { Page } from "../http/page.ts";
 import { Role } from "../models/role.ts";
+import type { User } from "../models/user.ts";
 import { permissionItem } from "../resources/access.ts";
 import { inLanguage } from "../terms/terms.ts";
 import { claimsOf, nameOf } from "../users/claims.ts";
+import { organizationOf } from "../users/organization-claims.ts";
 import type { ConsentApi, ConsentDetail, ConsentScope, Views } from "../views.ts";
 import type { StepTools } from "./routes.ts";
 import type { Visit } from "./visit.ts";
@@ -63,7 +65,7 @@ export function consentRoutes(router: Router, tools: StepTools, needs: ConsentNe
     const form = await readForm(ctx, consentForm);
     const { requestedScopes, progress } = tools.visit(ctx);
     if (form.decision === "deny") return tools.cancel(ctx);
-    const chosen = new Set(["openid", ...form.scope]);
+    const chosen = new Set([...requestedScopes.filter(isRequired), ...form.scope]);
     return tools.proceed(ctx, {
       ...progress,
       consent: {
@@ -124,17 +126,38 @@ async function explain(
     groups: namesOf(user?.groups),
     roles: namesOf(roles),
     organizations: namesOf(user?.organizations),
+    organization: undefined,
     offline_access: undefined,
   };
-  return explainedScopes(requestedScopes).map((scope) => {
+  const explained = explainedScopes(requestedScopes).map((scope): ConsentScope => {
     const value = values[scope];
     return {
       name: scope,
-      required: scope === "openid",
+      required: isRequired(scope),
       allowedBefore: allowedScopes.has(scope),
       value: typeof value === "string" ? value : undefined,
     };
   });
+  return [...explained, ...explainOrganization(requestedScopes, allowedScopes, user)];
+}
+
+/** The organization in whose name the app would act: with it or not at all. */
+function explainOrganization(
+  requested: readonly string[],
+  allowed: ReadonlySet<string>,
+  user: User | undefined,
+): ConsentScope[] {
+  return requested.flatMap((item) => {
+    const found = user?.organizations?.find(({ slug }) => slug === organizationOf(item));
+    if (found === undefined) return [];
+    const allowedBefore = allowed.has(item);
+    return [{ name: "organization", required: true, allowedBefore, value: found.name }];
+  });
+}
+
+/** What nobody can leave out of an answer that is yes. */
+function isRequired(item: string): boolean {
+  return item === "openid" || organizationOf(item) !== undefined;
 }
 
 /** What each API would let the client do, in the words of its operator. */

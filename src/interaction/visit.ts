@@ -21,6 +21,7 @@ import type { TermsVersion } from "../models/terms.ts";
 import type { TermsCache } from "../terms/cache.ts";
 import { undecidedTerms } from "../terms/terms.ts";
 import { findUserWithClaims, scopesAskedFor, wordsOf } from "../users/claims.ts";
+import { organizationOf } from "../users/organization-claims.ts";
 import { isUnverified, missingClaims, requiredClaims } from "../users/requirements.ts";
 import type { ConnectionCache } from "../federation/cache.ts";
 import { Identity } from "../models/identity.ts";
@@ -203,11 +204,22 @@ async function assess(
       )),
       // Each detail is a decision of its own, whoever asks and whatever was allowed before.
       consent:
-        requestedDetails.length > 0 ||
-        isAlwaysAsked(client, prompts, typeof redirectUri === "string" ? redirectUri : undefined) ||
-        undecidedScopes(requestedScopes, client, decided).length > 0,
+        !isOfAnother(known, requestedScopes) &&
+        (requestedDetails.length > 0 ||
+          isAlwaysAsked(
+            client,
+            prompts,
+            typeof redirectUri === "string" ? redirectUri : undefined,
+          ) ||
+          undecidedScopes(requestedScopes, client, decided).length > 0),
     },
   };
+}
+
+/** Whether a request is in the name of an organization that they do not belong to, which the client is told. */
+function isOfAnother(user: User | undefined, items: readonly string[]): boolean {
+  const slug = items.flatMap((item) => organizationOf(item) ?? [])[0];
+  return slug !== undefined && user?.organizations?.some((one) => one.slug === slug) === false;
 }
 
 /** Where this person signs in, if that is not here. */

@@ -4,13 +4,14 @@ import { reader } from "../database/transaction.ts";
 import { Organization } from "../models/organization.ts";
 import { Role } from "../models/role.ts";
 import { claimsOf, findUserWithClaims } from "../users/claims.ts";
+import { affiliationOf } from "./organizations.ts";
 
 /**
  * Answers the engine's question who a subject is. A user who is disabled or gone is nobody: the sign-in starts
  * again, and tokens that were issued stop working.
  */
 export function findAccount(knex: Knex): FindAccount {
-  return async (_ctx, sub) => {
+  return async (ctx, sub) => {
     const user = await findUserWithClaims(reader(knex), sub);
     if (user?.isActive !== true) return undefined;
     const { id: accountId, sessionsValidAfter } = user;
@@ -18,11 +19,14 @@ export function findAccount(knex: Knex): FindAccount {
       accountId,
       sessionsValidAfter,
       user,
-      async claims(_use, scope, asked) {
+      async claims(use, scope, asked) {
         const isAsked = (name: string) =>
           scope.split(" ").includes(name) || Object.hasOwn(asked, name);
         const db = reader(knex);
+        const named = use === "id_token" ? { id_token: asked } : { userinfo: asked };
+        const affiliation = await affiliationOf(knex, ctx, user.id, named);
         return claimsOf(user, {
+          ...(affiliation && { affiliation }),
           ...(isAsked("roles") && { roles: await Role.heldBy(db, user.id) }),
           ...(isAsked("organizations") && { organizations: await Organization.of(db, user.id) }),
         });

@@ -7,6 +7,7 @@ import { User } from "../models/user.ts";
 import { isUnverified, missingClaims, requiredClaims } from "../users/requirements.ts";
 import { levelTaken } from "../resources/access.ts";
 import type { ResourceCache } from "../resources/cache.ts";
+import { belongsToOrganization, decidedOnOrganization } from "./organizations.ts";
 
 const { Check, Prompt, base } = interactionPolicy;
 
@@ -25,7 +26,7 @@ export interface PolicyNeeds {
 
 /**
  * When the engine stops an authorization request to ask the person something. To the engine's own rules we add
- * three and narrow five; after the choice of an account the order (sign in, then consent) is the engine's.
+ * five and narrow five; after the choice of an account the order (sign in, then consent) is the engine's.
  */
 export function policy(needs: PolicyNeeds): ReturnType<typeof base> {
   const { issuer } = needs;
@@ -88,9 +89,11 @@ export function policy(needs: PolicyNeeds): ReturnType<typeof base> {
     ),
   );
 
+  login?.checks.add(belongsToOrganization());
   for (const [reason, Failure] of Object.entries(DEMANDS)) askOnce(prompts, reason, Failure);
 
   const consent = prompts.get("consent");
+  consent?.checks.add(decidedOnOrganization());
   consent?.checks.remove("native_client_prompt");
   consent?.checks.add(
     new Check(

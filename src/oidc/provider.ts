@@ -25,8 +25,10 @@ import type { Mailer } from "../mail/mailer.ts";
 import { ReplayGuard } from "../models/replay-guard.ts";
 import type { ResourceCache } from "../resources/cache.ts";
 import { CLAIMS_BY_SCOPE } from "../users/claims.ts";
+import { ORGANIZATION_CLAIMS } from "../users/organization-claims.ts";
 import type { WorkloadKeys } from "../workloads/assertion.ts";
 import { findAccount } from "./account.ts";
+import { assertOrganizationClaims, assertOrganizationId } from "./organizations.ts";
 import { offerAccounts } from "./accounts-resource.ts";
 import { Afterwards } from "./afterwards.ts";
 import { adapterFactory, type Storage } from "./adapter/index.ts";
@@ -52,7 +54,7 @@ import {
   mayIntrospect,
   nameGrant,
   resourceIndicators,
-  signInClaims,
+  tokenClaims,
 } from "./resource-indicators.ts";
 import { forgetBrowserState, withSessionState } from "./session-state.ts";
 import { signOutEverybody, type SignedInBeside } from "./sign-out-everybody.ts";
@@ -130,12 +132,24 @@ export function createProvider(
     rotateRefreshToken: preset.rotatesRefreshTokens,
 
     scopes: ["openid", "offline_access"],
-    claims: { ...CLAIMS_BY_SCOPE, acr: null, sid: null, auth_time: null, iss: null },
+    claims: {
+      ...CLAIMS_BY_SCOPE,
+      ...ORGANIZATION_CLAIMS,
+      acr: null,
+      sid: null,
+      auth_time: null,
+      iss: null,
+    },
     acrValues: [...issuer.levels.keys()],
     // The engine has one hook that sees every parameter of an authorization request, however it was sent.
-    extraParams: { login_hint: assertParameters, idp_hint: null, domain_hint: null },
+    extraParams: {
+      login_hint: assertParameters,
+      idp_hint: null,
+      domain_hint: null,
+      organization_id: assertOrganizationId,
+    },
     // What was exchanged says already what the first token did.
-    extraTokenClaims: (ctx, token) => token.extra ?? signInClaims(ctx, token),
+    extraTokenClaims: async (ctx, token) => token.extra ?? tokenClaims(knex, ctx, token),
     formats: { customizers: { jwt: nameGrant } },
     extraClientMetadata: {
       properties: [...OPERATORS_METADATA, ...MORE_METADATA],
@@ -154,7 +168,7 @@ export function createProvider(
       attestClientAuth: clientAttestation(needs),
       backchannelLogout: { enabled: true },
       ciba: ciba(needs),
-      claimsParameter: { enabled: true, assertClaimsParameter: async () => {} },
+      claimsParameter: { enabled: true, assertClaimsParameter: assertOrganizationClaims },
       clientCredentials: { enabled: true },
       // Twenty consonants, eight of them: no word, nothing that looks like something else (RFC 8628 §6.1).
       deviceFlow: {

@@ -1,3 +1,4 @@
+import type { Knex } from "knex";
 import { errors, type AccessToken, type ClientCredentials, type Client } from "oidc-provider";
 import type { Configuration, KoaContextWithOIDC, ResourceServer } from "oidc-provider";
 import { internalId } from "../consents/consents.ts";
@@ -6,6 +7,7 @@ import { permissionsFor, type Presence } from "../resources/access.ts";
 import type { ResourceCache } from "../resources/cache.ts";
 import { wordsOf } from "../users/claims.ts";
 import { JWT_BEARER } from "../workloads/workloads.ts";
+import { organizationInToken } from "./organizations.ts";
 
 /** What decides about APIs. */
 export interface ResourceNeeds {
@@ -75,11 +77,21 @@ export async function resourceServer(
   };
 }
 
+/** What an access token for an API says beside whose it is; those for userinfo have no use for it. */
+export async function tokenClaims(
+  knex: Knex,
+  ctx: KoaContextWithOIDC,
+  token: AccessToken | ClientCredentials,
+): Promise<Record<string, unknown> | undefined> {
+  const claims = signInClaims(ctx, token);
+  return claims && { ...claims, ...(await organizationInToken(knex, ctx, token)) };
+}
+
 /**
  * How and when the person signed in (RFC 9068 §2.2.1, RFC 9470 §6), for APIs that ask for a better or more recent
- * sign-in. Tokens for userinfo have no use for it.
+ * sign-in.
  */
-export function signInClaims(
+function signInClaims(
   ctx: KoaContextWithOIDC,
   token: AccessToken | ClientCredentials,
 ): Record<string, unknown> | undefined {

@@ -1,9 +1,17 @@
 import type { TransactionOrKnex } from "objection";
-import type { AccountClaims } from "oidc-provider";
+import type { AccountClaims, ClaimsParameter } from "oidc-provider";
 import { isUuid } from "../lib/uuid.ts";
 import type { Affiliation } from "../models/organization.ts";
 import type { Role } from "../models/role.ts";
 import { User } from "../models/user.ts";
+import { organizationItem } from "./organization-claims.ts";
+
+/** What somebody holds beside what is theirs by themselves: everywhere, and in the organization of the request. */
+interface Held {
+  readonly roles?: readonly Role[];
+  readonly organizations?: readonly Affiliation[];
+  readonly affiliation?: Affiliation;
+}
 
 /** The scopes of OIDC Core §5.4 and three of ours, each with the claims it asks for. `openid` carries how the sign-in was done. */
 export const CLAIMS_BY_SCOPE = {
@@ -34,13 +42,15 @@ export const CLAIMS_BY_SCOPE = {
 
 /**
  * The scopes of OpenID Connect that a person is asked about: those of the `scope` parameter, and those that stand for
- * what the `claims` parameter asks for one by one (OIDC Core §5.4, §5.5). Consent is given by scope, however it was
- * asked for. What nobody knows is ignored.
+ * what the `claims` parameter asks for one by one (OIDC Core §5.4, §5.5); and the organization that it names. Consent is
+ * given by scope, however it was asked for. What nobody knows is ignored.
  */
 export function scopesAskedFor(params: Readonly<Record<string, unknown>>): string[] {
   const named = wordsOf(params["scope"]).filter(isOidcScope);
+  const byClaim = claimsAskedFor(params).flatMap((claim) => scopeOf(claim) ?? []);
+  const organization = organizationItem(claimsIn(params));
   return [
-    ...new Set([...named, ...claimsAskedFor(params).flatMap((claim) => scopeOf(claim) ?? [])]),
+    ...new Set([...named, ...byClaim, ...(organization === undefined ? [] : [organization])]),
   ];
 }
 
@@ -54,11 +64,14 @@ function isOidcScope(scope: string): boolean {
 }
 
 /** The claims that the `claims` parameter names, for the ID token or for userinfo. */
-export function claimsAskedFor({ claims }: Readonly<Record<string, unknown>>): string[] {
-  if (typeof claims !== "string") return [];
-  // The engine has checked its form and refused anything else.
-  const { userinfo, id_token: idToken } = JSON.parse(claims) as Record<string, object | undefined>;
+export function claimsAskedFor(params: Readonly<Record<string, unknown>>): string[] {
+  const { userinfo, id_token: idToken } = claimsIn(params) ?? {};
   return [...new Set([...Object.keys(userinfo ?? {}), ...Object.keys(idToken ?? {})])];
+}
+
+function claimsIn({ claims }: Readonly<Record<string, unknown>>): ClaimsParameter | undefined {
+  // The engine has checked its form and refused anything else.
+  return typeof claims === "string" ? (JSON.parse(claims) as ClaimsParameter) : undefined;
 }
 
 /** The scope that stands for a claim; none for those that say how somebody signed in. */
@@ -81,14 +94,11 @@ export async function findUserWithClaims(
 /**
  * Everything we could say about a user (OIDC Core §5.1); the engine releases what scopes and consent allow.
  *
- * @param more the roles that they hold, and what they belong to, where these were looked up.
+ * @param more what else they hold, where it was looked up.
  */
 export function claimsOf(
   user: User,
-  {
-    roles,
-    organizations,
-  }: { roles?: readonly Role[]; organizations?: readonly Affiliation[] } = {},
+  { roles, organizations, affiliation }: Held = {},
 ): AccountClaims {
   const { profile, primaryEmail } = user;
   const claims: Record<string, unknown> = {
@@ -115,6 +125,8 @@ export function claimsOf(
     groups: user.groups?.map(({ name }) => name).toSorted(),
     roles: roles?.map(({ slug }) => slug),
     organizations,
+    org_id: affiliation?.id,
+    org_roles: affiliation?.roles,
   };
   for (const [name, value] of Object.entries(claims)) {
     if (value === undefined || value === null) delete claims[name];
