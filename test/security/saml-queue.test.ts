@@ -7,6 +7,7 @@ import { posted } from "../support/saml.ts";
 const logout = (connection: string, xml: string) =>
   workshop.do(connection, {
     task: "logout",
+    privateKeys: [],
     message: { binding: "post", text: posted(xml) },
     trust: { certificates: [], allowsLegacy: false },
   });

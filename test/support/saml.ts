@@ -180,13 +180,14 @@ export interface EncryptOptions {
   /** The names that are written, where they are not those of what is done. */
   contentMethod?: string;
   isSibling?: boolean;
+  element?: "EncryptedAssertion" | "EncryptedID";
 }
 
 const XENC = "http://www.w3.org/2001/04/xmlenc#";
 const XENC11 = "http://www.w3.org/2009/xmlenc11#";
 const HASHES = { sha1: "http://www.w3.org/2000/09/xmldsig#sha1", sha256: `${XENC}sha256` };
 
-/** An EncryptedAssertion for a certificate (XML Encryption §4.1). */
+/** An EncryptedAssertion, or an EncryptedID, for a certificate (XML Encryption §4.1). */
 export function encrypted(
   plain: string,
   certificate: string,
@@ -195,6 +196,7 @@ export function encrypted(
     transport = "oaep",
     hash = "sha1",
     isSibling = false,
+    element = "EncryptedAssertion",
     contentMethod,
   }: EncryptOptions = {},
 ): string {
@@ -218,7 +220,7 @@ export function encrypted(
   };
   const encryptedKey = `<xenc:EncryptedKey>${transports[transport]}<xenc:CipherData><xenc:CipherValue>${key.toString("base64")}</xenc:CipherValue></xenc:CipherData></xenc:EncryptedKey>`;
   const [inside, beside] = isSibling ? ["", encryptedKey] : [encryptedKey, ""];
-  return `<saml:EncryptedAssertion xmlns:saml="urn:oasis:names:tc:SAML:2.0:assertion" xmlns:xenc="${XENC}" xmlns:ds="http://www.w3.org/2000/09/xmldsig#"><xenc:EncryptedData Type="${XENC}Element"><xenc:EncryptionMethod Algorithm="${method}"/><ds:KeyInfo>${inside}</ds:KeyInfo><xenc:CipherData><xenc:CipherValue>${content.toString("base64")}</xenc:CipherValue></xenc:CipherData></xenc:EncryptedData>${beside}</saml:EncryptedAssertion>`;
+  return `<saml:${element} xmlns:saml="urn:oasis:names:tc:SAML:2.0:assertion" xmlns:xenc="${XENC}" xmlns:ds="http://www.w3.org/2000/09/xmldsig#"><xenc:EncryptedData Type="${XENC}Element"><xenc:EncryptionMethod Algorithm="${method}"/><ds:KeyInfo>${inside}</ds:KeyInfo><xenc:CipherData><xenc:CipherValue>${content.toString("base64")}</xenc:CipherValue></xenc:CipherData></xenc:EncryptedData>${beside}</saml:${element}>`;
 }
 
 /** Metadata of the provider of a test. */

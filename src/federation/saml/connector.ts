@@ -112,7 +112,7 @@ export class SamlConnector implements Connector {
       wantsResponseSigned: this.#connection.wantResponseSigned,
       wantsAssertionSigned: this.#settings.want_assertions_signed,
       wantsEncrypted: this.#connection.wantEncrypted,
-      privateKeys: this.#keys.map(({ privateKey }) => privateKey),
+      privateKeys: this.#privateKeys,
     } as const;
     const verified = await this.#trusting(now, trace, (trust) =>
       workshop.do(this.#provider.id, { ...job, trust }),
@@ -271,6 +271,10 @@ export class SamlConnector implements Connector {
     return openSpKeys(this.#needs.seal, this.#connection);
   }
 
+  get #privateKeys(): readonly string[] {
+    return this.#keys.map(({ privateKey }) => privateKey);
+  }
+
   /** What we sign with. */
   get #key(): SpKey {
     const [key] = this.#keys;
@@ -363,9 +367,8 @@ export class SamlConnector implements Connector {
             binding: "post",
             text: parameters["SAMLRequest"] ?? required(parameters, "SAMLResponse"),
           };
-    return this.#trusting(now, trace, (trust) =>
-      workshop.do(this.#provider.id, { task: "logout", message, trust }),
-    );
+    const job = { task: "logout", message, privateKeys: this.#privateKeys } as const;
+    return this.#trusting(now, trace, (trust) => workshop.do(this.#provider.id, { ...job, trust }));
   }
 
   async #replyTo(

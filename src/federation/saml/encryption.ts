@@ -30,7 +30,7 @@ const HASHES: Readonly<Record<string, string>> = {
 };
 
 /**
- * Decrypts an EncryptedAssertion (SAML Core §2.3.4, XML Encryption §4.2) with one of our keys.
+ * Decrypts an EncryptedAssertion or EncryptedID (SAML Core §2.3.4, §2.2.4, XML Encryption §4.2) with one of our keys.
  *
  * @param isSigned whether it was read from signed bytes, so that nobody can try what changed ones do to us.
  * @throws UpstreamError `saml.encryption` for what we do not take, `saml.decryption` for everything that goes wrong
@@ -66,7 +66,7 @@ export function decrypt(
   }
   throw broken(
     "saml.decryption",
-    "The assertion cannot be decrypted with our key.",
+    "What is encrypted cannot be decrypted with our key.",
     "Give the provider our metadata again: it may encrypt for another key.",
   );
 }

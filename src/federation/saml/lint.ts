@@ -11,6 +11,7 @@ const NAMESPACES: Readonly<Record<string, string>> = {
   LogoutResponse: SAMLP,
   Assertion: SAML,
   EncryptedAssertion: SAML,
+  EncryptedID: SAML,
   Signature: DS,
   EncryptedData: XENC,
 };
@@ -48,7 +49,10 @@ export function lint(root: Element, names: readonly string[], options: LintOptio
   const assertion = lintAssertions(root, elements);
   lintSignatures(elements, [root, ...(assertion === undefined ? [] : [assertion])], options);
   const isEncrypted = assertion?.localName === "EncryptedAssertion";
-  lintEncryption(elements, isEncrypted ? assertion : undefined);
+  lintEncryption(elements, [
+    ...(isEncrypted ? [assertion] : []),
+    ...lintIdentifiers(elements, [root, assertion]),
+  ]);
   return { root, assertion, isEncrypted };
 }
 
@@ -173,10 +177,35 @@ function shaped(parent: Element, names: readonly string[]): Element[] {
   return children;
 }
 
-function lintEncryption(elements: readonly Element[], place: Element | undefined): void {
+/** Encrypted identifiers, of which there is one: that of whom the message is about (SAML Core §2.2.4). */
+function lintIdentifiers(
+  elements: readonly Element[],
+  about: readonly (Element | undefined)[],
+): Element[] {
+  const places = about.flatMap((one) =>
+    one === undefined
+      ? []
+      : one.localName === "LogoutRequest"
+        ? [one]
+        : elementsIn(one, SAML, "Subject"),
+  );
+  const found = elements.filter(({ localName }) => localName === "EncryptedID");
+  if (found.length > 1 || found.some((one) => !places.some((place) => place === one.parentNode)))
+    throw broken("saml.encryption", "Another identifier than that of the subject is encrypted.");
+  return found;
+}
+
+function lintEncryption(elements: readonly Element[], places: readonly Element[]): void {
   const data = elements.filter(({ localName }) => localName === "EncryptedData");
-  if (data.length > (place === undefined ? 0 : 1) || data.some((one) => one.parentNode !== place))
-    throw broken("saml.encryption", "Something else than the assertion is encrypted.");
+  const parents = new Set(data.map(({ parentNode }) => parentNode));
+  if (
+    parents.size < data.length ||
+    data.some((one) => !places.some((place) => place === one.parentNode))
+  )
+    throw broken(
+      "saml.encryption",
+      "Something else than the assertion or its subject is encrypted.",
+    );
 }
 
 function algorithmOf(element: Element | undefined): string {

@@ -95,23 +95,26 @@ export function readStatus(root: Element): Status {
   return { codes, message: textOf(elementAt(status, [SAMLP, "StatusMessage"])) };
 }
 
-export function readLogoutRequest(root: Element, isSigned: boolean): LogoutRequest {
+/** Opens an EncryptedID; what is in it is as good as what was signed around it. */
+export type OpenId = (encrypted: Element) => Element;
+
+export function readLogoutRequest(root: Element, isSigned: boolean, open: OpenId): LogoutRequest {
   return {
     ...readEnvelope(root, isSigned),
     notOnOrAfter: instant(root, "NotOnOrAfter"),
-    nameId: readNameId(root),
+    nameId: readNameId(root, open),
     sessionIndexes: elementsIn(root, SAMLP, "SessionIndex").flatMap((one) => textOf(one) || []),
   };
 }
 
-export function readAssertion(root: Element): Assertion {
+export function readAssertion(root: Element, open: OpenId): Assertion {
   const subject = elementAt(root, [SAML, "Subject"]);
   return {
     id: attribute(root, "ID") ?? "",
     version: attribute(root, "Version"),
     issuer: textOf(elementAt(root, [SAML, "Issuer"])),
     issueInstant: requiredInstant(root, "IssueInstant"),
-    nameId: subject === undefined ? undefined : readNameId(subject),
+    nameId: subject === undefined ? undefined : readNameId(subject, open),
     confirmations:
       subject === undefined
         ? []
@@ -122,8 +125,10 @@ export function readAssertion(root: Element): Assertion {
   };
 }
 
-function readNameId(parent: Element): NameId | undefined {
-  const element = elementAt(parent, [SAML, "NameID"]);
+function readNameId(parent: Element, open: OpenId): NameId | undefined {
+  const encrypted = elementAt(parent, [SAML, "EncryptedID"]);
+  const element =
+    elementAt(parent, [SAML, "NameID"]) ?? (encrypted === undefined ? undefined : open(encrypted));
   // To the letter: with the space around it, it could be somebody else's.
   const value = element?.textContent;
   if (element === undefined || !value) return undefined;

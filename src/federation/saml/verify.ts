@@ -6,7 +6,7 @@ import { broken } from "./failure.ts";
 import { lint } from "./lint.ts";
 import { decodePost, decodeRedirect } from "./message.ts";
 import type { MetadataJob } from "./metadata.ts";
-import { DS, REQUEST_DENIED, SUCCESS } from "./names.ts";
+import { DS, REQUEST_DENIED, SAML, SUCCESS } from "./names.ts";
 import {
   readAssertion,
   readEnvelope,
@@ -15,6 +15,7 @@ import {
   type Assertion,
   type Envelope,
   type LogoutRequest,
+  type OpenId,
   type Status,
 } from "./read.ts";
 import { signedBytes } from "./signatures.ts";
@@ -54,6 +55,7 @@ export interface LogoutJob {
   readonly task: "logout";
   readonly message: Message;
   readonly trust: Trust;
+  readonly privateKeys: readonly string[];
 }
 
 export type VerifiedLogout =
@@ -108,13 +110,26 @@ interface Place {
 }
 
 function assertionIn({ document, element }: Place, job: ResponseJob): Assertion {
-  if (hasSignature(element)) return readAssertion(verifiedPart(document, element, job.trust).root);
+  const open = openId(job);
+  if (hasSignature(element))
+    return readAssertion(verifiedPart(document, element, job.trust).root, open);
   if (job.wantsAssertionSigned)
     throw unsigned(
       "assertion",
       "Let the provider sign assertions, or set want_assertions_signed to false: then its responses must be signed.",
     );
-  return readAssertion(element);
+  return readAssertion(element, open);
+}
+
+/** Opens an identifier that was encrypted for us, inside of what is signed (SAML Core §2.2.4). */
+function openId({ privateKeys, trust }: Pick<ResponseJob, "privateKeys" | "trust">): OpenId {
+  const { allowsLegacy } = trust;
+  return (encrypted) => {
+    const { root } = parseXml(decrypt(encrypted, { privateKeys, allowsLegacy, isSigned: true }));
+    if (root.localName === "NameID" && root.namespaceURI === SAML && elementsIn(root).length === 0)
+      return root;
+    throw broken("saml.encryption", `The encrypted identifier is a ${root.localName}.`);
+  };
 }
 
 function decrypted(
@@ -138,7 +153,8 @@ function verifiedPart(document: XmlDocument, element: Element, trust: Trust): Xm
 }
 
 /** Verifies a LogoutRequest or LogoutResponse; there is none without signature (SAML Profiles §4.4.4.1). */
-export function verifyLogout({ message, trust }: LogoutJob): VerifiedLogout {
+export function verifyLogout(job: LogoutJob): VerifiedLogout {
+  const { message, trust } = job;
   const isPost = message.binding === "post";
   const document = parseXml(
     isPost ? decodePost(message.text) : decodeRedirect(verifyQuery(message.query, trust)),
@@ -147,7 +163,7 @@ export function verifyLogout({ message, trust }: LogoutJob): VerifiedLogout {
   if (isPost && !hasSignature(document.root)) throw unsignedLogout();
   const { root } = isPost ? verifiedPart(document, document.root, trust) : document;
   return root.localName === "LogoutRequest"
-    ? { kind: "request", request: readLogoutRequest(root, true) }
+    ? { kind: "request", request: readLogoutRequest(root, true, openId(job)) }
     : { kind: "response", response: readEnvelope(root, true), status: readStatus(root) };
 }
 

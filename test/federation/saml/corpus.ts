@@ -86,6 +86,17 @@ const sealed =
     return by === "assertion" ? outer : signed(outer, "Response");
   };
 
+/** An EncryptedID: for us, with the subject's name in it, unless said otherwise. */
+async function secretId(
+  plain = nameId().replace("<saml:NameID", `<saml:NameID xmlns:saml="${SAML}"`),
+  reader = sharedKey(),
+): Promise<string> {
+  const { certificate } = await reader;
+  return encrypted(plain, certificate, { element: "EncryptedID", cipher: "aes-128-cbc" });
+}
+
+const SAML = "urn:oasis:names:tc:SAML:2.0:assertion";
+
 const ecKey = (() => {
   const { cert, key } = aCertificate();
   return { certificate: cert, privateKey: key };
@@ -194,6 +205,12 @@ const GOOD: readonly Case[] = [
   accepted(
     "AES-CBC inside of a response that is signed around it, as Keycloak makes it",
     sealed({ cipher: "aes-128-cbc" }, { by: "both" }),
+  ),
+  accepted("an identifier that is encrypted for us", async () =>
+    good({ nameId: await secretId() }),
+  ),
+  accepted("an identifier that is encrypted inside of what is encrypted", async () =>
+    sealed({}, { plain: assertion({ nameId: await secretId() }) })(),
   ),
   accepted(
     "RSA-SHA1, where that is allowed",
@@ -666,6 +683,29 @@ const WEAK: readonly Case[] = [
     "saml.doctype",
     sealed({}, { by: "response", plain: '<!DOCTYPE a [<!ENTITY b "b">]><a>&b;</a>' }),
     { connection: byResponse },
+  ),
+  refused("an identifier encrypted for somebody else", "saml.decryption", async () =>
+    good({ nameId: await secretId(undefined, strangeKey()) }),
+  ),
+  refused("an encrypted identifier that nobody signed", "saml.signature", async () =>
+    (await good()).replace(/<saml:NameID.*?<\/saml:NameID>/, await secretId()),
+  ),
+  refused("two encrypted identifiers", "saml.encryption", async () =>
+    good({ nameId: (await secretId()) + (await secretId()) }),
+  ),
+  refused("an encrypted identifier of who confirms", "saml.encryption", async () =>
+    good({
+      confirmations: confirmation().replace(
+        "<saml:SubjectConfirmationData",
+        `${await secretId()}$&`,
+      ),
+    }),
+  ),
+  refused("an encrypted identifier that is an assertion", "saml.encryption", async () =>
+    good({ nameId: await secretId(assertion()) }),
+  ),
+  refused("an encrypted identifier with an entity in it", "saml.doctype", async () =>
+    good({ nameId: await secretId('<!DOCTYPE a [<!ENTITY b "b">]><a>&b;</a>') }),
   ),
   refused("encrypted data in an attribute", "saml.encryption", () =>
     good({

@@ -9,6 +9,7 @@ import { testDatabase, type TestDatabase } from "../../support/database.ts";
 import {
   aConnector,
   at,
+  encrypted,
   IDP,
   metadata,
   nameId,
@@ -146,6 +147,19 @@ describe("signing out by SAML (SAML Profiles §4.4, T-107)", () => {
       const xml = await signed(request(), "LogoutRequest");
       const logout = await read(form({ SAMLRequest: posted(xml) }));
       assert.deepEqual([logout.subject, logout.index], ["ada-0001", "_session"]);
+    });
+
+    it("reads an identifier that is encrypted for us, by either binding (SAML Core §3.7.1)", async () => {
+      const plain = nameId().replace(
+        "<saml:NameID",
+        '<saml:NameID xmlns:saml="urn:oasis:names:tc:SAML:2.0:assertion"',
+      );
+      const { certificate } = await sharedKey();
+      const secret = () =>
+        request({ name: encrypted(plain, certificate, { element: "EncryptedID" }) });
+      assert.equal((await read(redirected(secret()))).subject, "ada-0001");
+      const xml = await signed(secret(), "LogoutRequest");
+      assert.equal((await read(form({ SAMLRequest: posted(xml) }))).subject, "ada-0001");
     });
 
     it("means all sessions of the person, where none or several are named", async () => {
