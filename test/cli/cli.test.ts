@@ -19,6 +19,7 @@ import { AuditEvent } from "../../src/models/audit-event.ts";
 import { findUser } from "../../src/users/users.ts";
 import { runCli, runProcess, type CliResult } from "../support/cli.ts";
 import { testDatabase, testLog, type TestDatabase } from "../support/database.ts";
+import { scratchDirectory } from "../support/scratch.ts";
 
 const PASSWORD = "correct horse battery staple";
 const VERBS = allVerbs({ run: async () => {}, migrateJobs: async () => {} });
@@ -618,7 +619,7 @@ describe("lintel, the command line", () => {
 
   it("finds the embedded database in development, and stops what it started", async function () {
     this.timeout(60_000);
-    const own = mkdtempSync(join(tmpdir(), "lintel-embedded-"));
+    const own = mkdtempSync(join(scratchDirectory(), "lintel-embedded-"));
     try {
       const development = { DATA_DIR: own };
       const added = await runProcess(

@@ -1,15 +1,15 @@
 import assert from "node:assert/strict";
 import { mkdtempSync, readdirSync, rmSync, statSync, writeFileSync } from "node:fs";
-import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, it } from "mocha";
 import { developmentKey } from "../../src/lib/development-key.ts";
 import { runProcess } from "../support/cli.ts";
+import { scratchDirectory } from "../support/scratch.ts";
 
 describe("the encryption key of a development installation", () => {
   let dataDir: string;
   beforeEach(() => {
-    dataDir = mkdtempSync(join(tmpdir(), "lintel-key-"));
+    dataDir = mkdtempSync(join(scratchDirectory(), "lintel-key-"));
   });
   afterEach(() => rmSync(dataDir, { recursive: true, force: true }));
 

@@ -1,6 +1,5 @@
 import { createHash, randomBytes } from "node:crypto";
-import { existsSync, readdirSync, readFileSync, statfsSync } from "node:fs";
-import { tmpdir } from "node:os";
+import { readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
 import { fileURLToPath } from "node:url";
@@ -9,16 +8,14 @@ import type { Knex } from "knex";
 import { Client } from "pg";
 
 import { connect } from "../../src/database/connect.ts";
-import { startEmbeddedPostgres, type EmbeddedPostgres } from "../../src/database/embedded.ts";
+import { startEmbeddedPostgres } from "../../src/database/embedded.ts";
 import { migrateToLatest } from "../../src/database/migrate.ts";
 import { ensurePartitions } from "../../src/database/partitions.ts";
 import { createLogger } from "../../src/lib/log.ts";
+import { scratchDirectory } from "./scratch.ts";
 
 const REPOSITORY = fileURLToPath(new URL("../..", import.meta.url));
 const TEMPLATE_LOCK = 0x6c_69_6e_74;
-/** Files in memory, on Linux: a database is some 700 of them, and every file of tests has its own database. */
-const MEMORY = "/dev/shm";
-const MEMORY_MIN_BYTES = 2 ** 30;
 
 interface TestServer {
   /** Connection string of the maintenance database. */
@@ -78,20 +75,9 @@ export async function stopTestPostgres(): Promise<void> {
 async function startServer(): Promise<TestServer> {
   const given = process.env["TEST_DATABASE_URL"];
   if (given !== undefined) return { url: given, stop: async () => {} };
-  // Where memory takes files but lets no program run from there, the server may not start.
-  const embedded = hasRoom(MEMORY)
-    ? await startIn(MEMORY).catch(() => startIn(tmpdir()))
-    : await startIn(tmpdir());
-  const url = withDatabase(embedded.url, "postgres");
-  await dropLeftovers(url);
-  return { url, stop: () => embedded.stop() };
-}
-
-/** What is made here outlives no crash, and need not. */
-function startIn(directory: string): Promise<EmbeddedPostgres> {
   const checkout = createHash("sha256").update(REPOSITORY).digest("hex").slice(0, 12);
-  return startEmbeddedPostgres({
-    dataDir: join(directory, `lintel-test-${checkout}-${process.getuid?.() ?? 0}`),
+  const embedded = await startEmbeddedPostgres({
+    dataDir: join(scratchDirectory(), `lintel-test-${checkout}-${process.getuid?.() ?? 0}`),
     log: testLog,
     settings: {
       fsync: "off",
@@ -101,12 +87,9 @@ function startIn(directory: string): Promise<EmbeddedPostgres> {
       max_connections: "300",
     },
   });
-}
-
-function hasRoom(directory: string): boolean {
-  if (!existsSync(directory)) return false;
-  const { bavail, bsize } = statfsSync(directory);
-  return bavail * bsize > MEMORY_MIN_BYTES;
+  const url = withDatabase(embedded.url, "postgres");
+  await dropLeftovers(url);
+  return { url, stop: () => embedded.stop() };
 }
 
 /** Migrates once for each state of `migrations/`; a run that finds the template made uses it. */
