@@ -29,8 +29,7 @@ const types: Knex.PgCustomTypesConfig = {
  * and limited for the length of a session, only where nothing of the kind is in between. Nobody waits longer than 5 s
  * for a connection. `bigint` and `numeric` arrive as strings.
  *
- * @param options.applicationName what `pg_stat_activity` shows; begin it with `lintel`, by which the embedded
- *   server knows who still uses it.
+ * @param options.applicationName what `pg_stat_activity` shows.
  * @param options.poolMax most connections at a time, 10 unless said. A unit of work holds one from its first write.
  * @param options.statementTimeout most milliseconds that a statement may take, and a transaction between two of them, so
  *   that nobody holds a connection for ever. Behind a pooling proxy it holds in transactions. Where it is set, what

@@ -22,8 +22,8 @@ import type { Address, Postmaster } from "./postmaster.ts";
 /** Long enough for crash recovery; a server that fails to start is noticed at once. */
 const START_TIMEOUT_MS = 5 * 60_000;
 const STOP_TIMEOUT_MS = 60_000;
-/** How long connections that this process has just closed may still be listed. */
-const OWN_CONNECTIONS_LINGER_MS = 500;
+/** An advisory lock of the maintenance database: shared by all who use the server, and of one alone who stops it. */
+const USE_LOCK = 0x6c_69_6e_74_65_6c;
 
 export interface EmbeddedOptions {
   /** Everything lives below: `postgres/`, `postgres.log` and, where needed, `postgres-bin/`. */
@@ -47,7 +47,7 @@ export interface EmbeddedPostgres {
   stop(): Promise<void>;
 }
 
-/** A server we are connected to. The open connection is how another Lintel sees that we use it. */
+/** A server we are connected to. The open connection holds {@link USE_LOCK}: so another Lintel sees that we use it. */
 interface Attachment {
   readonly server: Postmaster;
   readonly presence: Client;
@@ -98,13 +98,14 @@ export async function startEmbeddedPostgres(options: EmbeddedOptions): Promise<E
     stopping.abort();
     await recovery;
     const { presence, server } = current;
-    const others = await countOthers(presence).catch(() => 0);
-    await presence.end().catch(() => undefined);
-    if (others > 0) {
+    const isOurs = await takeAlone(presence).catch(() => true);
+    if (!isOurs) {
+      await presence.end().catch(() => undefined);
       log.info("embedded PostgreSQL is left running for another Lintel");
       return;
     }
     await stopServer(cluster, server.pid);
+    await presence.end().catch(() => undefined);
     // A socket directory of its own goes with the server; the data directory is never empty.
     if (cluster.transport === "socket") await rmdir(server.host).catch(() => undefined);
     log.info("embedded PostgreSQL has stopped");
@@ -158,7 +159,7 @@ async function attach(
   throw await explainFailure(cluster);
 }
 
-/** A connection to the maintenance database, or undefined while the server does not take any. */
+/** A connection to the maintenance database, or undefined while the server takes none or somebody stops it. */
 async function tryConnect(cluster: Cluster, server: Address): Promise<Client | undefined> {
   const client = new Client({
     connectionString: addressUrl(cluster, server, "postgres"),
@@ -169,7 +170,9 @@ async function tryConnect(cluster: Cluster, server: Address): Promise<Client | u
   client.on("error", () => undefined);
   try {
     await client.connect();
-    return client;
+    if (await hasLock(client, "pg_try_advisory_lock_shared")) return client;
+    await client.end();
+    return undefined;
   } catch (error) {
     // 28xxx: the server answers, and will go on answering, that we may not come in.
     if (error instanceof DatabaseError && error.code?.startsWith("28") === true) {
@@ -203,15 +206,20 @@ async function createDatabase(client: Client): Promise<void> {
   }
 }
 
-async function countOthers(presence: Client): Promise<number> {
-  for (const deadline = Date.now() + OWN_CONNECTIONS_LINGER_MS; ; await delay(50)) {
-    const { rows } = await presence.query<{ count: number }>(
-      `SELECT count(*)::integer AS count FROM pg_stat_activity
-        WHERE backend_type = 'client backend' AND pid <> pg_backend_pid() AND application_name LIKE 'lintel%'`,
-    );
-    const count = rows[0]?.count ?? 0;
-    if (count === 0 || Date.now() > deadline) return count;
-  }
+/** Whether nobody else uses the server. Then nobody can any more: who comes now waits until it is gone. */
+async function takeAlone(presence: Client): Promise<boolean> {
+  await presence.query("SELECT pg_advisory_unlock_shared($1)", [USE_LOCK]);
+  return hasLock(presence, "pg_try_advisory_lock");
+}
+
+async function hasLock(
+  client: Client,
+  take: "pg_try_advisory_lock" | "pg_try_advisory_lock_shared",
+): Promise<boolean> {
+  const { rows } = await client.query<{ taken: boolean }>(`SELECT ${take}($1) AS taken`, [
+    USE_LOCK,
+  ]);
+  return rows[0]?.taken === true;
 }
 
 async function stopServer(cluster: Cluster, pid: number): Promise<void> {

@@ -2,8 +2,8 @@ import assert from "node:assert/strict";
 import { spawn } from "node:child_process";
 import { once } from "node:events";
 import { chmod, mkdir, mkdtemp, readFile, rm, stat, writeFile } from "node:fs/promises";
-import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { mock } from "node:test";
 import { setTimeout as delay } from "node:timers/promises";
 import { fileURLToPath } from "node:url";
 
@@ -13,6 +13,7 @@ import { startEmbeddedPostgres } from "../../src/database/embedded.ts";
 import type { EmbeddedOptions, EmbeddedPostgres } from "../../src/database/embedded.ts";
 import { AppError } from "../../src/errors.ts";
 import { createLogger } from "../../src/lib/log.ts";
+import { scratchDirectory } from "../support/scratch.ts";
 
 const log = createLogger({ level: "silent" });
 
@@ -22,7 +23,7 @@ describe("the embedded PostgreSQL", function () {
   let running: EmbeddedPostgres[];
 
   beforeEach(async () => {
-    dataDir = await mkdtemp(join(tmpdir(), "lintel-embedded-"));
+    dataDir = await mkdtemp(join(scratchDirectory(), "lintel-embedded-"));
     running = [];
   });
 
@@ -115,6 +116,31 @@ describe("the embedded PostgreSQL", function () {
     assert.equal((await query(b.url, "SELECT 1 AS one")).length, 1);
     await b.stop();
     assert.equal(await serverPid(dataDir), undefined);
+  });
+
+  it("is not used by one that starts while another stops it: that one starts it anew", async () => {
+    const first = await start();
+    const before = await serverPid(dataDir);
+    const stopping = Promise.withResolvers<() => void>();
+    const send = process.kill.bind(process);
+    const { mock: sending } = mock.method(process, "kill", (pid: number, signal: string | 0) => {
+      if (signal !== "SIGINT") return send(pid, signal);
+      stopping.resolve(() => send(pid, signal));
+      return true;
+    });
+    try {
+      const stopped = first.stop();
+      const signal = await stopping.promise;
+      const second = start();
+      assert.equal(await Promise.race([second, delay(300, "waits")]), "waits");
+      signal();
+      await stopped;
+      const { url } = await second;
+      assert.notEqual(await serverPid(dataDir), before);
+      assert.equal((await query(url, "SELECT 1 AS one")).length, 1);
+    } finally {
+      sending.restore();
+    }
   });
 
   it("is started again under the same address when it goes away", async () => {
