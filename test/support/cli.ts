@@ -50,6 +50,6 @@ export async function runProcess(
 }
 
 function ourEnvironment(environment: Readonly<Record<string, string>>): Record<string, string> {
-  const { PATH = "", HOME = "" } = process.env;
-  return { PATH, HOME, ...environment };
+  const { PATH = "", HOME = "", NODE_COMPILE_CACHE = "" } = process.env;
+  return { PATH, HOME, NODE_COMPILE_CACHE, ...environment };
 }

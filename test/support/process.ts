@@ -40,6 +40,7 @@ export async function aProcess(
   const [port, demoPort] = [await freePort(), await freePort()];
   const environment = {
     PATH: process.env["PATH"],
+    NODE_COMPILE_CACHE: process.env["NODE_COMPILE_CACHE"],
     PORT: String(port),
     DEMO_PORT: String(demoPort),
     DATABASE_URL: database.url,
