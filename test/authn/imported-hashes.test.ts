@@ -146,7 +146,7 @@ describe("an imported hash (T-61)", function () {
     assert.deepEqual(await verify(nul, "abc\0def"), WRONG);
   });
 
-  it("leaves other requests their turn while it is verified", async () => {
+  it("leaves other requests their turn while it is verified @alone", async () => {
     const slow = ["bcrypt", "phpass", "django-pbkdf2-sha256", "firebase"].map(
       (name) => examples.find(({ email }) => email.startsWith(name))?.password_hash ?? "",
     );
@@ -169,7 +169,7 @@ describe("an imported hash (T-61)", function () {
     for (const { reason } of refused) assert.equal(reason.code, "temporarily_unavailable");
   });
 
-  it("that is cheap costs no less than somebody unknown where the password is wrong (T-62)", async () => {
+  it("that is cheap costs no less than somebody unknown where the password is wrong (T-62) @alone", async () => {
     const median = async (hash: string | undefined): Promise<number> => {
       const times: number[] = [];
       for (let n = 0; n < 9; n += 1) {

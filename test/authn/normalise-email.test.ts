@@ -112,7 +112,7 @@ describe("an e-mail address (T-68)", () => {
       assert.throws(() => normaliseEmail(typed), { code: "invalid_email", status: 400 });
     });
 
-  it("takes a long hostile text without delay (T-132)", () => {
+  it("takes a long hostile text without delay (T-132) @alone", () => {
     const startedAt = performance.now();
     for (const piece of ["a.", "@", "é", "-", "%", "\u0301"])
       assert.throws(() => normaliseEmail(piece.repeat(50_000)));

@@ -167,7 +167,7 @@ describe("a new password", () => {
       assert.deepEqual(check(password), ["err.password.common"], password);
   });
 
-  it("is judged without delay, however it is made (T-132)", () => {
+  it("is judged without delay, however it is made (T-132) @alone", () => {
     const startedAt = performance.now();
     for (const piece of ["a", "ab", "abcdefgh", "ab1ab2ab3", "qwe", "é", "\u0301"])
       check(piece.repeat(256).slice(0, 256));

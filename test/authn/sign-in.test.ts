@@ -199,7 +199,7 @@ describe("signing in with a password", function () {
     assert.equal(hash, old);
   });
 
-  it("takes as long for people we do not know as for those we do (T-62)", async () => {
+  it("takes as long for people we do not know as for those we do (T-62) @alone", async () => {
     await aUser({ email: "timed@example.com", hash: rightHash });
     await aUser({ email: "timed-passkey@example.com" });
     const who = ["timed@example.com", "nobody@example.com", "timed-passkey@example.com"] as const;

@@ -179,7 +179,7 @@ describe("purge", () => {
     assert.equal(total, 4_000);
   });
 
-  it(`keeps requests fast while twice ${ROWS} rows go (data-model §2.6)`, async function () {
+  it(`keeps requests fast while twice ${ROWS} rows go (data-model §2.6) @alone`, async function () {
     this.timeout(600_000);
     await guards(ROWS, past);
     await sessions(ROWS, "2026-11-20");

@@ -98,7 +98,7 @@ describe("job worker", function () {
     await addJob("anything");
   });
 
-  it("runs a job once among several workers, and soon", async () => {
+  it("runs a job once among several workers, and soon @alone", async () => {
     let runs = 0;
     const count: Task = async (payload) => {
       assert.deepEqual(payload, { n: 1 });

@@ -263,7 +263,7 @@ describe("T-63: guessing passwords on the page", () => {
       assert.deepEqual(pages[0], pages[1]);
     });
 
-    it("takes as long for both, within 30 %", async () => {
+    it("takes as long for both, within 30 % @alone", async () => {
       const known = await aUser(server);
       const time = async (email: string) => {
         const browser = new WebBrowser(server, { "x-forwarded-for": newNetwork() });
