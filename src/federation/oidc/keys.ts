@@ -74,7 +74,7 @@ export function openKeys(seal: Seal, id: string, privateKeyEnc: Buffer): JWK[] {
   const place = { table: "identity_providers", column: "private_key_enc", id };
   const kept = JSON.parse(seal.decrypt(privateKeyEnc, place).toString()) as { keys: JWK[] } | JWK;
   // One by itself is how it was kept at first.
-  return "keys" in kept ? (kept.keys as JWK[]) : [kept as JWK];
+  return "keys" in kept ? kept.keys : [kept];
 }
 
 /**
