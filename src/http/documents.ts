@@ -3,9 +3,12 @@ import type { Context, Middleware, Next } from "koa";
 import { countOf } from "./host.ts";
 import { newReference } from "./request-log.ts";
 
-/** What everybody reads and nobody decides about: key sets and metadata (OIDC Discovery §4, RFC 8414 §3, RFC 7517 §5). */
+/**
+ * What everybody reads and nobody decides about: key sets and metadata (OIDC Discovery §4, RFC 8414 §3, RFC 7517 §5) of
+ * the issuers. A connection's own key set changes by itself, and is asked for by its provider alone.
+ */
 const DOCUMENTS =
-  /^(\/[\w~.-]+)*\/(jwks|\.well-known\/(openid-configuration|oauth-authorization-server)(\/[\w~./-]+)?)$/;
+  /^(?!.*\/federation\/)(\/[\w~.-]+)*\/(jwks|\.well-known\/(openid-configuration|oauth-authorization-server)(\/[\w~./-]+)?)$/;
 /** An answer as it was given once. */
 interface Prepared {
   readonly headers: OutgoingHttpHeaders;

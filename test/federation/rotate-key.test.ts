@@ -6,6 +6,7 @@ import {
   verify,
   X509Certificate,
 } from "node:crypto";
+import { setTimeout as delay } from "node:timers/promises";
 import { decodeProtectedHeader, type JWK } from "jose";
 import { createConnection, getConnection } from "../../src/federation/connections.ts";
 import { UpstreamError } from "../../src/federation/connector.ts";
@@ -17,6 +18,7 @@ import { openSeal, type Seal } from "../../src/keys/seal.ts";
 import { AuditEvent } from "../../src/models/audit-event.ts";
 import { IdentityProvider } from "../../src/models/identity-provider.ts";
 import { testDatabase, testLog, type TestDatabase } from "../support/database.ts";
+import { aServer, ENCRYPTION_KEY } from "../support/server.ts";
 import {
   assertion,
   audience,
@@ -228,5 +230,33 @@ describe("our own key for a connection", () => {
       await create({ preset: "apple", client_id: "com.example", private_key: pem, parameters });
       await refuses("publish", /give the new one with/);
     });
+  });
+
+  it("is asked for at its address as often as its provider likes, and is the one of that moment", async () => {
+    const server = await aServer();
+    try {
+      const { knex } = server.database;
+      const at = {
+        knex,
+        seal: await openSeal(knex, { encryptionKey: Buffer.from(ENCRYPTION_KEY, "base64") }),
+        fetch,
+        issuers: [{ name: "", url: server.issuer }],
+      };
+      const given = { kind: "oidc", issuer: "https://idp.example", client_id: "lintel" };
+      const settings = { token_endpoint_auth_method: "private_key_jwt" };
+      await createConnection(at, { slug: "acme", name: "Acme", ...given, settings }, made);
+      const asked = async () => {
+        const answer = await fetch(`${server.issuer}/federation/acme/jwks`);
+        assert.match(answer.headers.get("content-type") ?? "", /^application\/jwk-set\+json/);
+        return ((await answer.json()) as { keys: JWK[] }).keys.length;
+      };
+      assert.deepEqual([await asked(), await asked(), await asked()], [1, 1, 1]);
+      await rotateKey(at, "acme", "publish", new Date());
+      const patience = Date.now() + 5_000;
+      while ((await asked()) !== 2 && Date.now() < patience) await delay(20);
+      assert.deepEqual([await asked(), await asked()], [2, 2]);
+    } finally {
+      await server.stop();
+    }
   });
 });
