@@ -3,7 +3,13 @@ import { errors } from "../errors.ts";
 import type { Seal } from "../keys/seal.ts";
 import type { IdentityProvider } from "../models/identity-provider.ts";
 import type { Definition } from "./definition.ts";
-import { newConnectionKey, readPrivateKey } from "./oidc/keys.ts";
+import {
+  isForDecryption,
+  newConnectionKey,
+  newDecryptionKey,
+  openKeys,
+  readPrivateKey,
+} from "./oidc/keys.ts";
 
 const TABLE = "identity_providers";
 const MAX_SECRET = 4_096;
@@ -15,8 +21,19 @@ export interface ClientCredentials {
 }
 
 /** What there is already. */
-type Held = Pick<IdentityProvider, "clientSecretEnc" | "privateKeyEnc">;
-const NOTHING: Held = { clientSecretEnc: null, privateKeyEnc: null };
+interface Held {
+  readonly hasSecret: boolean;
+  readonly keys: readonly JWK[];
+}
+const NOTHING: Held = { hasSecret: false, keys: [] };
+
+/** What a connection has. */
+export function heldBy(seal: Seal, { id, clientSecretEnc, privateKeyEnc }: IdentityProvider): Held {
+  return {
+    hasSecret: clientSecretEnc !== null,
+    keys: privateKeyEnc === null ? [] : openKeys(seal, id, privateKeyEnc),
+  };
+}
 
 /**
  * Reads `client_secret` and `private_key`, a PEM, of which `null` takes one away.
@@ -47,7 +64,8 @@ async function readKey(pem: unknown): Promise<JWK> {
 }
 
 /**
- * Holds credentials against what a connection needs, and makes the key for `private_key_jwt` where there is none.
+ * Holds credentials against what a connection needs, and makes the keys that it needs and has not: for
+ * `private_key_jwt`, and for what is encrypted for us.
  *
  * @throws AppError `invalid_connection` that says which is missing or too many.
  */
@@ -56,9 +74,30 @@ export async function completeCredentials(
   given: ClientCredentials,
   held: Held = NOTHING,
 ): Promise<ClientCredentials> {
-  const hasSecret =
-    given.secret === undefined ? held.clientSecretEnc !== null : given.secret !== null;
-  const hasKey = given.keys === undefined ? held.privateKeyEnc !== null : given.keys !== null;
+  const complete = await completeSigning(definition, given, {
+    ...held,
+    keys: held.keys.filter((key) => !isForDecryption(key)),
+  });
+  const { settings } = definition;
+  const isEncrypted =
+    "id_token_encrypted_response_alg" in settings &&
+    settings.id_token_encrypted_response_alg !== undefined;
+  const had = held.keys.filter(isForDecryption);
+  const decrypting = isEncrypted && had.length === 0 ? [await newDecryptionKey()] : had;
+  const kept = isEncrypted ? decrypting : [];
+  if (complete.keys === undefined && kept.length === had.length) return complete;
+  const signing = complete.keys ?? held.keys.filter((key) => !isForDecryption(key));
+  const keys = [...(complete.keys === null ? [] : signing), ...kept];
+  return { ...complete, keys: keys.length === 0 ? null : keys };
+}
+
+async function completeSigning(
+  definition: Definition,
+  given: ClientCredentials,
+  held: Held,
+): Promise<ClientCredentials> {
+  const hasSecret = given.secret === undefined ? held.hasSecret : given.secret !== null;
+  const hasKey = given.keys === undefined ? held.keys.length > 0 : given.keys !== null;
   const refuse = (detail: string) => errors.invalidConnection(detail);
   if (definition.kind === "saml") {
     if (hasSecret || hasKey)
@@ -91,9 +130,9 @@ export function sealCredentials(
   seal: Seal,
   id: string,
   { secret, keys }: ClientCredentials,
-): Partial<Held> {
+): Partial<Pick<IdentityProvider, "clientSecretEnc" | "privateKeyEnc">> {
   const close = (column: string, text: string) => seal.encrypt(text, { table: TABLE, column, id });
-  const columns: Partial<Held> = {};
+  const columns: ReturnType<typeof sealCredentials> = {};
   if (secret !== undefined)
     columns.clientSecretEnc = secret === null ? null : close("client_secret_enc", secret);
   if (keys !== undefined)

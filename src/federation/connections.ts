@@ -15,7 +15,12 @@ import { Role } from "../models/role.ts";
 import { OAuthClient } from "../models/oauth-client.ts";
 import { SamlConnection } from "../models/saml-connection.ts";
 import { Session } from "../models/session.ts";
-import { completeCredentials, readCredentials, sealCredentials } from "./client-credentials.ts";
+import {
+  completeCredentials,
+  heldBy,
+  readCredentials,
+  sealCredentials,
+} from "./client-credentials.ts";
 import { siteOf } from "./connectors.ts";
 import { mergePatch, readDefinition, withPreset, type Definition } from "./definition.ts";
 import { metadataColumns, toColumns, toDefinition, toSamlColumns } from "./rows.ts";
@@ -137,7 +142,7 @@ export async function updateConnection(
   const credentials = await completeCredentials(
     definition,
     await readCredentials(change.given),
-    before,
+    heldBy(needs.seal, before),
   );
   const metadata = await changedMetadata(needs, before, definition, now);
   const columns = toColumns(read, metadata);

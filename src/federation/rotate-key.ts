@@ -1,3 +1,4 @@
+import type { JWK } from "jose";
 import type { TransactionOrKnex } from "objection";
 import { record } from "../audit/record.ts";
 import { errors } from "../errors.ts";
@@ -7,7 +8,7 @@ import { SamlConnection } from "../models/saml-connection.ts";
 import { sealCredentials } from "./client-credentials.ts";
 import { getConnection, issuerNamed, type ConnectionNeeds } from "./connections.ts";
 import { siteOf } from "./connectors.ts";
-import { newConnectionKey, openKeys } from "./oidc/keys.ts";
+import { isForDecryption, newConnectionKey, newDecryptionKey, openKeys } from "./oidc/keys.ts";
 import { createSpKey, openSpKeys, sealSpKeys } from "./saml/sp-key.ts";
 
 /**
@@ -82,10 +83,25 @@ async function rotatedJwks(seal: Seal, provider: IdentityProvider, step: KeyStep
     throw errors.invalidConnection(
       "the key is the provider's to make; give the new one with `connection update --private-key-file`",
     );
-  const held = openKeys(seal, id, privateKeyEnc);
-  const keys = await stepped(held, step, () => newConnectionKey(held[0]?.alg));
+  const all = openKeys(seal, id, privateKeyEnc);
+  const signing = all.filter((key) => !isForDecryption(key));
+  const decrypting = all.filter(isForDecryption);
+  const keys = [
+    ...(signing.length === 0
+      ? []
+      : await stepped(signing, step, () => newConnectionKey(signing[0]?.alg))),
+    ...(decrypting.length === 0 ? [] : await steppedDecryption(decrypting, step)),
+  ];
   const columns = sealCredentials(seal, id, { secret: undefined, keys });
   return (trx) => IdentityProvider.query(trx).findById(id).patch(columns);
+}
+
+/** The last one is published, so that each older one can be forgotten; none of them is used by us. */
+async function steppedDecryption(keys: readonly JWK[], step: KeyStep): Promise<readonly JWK[]> {
+  if (step === "switch") return keys;
+  if (step === "retire") return keys.slice(-1);
+  if (keys.length > 1) throw published();
+  return [...keys, await newDecryptionKey()];
 }
 
 /** Keys in their order: the first one is used, the other one is published beside it. */
@@ -97,13 +113,17 @@ async function stepped<Key>(
   const hasOther = keys.length > 1;
   if (step === "publish") {
     if (!hasOther) return [...keys, await create()];
-    throw errors.invalidConnection(
-      "another key is published already; use it with --switch, or end with --retire",
-    );
+    throw published();
   }
   if (!hasOther)
     throw errors.invalidConnection(
       "no other key is published yet; leave --switch and --retire out",
     );
   return step === "switch" ? keys.toReversed() : keys.slice(0, 1);
+}
+
+function published() {
+  return errors.invalidConnection(
+    "another key is published already; use it with --switch, or end with --retire",
+  );
 }

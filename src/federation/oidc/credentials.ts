@@ -10,7 +10,8 @@ import {
 import type { Seal } from "../../keys/seal.ts";
 import type { IdentityProvider } from "../../models/identity-provider.ts";
 import { UpstreamError } from "../connector.ts";
-import { openKeys, publicHalf } from "./keys.ts";
+import type { Decryption } from "./decryption.ts";
+import { isForDecryption, openKeys, publicHalf } from "./keys.ts";
 import type { Oauth2Settings, OidcSettings, UPSTREAM_AUTH_METHODS } from "./settings.ts";
 
 type Method = (typeof UPSTREAM_AUTH_METHODS)[number];
@@ -44,12 +45,12 @@ export class Credentials {
   methodFor({ token_endpoint_auth_methods_supported: supported }: Server): Method {
     const { token_endpoint_auth_method: chosen } = this.#settings;
     if (chosen !== undefined) return chosen;
-    const { clientSecretEnc, privateKeyEnc } = this.#provider;
+    const { clientSecretEnc } = this.#provider;
     if (clientSecretEnc !== null)
       return supported?.includes("client_secret_basic") === false
         ? "client_secret_post"
         : "client_secret_basic";
-    return privateKeyEnc === null ? "none" : "private_key_jwt";
+    return this.#signingKeys().length === 0 ? "none" : "private_key_jwt";
   }
 
   /** Adds what proves who we are to a request to the token endpoint. */
@@ -65,11 +66,23 @@ export class Credentials {
     await done;
   }
 
-  /** The keys that our assertions are verified with, where we sign any (RFC 7517 §5). */
-  publicKeys(): { keys: JWK[] } | undefined {
-    return this.#provider.privateKeyEnc === null || this.#team !== undefined
-      ? undefined
-      : { keys: this.#openKeys().map(publicHalf) };
+  /** The keys that our assertions are verified with, and the one that tokens are encrypted for (RFC 7517 §5). */
+  publicKeys(): { keys: JWK[] } {
+    const { keys, alg } = this.decryption;
+    const last = alg === undefined ? undefined : keys.at(-1);
+    const signing = this.#team === undefined ? this.#signingKeys() : [];
+    return {
+      keys: [
+        ...signing.map(publicHalf),
+        ...(last === undefined || alg === undefined ? [] : [{ ...publicHalf(last), alg }]),
+      ],
+    };
+  }
+
+  /** What tokens are opened with that are encrypted for us. */
+  get decryption(): Decryption {
+    const { id_token_encrypted_response_alg: alg } = this.#settings as Partial<OidcSettings>;
+    return { keys: this.#openKeys().filter(isForDecryption), alg };
   }
 
   async #authenticator(server: Server): Promise<ClientAuth> {
@@ -119,9 +132,13 @@ export class Credentials {
 
   /** What we sign with. */
   #openKey(): JWK {
-    const [key] = this.#openKeys();
+    const [key] = this.#signingKeys();
     if (key === undefined) throw missing("private key", "private_key");
     return key;
+  }
+
+  #signingKeys(): JWK[] {
+    return this.#openKeys().filter((key) => !isForDecryption(key));
   }
 
   #openKeys(): JWK[] {

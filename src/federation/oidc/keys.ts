@@ -69,7 +69,22 @@ export async function newConnectionKey(alg = "RS256"): Promise<JWK> {
   return await identified(await exportJWK(privateKey), alg);
 }
 
-/** The keys of a connection: the first one is used, and others are published beside it. */
+/** A key pair that ID tokens are encrypted for, as a private JWK without `alg`: the settings say how. */
+export async function newDecryptionKey(): Promise<JWK> {
+  const { privateKey } = await generateKeyPair("RSA-OAEP-256", { extractable: true });
+  const jwk = await exportJWK(privateKey);
+  return { ...jwk, use: "enc", kid: await calculateJwkThumbprint(jwk) };
+}
+
+/** Whether a key is for what is encrypted for us, and not for what we sign (RFC 7517 §4.2). */
+export function isForDecryption({ use }: JWK): boolean {
+  return use === "enc";
+}
+
+/**
+ * The keys of a connection. Of those that sign, the first one is used, and others are published beside it; of those that
+ * decrypt, the last one is published, and all are tried.
+ */
 export function openKeys(seal: Seal, id: string, privateKeyEnc: Buffer): JWK[] {
   const place = { table: "identity_providers", column: "private_key_enc", id };
   const kept = JSON.parse(seal.decrypt(privateKeyEnc, place).toString()) as { keys: JWK[] } | JWK;

@@ -14,9 +14,10 @@ import {
   type UpstreamSession,
   type UpstreamTokens,
 } from "../connector.ts";
-import { jsonOf } from "./ask.ts";
+import { jsonOf, type Reply } from "./ask.ts";
 import { readCode } from "./authorization.ts";
 import { Credentials } from "./credentials.ts";
+import { isEncrypted, openToken } from "./decryption.ts";
 import { departFor, withOpenId, withParameters } from "./departure.ts";
 import { verifyIdToken, type IdTokenClaims } from "./id-token.ts";
 import { Issuer, verifyToken } from "./jwt.ts";
@@ -93,7 +94,12 @@ export class OidcConnector implements Connector {
       code_verifier: answer.secrets["code_verifier"],
       scopes: this.#settings.scopes,
     };
-    const { tokens, idToken = "" } = await grant(this.#endpointOf(metadata), request, trace);
+    const { tokens, idToken: granted = "" } = await grant(
+      this.#endpointOf(metadata),
+      request,
+      trace,
+    );
+    const idToken = granted === "" ? "" : await this.#opened(granted, "ID token", true);
     const token = await verifyIdToken(
       idToken,
       this.#keys.finder(trace),
@@ -135,7 +141,12 @@ export class OidcConnector implements Connector {
       providerId: this.#provider.id,
       subjectClaims: this.#settings.subject_claims,
     };
-    return await verifyLogoutToken(answer, context, trace);
+    const { logout_token: token = "" } = answer.parameters;
+    const opened = isEncrypted(token)
+      ? { logout_token: await this.#opened(token, "logout token", false) }
+      : {};
+    const parameters = { ...answer.parameters, ...opened };
+    return await verifyLogoutToken({ ...answer, parameters }, context, trace);
   }
 
   async test(trace: Trace): Promise<void> {
@@ -153,9 +164,9 @@ export class OidcConnector implements Connector {
     );
   }
 
-  /** Our keys, for the provider to verify our assertions with (RFC 7517 §5). */
+  /** Our keys, for the provider to verify our assertions with, and to encrypt for (RFC 7517 §5). */
   describe(): Promise<{ type: string; body: string }> {
-    const keys = this.#credentials.publicKeys() ?? { keys: [] };
+    const keys = this.#credentials.publicKeys();
     return Promise.resolve({ type: "application/jwk-set+json", body: JSON.stringify(keys) });
   }
 
@@ -190,8 +201,8 @@ export class OidcConnector implements Connector {
     if (url === undefined || !this.#settings.userinfo) return {};
     const question = { what: "userinfo endpoint", url, accessToken };
     const reply = await askWithToken(this.#fetch, question, trace);
-    const isSigned = /^application\/jwt\s*(;|$)/i.test(reply.headers.get("content-type") ?? "");
-    const said = isSigned ? await this.#signedUserinfo(reply.text, trace) : jsonOf(reply);
+    const isToken = /^application\/jwt\s*(;|$)/i.test(reply.headers.get("content-type") ?? "");
+    const said = isToken ? await this.#userinfoIn(reply, trace) : jsonOf(reply);
     if (said["sub"] !== token.sub)
       throw new UpstreamError(
         "invalid",
@@ -203,12 +214,19 @@ export class OidcConnector implements Connector {
     return said;
   }
 
-  async #signedUserinfo(jwt: string, trace: Trace): Promise<Claims> {
+  /** Signed, encrypted, or both; what is only encrypted is as good as JSON (OIDC Core §5.3.2). */
+  async #userinfoIn(reply: Reply, trace: Trace): Promise<Claims> {
+    const jwt = await this.#opened(reply.text, "userinfo answer", false);
+    if (isEncrypted(reply.text) && jwt.startsWith("{")) return jsonOf({ ...reply, text: jwt });
     const expected = {
       ...this.#expected("userinfo answer"),
       requiredClaims: ["iss", "aud", "sub"],
     };
     return await verifyToken(jwt, this.#keys.finder(trace), expected, trace);
+  }
+
+  #opened(token: string, what: string, mustBe: boolean): Promise<string> {
+    return openToken(token, this.#credentials.decryption, { what, mustBe });
   }
 
   #identityOf(token: IdTokenClaims, claims: Claims) {

@@ -1,5 +1,6 @@
 import { z } from "zod";
 import { serviceUri } from "../../clients/addresses.ts";
+import { KEY_ENCRYPTION } from "./decryption.ts";
 
 /** What stands for the directory in the issuer of a provider that serves many (Microsoft Entra ID). */
 export const TENANT = "{tenantid}";
@@ -111,6 +112,8 @@ export const oidcSettings = z
     max_age: z.boolean().default(true),
     /** The one algorithm that ID tokens are signed with; any that is safe unless said. */
     id_token_signed_response_alg: z.enum(ID_TOKEN_ALGORITHMS).optional(),
+    /** How ID tokens must be encrypted, for a key that is made for it and published; they are not, unless said. */
+    id_token_encrypted_response_alg: z.enum(KEY_ENCRYPTION).optional(),
     /** Others that its ID tokens may be for as well (OIDC Core §3.1.3.7 point 3). */
     trusted_audiences: names.default([]),
     /** Claims that an ID token must have, such as Google's `hd`. */
