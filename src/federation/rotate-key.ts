@@ -16,8 +16,7 @@ import { createSpKey, openSpKeys, sealSpKeys } from "./saml/sp-key.ts";
  * provider takes note of; then that one is used, and the other one still published, so that the same step leads back;
  * then the other one is forgotten. At no time is there a key in use that the provider has not had time to learn.
  */
-export const KEY_STEPS = ["publish", "switch", "retire"] as const;
-export type KeyStep = (typeof KEY_STEPS)[number];
+export type KeyStep = "publish" | "switch" | "retire";
 
 /**
  * Takes one step.
