@@ -119,6 +119,13 @@ describe("a request in the name of an organization", function () {
     assert.equal(await errorOf(stranger, { claims }), "access_denied");
   });
 
+  it("asks no stranger for consent to what is refused anyway (OIDC Core §3.1.2.4)", async () => {
+    const [organization_id, stranger] = [await anOrganization(), await aUser(server)];
+    const answer = await open(stranger, { organization_id }, { until: "consent" });
+    assert.equal(answer.page, undefined);
+    assert.equal(response(answer)["error"], "access_denied");
+  });
+
   it("is refused to a stranger who is signed in, without a page (OIDC Core §3.1.2.6)", async () => {
     const acme = await anOrganization();
     const [browser, stranger] = [new WebBrowser(server), await aUser(server)];
