@@ -8,6 +8,9 @@ import { startLintel } from "./servers/lintel.ts";
 import { Subject, type Measurement } from "./subject.ts";
 import { EDWARDS_PATH, type Person, type Site } from "./world.ts";
 
+/** How a Lintel is started, where not as usual. */
+type Run = Pick<Parameters<typeof startLintel>[1], "workers" | "defaultMemory">;
+
 /** Measures Lintel beside the bare engine in memory. */
 export async function compare(options: Options): Promise<string> {
   const load = loadProcess();
@@ -17,7 +20,9 @@ export async function compare(options: Options): Promise<string> {
   const url = process.env["DATABASE_URL"];
   if (url !== undefined) subjects.push(await lintelOn(url, "database_url", options));
   for (const workers of options.processes)
-    subjects.push(await lintelOn(server, `workers_${workers}`, options, workers));
+    subjects.push(await lintelOn(server, `workers_${workers}`, options, { workers }));
+  if (options.defaultMemory)
+    subjects.push(await lintelOn(server, "default_memory", options, { defaultMemory: true }));
   for (const { site } of subjects) await load.meet(site, options.concurrency);
   const ceiling = await ceilingOf(load, options);
 
@@ -35,20 +40,20 @@ async function lintelOn(
   server: string,
   name: string,
   options: Options,
-  workers?: number,
+  run: Run = {},
 ): Promise<Subject> {
   const { url, drop } = await temporaryDatabase(server, name);
   atEnd(drop);
-  return lintelAt(url, name, options, workers);
+  return lintelAt(url, name, options, run);
 }
 
 async function lintelAt(
   url: string,
   name: string,
   { concurrency: people, profile }: Options,
-  workers?: number,
+  run: Run = {},
 ): Promise<Subject> {
-  const lintel = await startLintel(url, { people, profile, workers });
+  const lintel = await startLintel(url, { people, profile, ...run });
   atEnd(() => lintel.stop());
   const database = await Database.watch(url);
   atEnd(() => database.close());
@@ -56,7 +61,7 @@ async function lintelAt(
   return new Subject(site, lintel.child, {
     database,
     startMs: lintel.startedIn,
-    counts: workers === undefined,
+    counts: run.workers === undefined,
   });
 }
 

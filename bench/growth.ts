@@ -1,5 +1,6 @@
 import { createPublicKey, generateKeyPairSync, type KeyObject } from "node:crypto";
-import { totalmem } from "node:os";
+import { statfsSync } from "node:fs";
+import { tmpdir, totalmem } from "node:os";
 import { aHttpsServer } from "../test/support/https.ts";
 import { Database, temporaryDatabase } from "./database.ts";
 import { growthOf, growthTableOf, type Grown } from "./growth-report.ts";
@@ -9,15 +10,20 @@ import { measureAll } from "./rounds.ts";
 import { crowdOf, Rows } from "./rows.ts";
 import { startLintel } from "./servers/lintel.ts";
 import { atEnd, embeddedServer, loadProcess, say } from "./stage.ts";
+import { sum } from "./statistics.ts";
 import { Subject } from "./subject.ts";
 import { EDWARDS_PATH, type Caller } from "./world.ts";
 
 /** Rows of each kind that end before a round, so that the purge works in all of them alike. */
 const LITTER = 2_000;
+/** Bytes that each of the people takes on disk, and what the write-ahead log of filling takes beside them. */
+const BYTES_EACH = 4200;
+const LOG = 2 ** 33;
 const SETTINGS = { max_wal_size: "8GB" };
 
 /** Measures Lintel on databases that differ in nothing but how full they are; the first is what the others are compared with. */
 export async function growth(options: Options): Promise<string> {
+  assertRoom(options.populations);
   const load = loadProcess();
   const shared = Math.round(totalmem() / 2 ** 20 / 4);
   const server = await embeddedServer({ ...SETTINGS, shared_buffers: `${shared}MB` });
@@ -32,6 +38,19 @@ export async function growth(options: Options): Promise<string> {
   const about = await subjects[0]?.about();
   const report = growthOf(rounds, { options, grown, postgres: about?.postgres });
   return options.json ? `${JSON.stringify(report)}\n` : growthTableOf(report);
+}
+
+/** A disk that runs full stops more than this run. */
+function assertRoom(populations: readonly Population[]): void {
+  const needed = sum(populations.map(({ rows }) => rows)) * BYTES_EACH;
+  const { bavail, bsize } = statfsSync(tmpdir());
+  const [need, room] = [Math.min(needed * 3, needed + LOG), bavail * bsize].map((bytes) =>
+    Math.ceil(bytes / 2 ** 30),
+  );
+  if ((need ?? 0) > (room ?? 0))
+    throw new Error(
+      `${tmpdir()} has ${room} GB, and this needs ${need}; TMPDIR names another place`,
+    );
 }
 
 async function populated(

@@ -9,6 +9,8 @@ export interface Options {
   readonly concurrency: number;
   /** Numbers of workers of further Lintels on the embedded database. */
   readonly processes: readonly number[];
+  /** Whether there is also a Lintel with Node's and the allocator's own settings for memory. */
+  readonly defaultMemory: boolean;
   /** Where a CPU profile of Lintel goes, if anywhere. */
   readonly profile: string | undefined;
   /** Databases to compare with each other instead of with the bare engine, the smallest first. */
@@ -47,6 +49,7 @@ Measures Lintel against the bare engine in memory, on this machine, in rounds th
   --seconds N         length of a round (2)
   --concurrency N     requests on their way at a time (16)
   --processes 1,2,4   also "lintel start --workers N", each as a server of its own
+  --default-memory    also a Lintel with Node's own settings for memory, which takes twice as much
   --rows 1e3,1e5,1e7  instead: Lintel on databases of so many people, beside the smallest
   --clients N         instead: N applications, a tenth with jwks_uri, beside two (one with)
   --mixed MINUTES     instead: everything at once for so long, and what memory does
@@ -69,6 +72,7 @@ export function readOptions(args: readonly string[]): Options | string {
       seconds: { type: "string", default: "2" },
       concurrency: { type: "string", default: "16" },
       processes: { type: "string", default: "" },
+      "default-memory": { type: "boolean", default: false },
       rows: { type: "string", default: "" },
       clients: { type: "string", default: "" },
       mixed: { type: "string" },
@@ -101,6 +105,7 @@ export function readOptions(args: readonly string[]): Options | string {
     processes: processes.map(Math.ceil),
     populations,
     mixed,
+    defaultMemory: values["default-memory"],
     profile: values.profile,
     json: values.json,
   };

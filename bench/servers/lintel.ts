@@ -58,6 +58,8 @@ export async function startLintel(
     profile?: string | undefined;
     /** How many processes share its port; one without workers unless said. */
     workers?: number | undefined;
+    /** Leaves out what the launcher sets for a small memory. */
+    defaultMemory?: boolean;
     /** Further applications, each of people and for itself. */
     callers?: readonly Caller[];
     /** The server of their keys; a certificate of `localhost` is all that it needs. */
@@ -99,7 +101,10 @@ export async function startLintel(
       ? [...profile, "--import", OBSERVER, LAUNCHER, "start"]
       : [LAUNCHER, "start", "--workers", String(options.workers)];
   // The launcher would add these by itself, but for the channel by which the server is observed.
-  const { flags, environment: allocator } = JSON.parse(readFileSync(LITTLE_MEMORY, "utf8"));
+  const { flags, environment: allocator } =
+    options.defaultMemory === true
+      ? { flags: [] }
+      : JSON.parse(readFileSync(LITTLE_MEMORY, "utf8"));
   const child = spawn(process.execPath, [...flags, ...args], {
     env: { ...allocator, ...environment },
     stdio: ["ignore", "ignore", "inherit", "ipc"],
