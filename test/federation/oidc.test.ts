@@ -334,7 +334,11 @@ describe("the ID token of an OpenID provider", () => {
   });
 
   it("is refused when it is no JWT", async () => {
-    assert.equal(await withToken(() => Promise.resolve("a.b.c.d.e")), "invalid oidc.jwt");
+    assert.equal(await withToken(() => Promise.resolve("a.b.c")), "invalid oidc.jwt");
+  });
+
+  it("is refused encrypted, where nothing was said of that", async () => {
+    assert.equal(await withToken(() => Promise.resolve("a.b.c.d.e")), "invalid oidc.encryption");
   });
 
   it("must be there (OIDC Core §3.1.3.3)", async () => {
