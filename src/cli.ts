@@ -12,6 +12,11 @@ const verbs = allVerbs({
   migrateJobs: async (url, log) => (await import("./jobs/worker.ts")).migrateJobs(url, log),
 });
 
+// Whoever reads what is printed may have seen enough, as `head` has.
+process.stdout.on("error", (error: NodeJS.ErrnoException) => {
+  if (error.code !== "EPIPE") throw error;
+});
+
 process.exitCode = await runCommand(verbs, version, process.argv.slice(2), {
   environment: process.env,
   stdin: process.stdin,

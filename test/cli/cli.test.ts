@@ -1,9 +1,13 @@
 import assert from "node:assert/strict";
+import { spawn } from "node:child_process";
 import { generateKeyPairSync, randomBytes } from "node:crypto";
+import { once } from "node:events";
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { Readable } from "node:stream";
+import { text } from "node:stream/consumers";
+import { fileURLToPath } from "node:url";
 import { after, before, describe, it } from "mocha";
 import { createHashQueue } from "../../src/authn/hash-queue.ts";
 import { createPasswords } from "../../src/authn/password.ts";
@@ -80,6 +84,16 @@ describe("lintel, the command line", () => {
   };
 
   describe("as such", () => {
+    it("does not mind whoever has read enough", async () => {
+      const command = fileURLToPath(new URL("../../src/lintel.mjs", import.meta.url));
+      const child = spawn(process.execPath, [command, "help"], {
+        stdio: ["ignore", "pipe", "pipe"],
+      });
+      child.stdout.destroy();
+      const [said, [code]] = await Promise.all([text(child.stderr), once(child, "close")]);
+      assert.deepEqual([said, code], ["", 0]);
+    });
+
     it("explains itself at every level", async () => {
       for (const [args, expected] of [
         [["--help"], /^Usage: lintel <verb>/],
