@@ -15,7 +15,8 @@ async function main(args: readonly string[]): Promise<void> {
     process.exitCode = args.includes("--help") ? 0 : 2;
     return;
   }
-  process.once("SIGINT", () => void closeAll().finally(() => process.exit(130)));
+  for (const signal of ["SIGINT", "SIGTERM"] as const)
+    process.once(signal, () => void closeAll().finally(() => process.exit(130)));
   try {
     process.stdout.write(await measure(options));
   } finally {

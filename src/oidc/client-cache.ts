@@ -27,12 +27,14 @@ interface CachedClient {
  * announced on the channel `lintel_clients` and empties the cache; where notifications cannot pass (a
  * transaction-pooling proxy), an entry lives ten seconds. Unknown ids are remembered too. No entry outlives a secret.
  * Nobody waits for another's look-up, who could be waiting for one of their connections; and what a transaction saw
- * is its own, for it may never have been.
+ * is its own, for it may never have been. A client that did not change is the same object however often it is read:
+ * by that the engine knows it again, with the keys that it fetched from the client's `jwks_uri`.
  */
 export class ClientCache {
   readonly #knex: Knex;
   readonly #seal: Seal;
   #entries = new Map<string, Entry>();
+  readonly #last = new Map<string, { readonly text: string; readonly client: CachedClient }>();
 
   constructor(knex: Knex, seal: Seal) {
     this.#knex = knex;
@@ -52,11 +54,25 @@ export class ClientCache {
     const known = entries.get(clientId);
     if (known !== undefined && Date.now() < known.until) return known.client;
     const db = reader(this.#knex);
-    const entry = await this.#read(db, clientId);
-    if (db !== this.#knex) return entry.client;
+    const { until, client: found } = await this.#read(db, clientId);
+    if (db !== this.#knex) return found;
+    const client = this.#sameAsBefore(clientId, found);
     if (entries.size >= MAX_ENTRIES) entries.clear();
-    entries.set(clientId, entry);
-    return entry.client;
+    entries.set(clientId, { until, client });
+    return client;
+  }
+
+  #sameAsBefore(clientId: string, client: CachedClient | undefined): CachedClient | undefined {
+    if (client === undefined) {
+      this.#last.delete(clientId);
+      return undefined;
+    }
+    const text = JSON.stringify(client);
+    const last = this.#last.get(clientId);
+    if (last?.text === text) return last.client;
+    if (this.#last.size >= MAX_ENTRIES) this.#last.clear();
+    this.#last.set(clientId, { text, client });
+    return client;
   }
 
   /** What is being read at this moment may be out of date, and goes into the map that nobody asks any more. */

@@ -73,4 +73,13 @@ describe("the cache of clients", () => {
     await OAuthClient.query(database.knex).where({ clientId }).patch({ name: "Acme Films" });
     assert.equal((await cache.find("", clientId))?.client_name, "Acme Films");
   });
+
+  it("gives a client that did not change as the same object, and one that did as another", async () => {
+    const before = await cache.find("", clientId);
+    cache.clear();
+    assert.equal(await cache.find("", clientId), before);
+    await OAuthClient.query(database.knex).where({ clientId }).patch({ name: "Acme Books" });
+    cache.clear();
+    assert.notEqual(await cache.find("", clientId), before);
+  });
 });
