@@ -1,6 +1,6 @@
 import { Pool } from "undici";
 import type { Site } from "../world.ts";
-import { FLOWS, mixed, placeAt, type FlowName, type Place } from "./flows.ts";
+import { FLOWS, greet, mixed, placeAt, type FlowName, type Place } from "./flows.ts";
 
 /*
  * The load generator, a process of its own. It is told of a server and a flow, makes what the flow uses up, says that
@@ -44,7 +44,9 @@ async function obey(order: Order): Promise<Answer> {
   if (order.type === "meet") {
     await places.get(order.site.name)?.pool.close();
     const pool = new Pool(order.site.origin, { connections: order.slots, pipelining: 1 });
-    places.set(order.site.name, placeAt(order.site, pool));
+    const place = placeAt(order.site, pool);
+    await greet(place);
+    places.set(order.site.name, place);
     return { type: "ready" };
   }
   const place = places.get(order.site);
