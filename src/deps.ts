@@ -34,6 +34,9 @@ const CHANNELS = [
 /** How long a request's statement may take, in milliseconds; no proxy waits much longer for an answer. */
 const STATEMENT_TIMEOUT = 20_000;
 
+/** How much of the connections those may take who type passwords. */
+const TRIES_SHARE = 0.3;
+
 /** What the process owns: opened once, handed down in parts, closed in reverse. */
 export interface Deps {
   readonly config: Config;
@@ -43,6 +46,8 @@ export interface Deps {
   readonly directUrl: string;
   readonly seal: Seal;
   readonly hashQueue: HashQueue;
+  /** Whole tries to sign in with something that is hashed. */
+  readonly triesQueue: HashQueue;
   readonly passwords: Passwords;
   readonly fetch: typeof fetch;
   /** Calls back when one of these changed in the database, and when changes may have been missed. */
@@ -93,7 +98,10 @@ export async function openDeps(config: Config, log: Logger, hashes?: number): Pr
     await ensureKeys(knex, seal, new Date(), algorithmsOf(config.issuers));
 
     const hashQueue = createHashQueue(hashes === undefined ? {} : { concurrency: hashes });
-    const passwords = createPasswords(hashQueue);
+    const triesQueue = createHashQueue({
+      concurrency: Math.ceil(config.databasePool * TRIES_SHARE),
+    });
+    const passwords = createPasswords(hashQueue, triesQueue);
     await passwords.selfTest();
 
     const handlers = new Map<string, (() => void)[]>();
@@ -114,6 +122,7 @@ export async function openDeps(config: Config, log: Logger, hashes?: number): Pr
       directUrl,
       seal,
       hashQueue,
+      triesQueue,
       passwords,
       fetch: createSafeFetch({
         allowLoopback: config.mode !== "production",

@@ -37,7 +37,7 @@ const SMOOTHING = 0.2;
  * access behind them, and more hashes at once than cores are slower for everybody.
  */
 export function createHashQueue({
-  concurrency = Math.min(availableParallelism(), POOL_SHARE),
+  concurrency = Math.max(1, Math.min(availableParallelism() - 1, POOL_SHARE)),
   maxWaiting = 64,
   maxWaitMs = 2000,
 }: HashQueueOptions = {}): HashQueue {

@@ -1,7 +1,7 @@
 import { randomBytes } from "node:crypto";
 import { argon2, assertRight } from "./argon2/package.ts";
 import { errors } from "../errors.ts";
-import type { HashQueue } from "./hash-queue.ts";
+import { createHashQueue, type HashQueue } from "./hash-queue.ts";
 import { CURRENT } from "./hashes/argon2.ts";
 import { readHash, type StoredHash } from "./hashes/read.ts";
 import { isTooLong, normalisePassword } from "./password-policy.ts";
@@ -21,8 +21,13 @@ export interface Passwords {
    * @throws AppError `busy` where the queue is full.
    */
   verify(storedHash: string | undefined, password: string): Promise<PasswordCheck>;
-  /** Throws `busy` where the queue is full: asked before a try is counted, so that a rush costs nobody a try (T-71). */
-  assertRoom(): void;
+  /**
+   * Does a whole try, its counters, its hash and its answer, when its turn comes: of the many of a rush only few are at
+   * the database and in the program at a time, where tokens would wait behind them.
+   *
+   * @throws AppError `busy` before anything is counted, so that a rush costs nobody a try (T-71).
+   */
+  attempt<T>(work: () => Promise<T>): Promise<T>;
   /** Hashes and verifies one password; throws where this machine cannot. Called before the server listens. */
   selfTest(): Promise<void>;
 }
@@ -35,8 +40,12 @@ interface PasswordCheck {
 
 const WRONG: PasswordCheck = { ok: false, needsRehash: false };
 
-/** Password hashing behind the bounded queue, which every hash passes. */
-export function createPasswords(queue: HashQueue): Passwords {
+/**
+ * Password hashing behind the bounded queue, which every hash passes.
+ *
+ * @param tries what every whole try passes.
+ */
+export function createPasswords(queue: HashQueue, tries: HashQueue = createHashQueue()): Passwords {
   const decoy = decoyHash();
 
   async function hash(password: string): Promise<string> {
@@ -78,7 +87,7 @@ export function createPasswords(queue: HashQueue): Passwords {
     if (!ok || needsRehash) throw new Error("password hashing does not work on this machine");
   }
 
-  return Object.freeze({ hash, verify, assertRoom: () => queue.assertRoom(), selfTest });
+  return Object.freeze({ hash, verify, attempt: tries.run, selfTest });
 }
 
 /** A hash of nothing: random salt, random tag, today's parameters. It costs what a real one costs. */

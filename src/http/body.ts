@@ -30,7 +30,7 @@ export async function readForm<Shape extends z.ZodRawShape>(
 }
 
 /**
- * The parameters of a urlencoded body, whoever sent it.
+ * The parameters of a urlencoded body, whoever sent it. They may be asked for again.
  *
  * @throws AppError `unsupported_body`, `body_too_large`
  */
@@ -38,7 +38,10 @@ export async function readParameters(ctx: Context, limit = LIMIT): Promise<URLSe
   if (ctx.get("content-encoding") !== "" || ctx.is("urlencoded") !== "urlencoded") {
     throw errors.unsupportedBody();
   }
-  return new URLSearchParams(await readText(ctx, limit));
+  const known = ctx.state["parameters"] as URLSearchParams | undefined;
+  const parameters = known ?? new URLSearchParams(await readText(ctx, limit));
+  ctx.state["parameters"] = parameters;
+  return parameters;
 }
 
 async function readText(ctx: Context, limit: number): Promise<string> {

@@ -12,8 +12,17 @@ export function directionOf(locale: string): "ltr" | "rtl" {
   return RIGHT_TO_LEFT.has(locale.split("-")[0] ?? "") ? "rtl" : "ltr";
 }
 
+/** What was asked for once: Node looks names up in a table that it opens each time. */
+const names = new Map<string, string>();
+
 /** A language's own name for itself, as an entry of a list. */
 export function nameOf(locale: string): string {
+  const known = names.get(locale) ?? lookUp(locale);
+  names.set(locale, known);
+  return known;
+}
+
+function lookUp(locale: string): string {
   if ((PSEUDO_LANGUAGES as readonly string[]).includes(locale)) return locale;
   const name = new Intl.DisplayNames([locale], { type: "language" }).of(locale) ?? locale;
   const [first = "", ...rest] = name;

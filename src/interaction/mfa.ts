@@ -215,11 +215,16 @@ async function proveRecovery(
   const userId = visit.user?.id ?? "";
   const code = readRecoveryCode(typed);
   if (code === undefined) return refuse("recovery_code", "err.recovery.form", 422);
-  passwords.assertRoom();
-  const counted = await countCode(needs, ctx, visit, { method: "recovery_code", who: userId });
-  if ("errors" in counted) return counted;
   const now = new Date();
-  const left = await checkRecoveryCode(knex, passwords, { userId, code, now });
+  const { counted, left } = await passwords.attempt(async () => {
+    const verdict = await countCode(needs, ctx, visit, { method: "recovery_code", who: userId });
+    const mayGoOn = !("errors" in verdict);
+    return {
+      counted: verdict,
+      left: mayGoOn ? await checkRecoveryCode(knex, passwords, { userId, code, now }) : undefined,
+    };
+  });
+  if ("errors" in counted) return counted;
   if (left === undefined) {
     await noteWrong(needs, ctx, visit, { method: "recovery_code", userId, reason: "wrong" });
     return refuse("recovery_code", "err.recovery.wrong", 401);

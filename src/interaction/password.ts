@@ -203,8 +203,6 @@ async function checkPassword(
 
   const now = new Date();
   const origin = originOf(ctx);
-  // Full queues answer 503 before anything is counted against somebody.
-  passwords.assertRoom();
   // Outside the unit of work: a try counts even if what follows is rolled back.
   const ipPrefix = origin.ipPrefix ?? "";
   const verdict = await throttleAttempt(knex, seal, {

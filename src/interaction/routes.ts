@@ -4,6 +4,7 @@ import type { Knex } from "knex";
 import { errors as engineErrors, type Provider } from "oidc-provider";
 import type { Config } from "../config.ts";
 import { runInUnitOfWork } from "../database/transaction.ts";
+import { readParameters } from "../http/body.ts";
 import { accountsRoutes } from "./accounts.ts";
 import { consentRoutes, type ConsentNeeds } from "./consent.ts";
 import { weigh, type ArrivalNeeds } from "./arrival.ts";
@@ -110,6 +111,12 @@ export function interactionRoutes(needs: InteractionNeeds): Router {
     },
   };
 
+  router.use(async (ctx: Context, next: Next) => {
+    if (ctx.method !== "POST" || !PASSWORD_FORM.test(ctx.path)) return next();
+    // Inside, nobody waits for somebody's slow connection.
+    await readParameters(ctx);
+    return needs.passwords.attempt(next);
+  });
   router.use((ctx: Context, next: Next) => runInUnitOfWork(knex, next, () => ctx.status < 500));
   router.use(async (ctx: Context, next: Next) => {
     try {
@@ -151,6 +158,9 @@ function isSomebodyElse({ interaction: { session }, progress }: Visit): boolean 
     progress.userId !== undefined && ![undefined, progress.userId].includes(session?.accountId)
   );
 }
+
+/** Where passwords are sent to. */
+const PASSWORD_FORM = /^\/interaction\/[^/]+(?:\/password)?\/?$/;
 
 /** The steps before anybody has shown who they are. */
 const BEGINNINGS: ReadonlySet<Step> = new Set([

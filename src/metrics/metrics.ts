@@ -36,7 +36,8 @@ export class Metrics {
   readonly #requests: Histogram<"route" | "method" | "status">;
   readonly #purged: Counter<"table">;
 
-  constructor({ knex, hashQueue }: { knex: Knex; hashQueue: HashQueue }) {
+  constructor(needs: { knex: Knex; hashQueue: HashQueue; triesQueue: HashQueue }) {
+    const { knex, hashQueue, triesQueue } = needs;
     const registers = [this.#registry];
     collectDefaultMetrics({ register: this.#registry });
     this.#requests = new Histogram({
@@ -62,7 +63,7 @@ export class Metrics {
       registers,
       "lintel_password_hashes_waiting",
       "Password hashes that wait",
-      () => hashQueue.waiting,
+      () => hashQueue.waiting + triesQueue.waiting,
     );
     const { pool } = knex.client;
     gauge(registers, "lintel_database_connections_used", "Connections in use", () =>
