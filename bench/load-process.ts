@@ -24,7 +24,7 @@ export class LoadProcess {
 
   async prepare(
     site: Pick<Site, "name">,
-    flow: FlowName | "mixed",
+    flow: FlowName | "mixed" | "flood",
     slots: number,
     operations: number,
   ): Promise<void> {

@@ -17,6 +17,10 @@ export interface Options {
   readonly populations: readonly Population[];
   /** How many minutes of a mixed load instead of all this, if any. */
   readonly mixed: number | undefined;
+  /** How many people sign in with passwords at a time beside a flow, instead of all this, if any. */
+  readonly flood: number | undefined;
+  /** Whether to measure password hashing alone, instead of all this. */
+  readonly hash: boolean;
   readonly json: boolean;
 }
 
@@ -52,6 +56,8 @@ Measures Lintel against the bare engine in memory, on this machine, in rounds th
   --default-memory    also a Lintel with Node's own settings for memory, which takes twice as much
   --rows 1e3,1e5,1e7  instead: Lintel on databases of so many people, beside the smallest
   --clients N         instead: N applications, a tenth with jwks_uri, beside two (one with)
+  --flood N           instead: flows with and without N people beside who send passwords over and over
+  --hash              instead: password hashing alone, by every build that is here
   --mixed MINUTES     instead: everything at once for so long, and what memory does
   --profile DIR       a CPU profile of Lintel into this directory, for Chrome DevTools
   --json              one JSON object instead of the table
@@ -76,6 +82,8 @@ export function readOptions(args: readonly string[]): Options | string {
       rows: { type: "string", default: "" },
       clients: { type: "string", default: "" },
       mixed: { type: "string" },
+      flood: { type: "string" },
+      hash: { type: "boolean", default: false },
       profile: { type: "string" },
       json: { type: "boolean", default: false },
       help: { type: "boolean", default: false },
@@ -94,8 +102,17 @@ export function readOptions(args: readonly string[]): Options | string {
     values.concurrency,
   ].map(Number);
   const mixed = values.mixed === undefined ? undefined : Number(values.mixed);
+  const flood = values.flood === undefined ? undefined : Number(values.flood);
   const counts = populations.flatMap(({ rows, clients }) => [rows, clients]);
-  for (const number of [rounds, seconds, concurrency, mixed ?? 1, ...processes, ...counts])
+  for (const number of [
+    rounds,
+    seconds,
+    concurrency,
+    mixed ?? 1,
+    flood ?? 1,
+    ...processes,
+    ...counts,
+  ])
     if (!(number > 0)) return `Numbers must be positive.\n\n${HELP}`;
   return {
     flows: FLOW_NAMES.filter((name) => asked.includes(name)),
@@ -106,6 +123,8 @@ export function readOptions(args: readonly string[]): Options | string {
     populations,
     mixed,
     defaultMemory: values["default-memory"],
+    flood,
+    hash: values.hash,
     profile: values.profile,
     json: values.json,
   };

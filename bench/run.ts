@@ -1,7 +1,9 @@
 import { compare } from "./compare.ts";
 import { mixedLoad } from "./mixed.ts";
 import { readOptions, type Options } from "./options.ts";
+import { beside } from "./flood.ts";
 import { growth } from "./growth.ts";
+import { hashing } from "./hash.ts";
 import { closeAll } from "./stage.ts";
 
 /*
@@ -25,6 +27,8 @@ async function main(args: readonly string[]): Promise<void> {
 }
 
 function measure(options: Options): Promise<string> {
+  if (options.hash) return hashing(options);
+  if (options.flood !== undefined) return beside(options, options.flood);
   if (options.mixed !== undefined) return mixedLoad(options, options.mixed);
   return options.populations.length > 0 ? growth(options) : compare(options);
 }

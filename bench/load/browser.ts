@@ -93,6 +93,14 @@ export class Browser {
     });
   }
 
+  /** The same browser in another network. */
+  from(address: string): Browser {
+    const other = new Browser(this.#pool, address);
+    for (const [key, cookie] of this.#jar) other.#jar.set(key, cookie);
+    other.path = this.path;
+    return other;
+  }
+
   /** Forgets who is signed in, but not that this browser was here before. */
   forgetSession(): void {
     for (const key of this.#jar.keys()) if (/session/.test(key)) this.#jar.delete(key);

@@ -59,7 +59,7 @@ type Ask = (slot: number) => Promise<unknown>;
  *
  * @param operations how many times it may be done in the coming round: what is used up is made before.
  */
-type Flow = (place: Place, slots: number, operations: number) => Promise<Ask>;
+export type Flow = (place: Place, slots: number, operations: number) => Promise<Ask>;
 
 const repeat =
   (sent: (place: Place) => Sent): Flow =>

@@ -1,6 +1,7 @@
 import { Pool } from "undici";
 import type { Site } from "../world.ts";
 import { FLOWS, greet, mixed, placeAt, type FlowName, type Place } from "./flows.ts";
+import { flood } from "./flood.ts";
 
 /*
  * The load generator, a process of its own. It is told of a server and a flow, makes what the flow uses up, says that
@@ -13,7 +14,7 @@ export type Order =
   | {
       readonly type: "prepare";
       readonly site: string;
-      readonly flow: FlowName | "mixed";
+      readonly flow: FlowName | "mixed" | "flood";
       readonly slots: number;
       readonly operations: number;
     }
@@ -52,7 +53,7 @@ async function obey(order: Order): Promise<Answer> {
   const place = places.get(order.site);
   if (place === undefined) throw new Error(`nobody has met ${order.site}`);
   ({ slots } = order);
-  const flow = order.flow === "mixed" ? mixed : FLOWS[order.flow];
+  const flow = { ...FLOWS, mixed, flood }[order.flow];
   ask = await flow(place, slots, order.operations);
   return { type: "ready" };
 }
