@@ -99,22 +99,27 @@ async function failureOf(promise: Promise<unknown>): Promise<UpstreamError> {
   return error;
 }
 
-before(async () => {
-  database = await testDatabase();
-  needs = await connectorNeeds(database);
-  upstream = await Upstream.start();
-});
-afterEach(() => {
-  Date.now = realNow;
-  steps = [];
-  upstream.mend();
-});
-after(async () => {
-  await upstream.stop();
-  await database.drop();
-});
+/** What every group of tests here has of its own, so that a run of many files is not touched by it. */
+function withProvider(): void {
+  before(async () => {
+    database = await testDatabase();
+    needs = await connectorNeeds(database);
+    upstream = await Upstream.start();
+  });
+  afterEach(() => {
+    Date.now = realNow;
+    steps = [];
+    upstream.mend();
+  });
+  after(async () => {
+    await upstream.stop();
+    await database.drop();
+  });
+}
 
 describe("the authorization request to an OpenID provider", () => {
+  withProvider();
+
   it("asks for a code, at our callback, with state and nonce (OIDC Core §3.1.2.1)", async () => {
     const { nonce, code_challenge: challenge, ...rest } = await request({});
     assert.deepEqual(rest, {
@@ -194,6 +199,8 @@ describe("the authorization request to an OpenID provider", () => {
 });
 
 describe("the answer of an OpenID provider", () => {
+  withProvider();
+
   it("comes as a query or as a form", async () => {
     assert.equal((await signIn()).subject, "ada-at-upstream");
     const connector = open({ settings: { response_mode: "form_post" } });
@@ -251,6 +258,8 @@ describe("the answer of an OpenID provider", () => {
 });
 
 describe("the ID token of an OpenID provider", () => {
+  withProvider();
+
   /** What happens when the token has these claims. */
   const withClaims = async (claims: Json, row: Row = {}): Promise<string> => {
     upstream.claims = claims;
@@ -430,6 +439,8 @@ describe("the ID token of an OpenID provider", () => {
 });
 
 describe("a provider of many directories (T-90)", () => {
+  withProvider();
+
   const OURS = "72f988bf-86f1-41af-91ab-2d7cd011db47";
   const ALSO_OURS = "9188040d-6c67-4c5b-b112-36a304b66dad";
   const THEIRS = "11111111-2222-4333-8444-555555555555";
@@ -491,6 +502,8 @@ describe("a provider of many directories (T-90)", () => {
 });
 
 describe("what an OpenID provider says of a person", () => {
+  withProvider();
+
   it("is what is in the ID token, and beside that what userinfo says (OIDC Core §5.3)", async () => {
     upstream.claims = { name: "Ada of the token" };
     upstream.person = { ...upstream.person, name: "Ada of userinfo", zoneinfo: "Europe/London" };
@@ -589,6 +602,8 @@ describe("what an OpenID provider says of a person", () => {
 });
 
 describe("how we show a provider who we are", () => {
+  withProvider();
+
   const sealed = async (pem?: string) => {
     const row = connectionTo(upstream, needs.seal);
     const jwk = pem === undefined ? await newConnectionKey() : await readPrivateKey(pem);
@@ -696,6 +711,8 @@ describe("how we show a provider who we are", () => {
 });
 
 describe("the token endpoint of a provider", () => {
+  withProvider();
+
   const says = async (said: Json & { json?: unknown }): Promise<string> => {
     upstream.replaced.set("/token", () => said);
     return await failure(signIn());
@@ -779,6 +796,8 @@ describe("the token endpoint of a provider", () => {
 });
 
 describe("the metadata of an OpenID provider", () => {
+  withProvider();
+
   it("is read once, for all who come at once, and again after an hour", async () => {
     const connector = open();
     await Promise.all(Array.from({ length: 20 }, () => leave(connector)));
@@ -872,6 +891,8 @@ describe("the metadata of an OpenID provider", () => {
 });
 
 describe("the keys of an OpenID provider", () => {
+  withProvider();
+
   it("are read once, and again when they change, at most once a minute (T-95)", async () => {
     const connector = open();
     await signIn(connector);
@@ -944,6 +965,8 @@ describe("the keys of an OpenID provider", () => {
 });
 
 describe("a vendor of OAuth 2.0", () => {
+  withProvider();
+
   const row = { kind: "oauth2" } as const;
 
   it("knows people by a number, and their verified primary address", async () => {
@@ -1043,6 +1066,8 @@ describe("a vendor of OAuth 2.0", () => {
 });
 
 describe("a logout token from an OpenID provider", () => {
+  withProvider();
+
   const read = async (token: string, connector = open()) => {
     const message = { method: "POST", parameters: { logout_token: token } } as const;
     assert(connector.readLogout);
@@ -1145,6 +1170,8 @@ describe("a logout token from an OpenID provider", () => {
 });
 
 describe("signing out at an OpenID provider", () => {
+  withProvider();
+
   it("says whom, for which client and where to (OIDC RP-Initiated Logout §2)", async () => {
     const to = await open().signOut?.({ idToken: "an.id.token" }, "a-state");
     assert.equal(new URL(to?.url ?? "").pathname, "/logout");
@@ -1164,6 +1191,8 @@ describe("signing out at an OpenID provider", () => {
 });
 
 describe("trying a connection", () => {
+  withProvider();
+
   const notes = () => steps.map(({ step }) => step);
 
   it("goes through everything that needs no person", async () => {

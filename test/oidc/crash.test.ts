@@ -22,7 +22,7 @@ describe("kill -9 under load", () => {
   before(async () => {
     server = await aProcess({ LOG_LEVEL: "silent" });
   });
-  after(() => server.dispose());
+  after(() => server?.dispose());
 
   /** What a client asks over and over again until the connection breaks; whatever is answered must be a success. */
   async function untilItBreaks(ask: () => Promise<void>): Promise<void> {

@@ -29,9 +29,6 @@ export const mochaHooks: RootHookObject = {
     const said = attentions.splice(0);
     if (said.length > 0) throw new Error(`the engine asks for attention: ${said.join("; ")}`);
   },
-  async afterAll() {
-    await stopTestPostgres();
-  },
 };
 
 /** Files that run side by side share a server: the processes that mocha starts for them are told of this one's. */
@@ -42,6 +39,7 @@ export async function mochaGlobalSetup(): Promise<void> {
   process.env["NODE_COMPILE_CACHE"] ??= COMPILED;
 }
 
+/** After what the files themselves do last: hooks outside every `describe` come after those above. */
 export async function mochaGlobalTeardown(): Promise<void> {
   await stopTestPostgres();
 }
