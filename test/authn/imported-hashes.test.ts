@@ -170,22 +170,30 @@ describe("an imported hash (T-61)", function () {
   });
 
   it("that is cheap costs no less than somebody unknown where the password is wrong (T-62) @alone", async () => {
-    const median = async (hash: string | undefined): Promise<number> => {
-      const times: number[] = [];
-      for (let n = 0; n < 9; n += 1) {
-        const startedAt = performance.now();
-        await passwords.verify(hash, "wrong");
-        times.push(performance.now() - startedAt);
+    const time = async (hash: string | undefined): Promise<number> => {
+      const startedAt = performance.now();
+      await passwords.verify(hash, "wrong");
+      return performance.now() - startedAt;
+    };
+    const median = (times: number[]): number => times.toSorted((a, b) => a - b)[4] ?? 0;
+    const share = async (hash: string | undefined): Promise<number> => {
+      const [its, unknown]: [number[], number[]] = [[], []];
+      for (let round = 0; round < 9; round += 1) {
+        unknown.push(await time(undefined));
+        its.push(await time(hash));
       }
-      return times.toSorted((a, b) => a - b)[4] ?? 0;
+      return median(its) / median(unknown);
     };
     const cheap = examples.find(({ email }) => email.startsWith("ldap-ssha@"))?.password_hash;
-    const unknown = await median(undefined);
     for (const hash of [
       storedForm(cheap ?? ""),
       "$argon2i$v=19$m=8,t=1,p=1$c2FsdHNhbHQ$aGFzaGhhc2hoYXNoaGFzaA",
-    ])
-      assert.ok((await median(hash)) > unknown * 0.7);
+    ]) {
+      // A busy machine may spoil one measurement; a real difference spoils all.
+      const shares: number[] = [];
+      while (shares.length < 3 && !(Math.max(...shares) > 0.7)) shares.push(await share(hash));
+      assert.ok(Math.max(...shares) > 0.7, shares.join(", "));
+    }
   });
 });
 
