@@ -500,15 +500,19 @@ function dropOperatorsOwn(
 function manageWithoutSecrets(provider: Provider, answered: Afterwards): void {
   const { Client: clients } = provider;
   const find = clients.find.bind(clients);
+  const known = new WeakSet<Client>();
   Object.assign(clients, {
     async find(id: string) {
       const client = await find(id);
-      const { oidc } = Provider.ctx ?? {};
-      if (client === undefined || oidc?.route !== "client_update") return client;
+      const isUpdated = Provider.ctx?.oidc.route === "client_update";
+      if (client === undefined || !isUpdated || known.has(client)) return client;
+      known.add(client);
       const stored = client.clientSecret;
+      // Requests share the client, so each is answered by what it sent itself.
       return Object.defineProperty(client, "clientSecret", {
         get: () => {
-          const sent = oidc.body?.["client_secret"];
+          const { oidc } = Provider.ctx ?? {};
+          const sent = oidc?.route === "client_update" ? oidc.body?.["client_secret"] : undefined;
           return typeof sent === "string" && isOneOfItsSecrets.call(client, sent) ? sent : stored;
         },
       });

@@ -581,6 +581,28 @@ describe("clients that register themselves", () => {
       assert.deepEqual(json(await read(made))["redirect_uris"], METADATA.redirect_uris);
     });
 
+    it("and are refused twice alike, whatever their method (RFC 7592 §2.2)", async () => {
+      for (const method of ["none", "client_secret_basic"]) {
+        const made = await register({ token_endpoint_auth_method: method });
+        for (let time = 0; time < 2; time += 1) {
+          const answer = await replace(made, { redirect_uris: ["http://rp.example/cb"] });
+          assert.deepEqual([answer.status, errorOf(answer)], [400, "invalid_redirect_uri"]);
+        }
+      }
+    });
+
+    it("and do not see later the secret that a refused one brought (RFC 7592 §2.1, T-35)", async () => {
+      const made = await register();
+      const { client_secret } = made;
+      const answer = await replace(made, {
+        client_secret,
+        redirect_uris: ["http://rp.example/cb"],
+      });
+      assert.equal(errorOf(answer), "invalid_redirect_uri");
+      assert.equal((await read(made)).text.includes(client_secret), false);
+      assert.equal((await replace(made, { client_secret })).status, 200);
+    });
+
     it("not with what is the operator's (T-38, RFC 7592 §2.2)", async () => {
       const made = await register();
       assert.equal(json(await replace(made, { first_party: true }))["first_party"], undefined);
