@@ -87,8 +87,7 @@ export class ClientAdapter extends ModelAdapter {
         await createClient(db, input, new Date(), registrar);
       }
     } catch (error) {
-      if (!(error instanceof AppError)) throw error;
-      throw new errors.InvalidClientMetadata(error.message);
+      throw isTheirs(error) ? new errors.InvalidClientMetadata(error.message) : error;
     }
   }
 
@@ -107,7 +106,12 @@ function refuse(error: unknown): undefined {
   const { oidc } = Provider.ctx ?? {};
   // Not looked for again to answer with the error.
   if (oidc !== undefined) Object.assign(oidc, { noclient: true });
-  if (!(error instanceof AppError)) throw error;
+  if (!isTheirs(error)) throw error;
   if (oidc === undefined) return undefined;
   throw new errors.InvalidClient(`client_id is no acceptable client: ${error.message}`);
+}
+
+/** Whether what was thrown says what is wrong with a client, and not that our database is busy. */
+function isTheirs(error: unknown): error is AppError {
+  return error instanceof AppError && error.status < 500;
 }
