@@ -1,5 +1,6 @@
 import type { Context, Middleware, Next } from "koa";
 import type { Issuer } from "../issuers.ts";
+import { isBelow } from "./host.ts";
 import { isMachineEndpoint } from "./machines.ts";
 
 /** Addresses whose forms end, after redirects, at a client: browsers hold `form-action` against the whole chain. */
@@ -40,13 +41,15 @@ const NO_PAGE = {
 /** The headers that every answer has. They are set first, because the engine adds to the policy it finds. */
 export function securityHeaders(issuers: readonly Issuer[]): Middleware {
   const isHttps = issuers.every(({ url }) => url.startsWith("https:"));
-  const paths = issuers.map(({ path }) => path);
+  // The longest first, as the issuer of a request is found.
+  const paths = issuers.map(({ path }) => path).sort((a, b) => b.length - a.length);
   return (ctx, next) => {
     const { path } = ctx;
     const below = paths
-      .filter((start) => path.startsWith(start))
+      .filter((start) => isBelow(path, start))
       .map((start) => path.slice(start.length));
-    ctx.set(below.some(isMachineEndpoint) ? NO_PAGE : ofPages(below.some(isProtocol)));
+    const [own = path] = below;
+    ctx.set(isMachineEndpoint(own) ? NO_PAGE : ofPages(below.some(isProtocol)));
     if (isHttps) ctx.set("Strict-Transport-Security", "max-age=63072000; includeSubDomains");
     return path === "/jwks" || path.startsWith("/.well-known/") ? mayBeKept(ctx, next) : next();
   };

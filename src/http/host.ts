@@ -87,7 +87,8 @@ function pathOf(path: string, here: readonly { issuer: Issuer }[]): string {
   return isOneOfOurs ? rest + document : path;
 }
 
-function isBelow(path: string, above: string): boolean {
+/** Whether a path is another, or below it. */
+export function isBelow(path: string, above: string): boolean {
   return path === above || path.startsWith(`${above}/`);
 }
 

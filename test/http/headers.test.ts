@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { aClient, aServer, type TestServer } from "../support/server.ts";
+import { aClient, aServer, aServerWith, type TestServer } from "../support/server.ts";
 import { ask, authorizationUrl, beginSignIn, submit, type Answer } from "../support/raw.ts";
 
 const BASE =
@@ -200,6 +200,28 @@ describe("headers of every answer (T-46, T-47)", () => {
       }
     } finally {
       await secure.stop();
+    }
+  });
+});
+
+describe("headers of an issuer whose path is like an endpoint's (T-46, T-47)", () => {
+  let server: TestServer;
+  before(async () => {
+    server = await aServerWith({ conformance: "conformance", open: "production" });
+  });
+  after(() => server.stop());
+
+  it("are those of pages at its pages", async () => {
+    for (const path of ["/conformance/auth", "/conformance/interaction/never-was"])
+      checkHeaders(await ask(server.issuer + path, { headers: html }), path, true);
+    const path = "/conformance/nowhere";
+    checkHeaders(await ask(server.issuer + path, { headers: html }), path, false);
+  });
+
+  it("are those of no page where programs ask", async () => {
+    for (const path of ["/token", "/conformance/token", "/open/token"]) {
+      const { headers } = await ask(server.issuer + path, { headers: html });
+      assert.match(String(headers["content-security-policy"]), /^default-src 'none'; frame/, path);
     }
   });
 });
