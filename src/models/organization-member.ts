@@ -31,7 +31,7 @@ export class OrganizationMember extends BaseModel {
 
   /**
    * Makes somebody a member of the organization whose connection they sign in through. Of several identities the latest
-   * stands for it; who is a member by hand stays so.
+   * stands for it; who is a member by hand stays so. Whoever gives the connection to another one waits, and finds them.
    *
    * @returns the organization that they came into by it.
    */
@@ -43,7 +43,7 @@ export class OrganizationMember extends BaseModel {
       db,
       `INSERT INTO organization_members AS m (organization_id, user_id, identity_id)
        SELECT organization_id, :userId, :identityId FROM identity_providers
-        WHERE id = :providerId AND organization_id IS NOT NULL
+        WHERE id = :providerId AND organization_id IS NOT NULL FOR SHARE
        ON CONFLICT (organization_id, user_id) DO UPDATE SET identity_id = EXCLUDED.identity_id
         WHERE m.identity_id <> EXCLUDED.identity_id
        RETURNING organization_id AS id, created_at = now() AS "isNew"`,
@@ -52,8 +52,14 @@ export class OrganizationMember extends BaseModel {
     return row?.isNew === true ? row.id : undefined;
   }
 
-  /** Takes from everybody what they are by a connection that is no longer the organization's. */
+  /** Takes from everybody what they are and hold by a connection that is no longer the organization's. */
   static async leave(db: TransactionOrKnex, providerId: string): Promise<void> {
+    await OrganizationMember.statement(
+      db,
+      `DELETE FROM role_assignments a USING identities i
+        WHERE i.id = a.identity_id AND i.provider_id = :providerId`,
+      { providerId },
+    );
     await OrganizationMember.statement(
       db,
       `DELETE FROM organization_members m USING identities i

@@ -1,0 +1,90 @@
+import assert from "node:assert/strict";
+import { setTimeout } from "node:timers/promises";
+import type { UpstreamIdentity } from "../../src/federation/connector.ts";
+import { createConnection, updateConnection } from "../../src/federation/connections.ts";
+import { linkIdentity } from "../../src/federation/link.ts";
+import { recognise } from "../../src/federation/people.ts";
+import { createMailer } from "../../src/mail/mailer.ts";
+import type { IdentityProvider } from "../../src/models/identity-provider.ts";
+import { Organization } from "../../src/models/organization.ts";
+import { Role } from "../../src/models/role.ts";
+import { addToOrganization, createOrganization } from "../../src/users/organizations.ts";
+import { createRole } from "../../src/users/roles.ts";
+import { aServer, aUser, type TestServer } from "../support/server.ts";
+
+/** Attacks on organizations: who may learn of them, and who keeps what they gave. */
+describe("organizations under attack", function () {
+  this.timeout(60_000);
+  let server: TestServer;
+  let serial = 0;
+  before(async () => {
+    server = await aServer();
+  });
+  after(() => server.stop());
+
+  const knex = () => server.database.knex;
+  const named = (name: string) => `${name}-${(serial += 1)}`;
+  const anOrganization = () => createOrganization(knex(), { slug: named("org") });
+
+  describe("a connection that is an organization's no more", () => {
+    const needs = () => ({
+      knex: knex(),
+      seal: server.deps.seal,
+      fetch,
+      issuers: server.deps.config.issuers,
+    });
+    const aConnection = async (organization: Organization) => {
+      const { slug: role } = await createRole(knex(), { slug: named("role") });
+      const definition = {
+        slug: named("idp"),
+        kind: "oidc",
+        name: "Upstream",
+        issuer: "https://upstream.example",
+        client_id: "lintel",
+        client_secret: "s3cret-of-upstream",
+        organization: organization.slug,
+        role_mapping: { [role]: "admin" },
+      };
+      return { role, provider: await createConnection(needs(), definition, new Date()) };
+    };
+    const arrival = (provider: IdentityProvider) => {
+      const identity: UpstreamIdentity = {
+        issuer: "https://upstream.example",
+        subject: named("subject"),
+        emailVerified: false,
+        claims: { roles: ["admin"] },
+      };
+      const { seal } = server.deps;
+      const mailer = createMailer({ seal, locales: ["en"] });
+      return { provider, identity, seal, mailer, now: new Date(), issuer: server.issuer };
+    };
+    const move = ({ slug }: IdentityProvider, organization: string | null) =>
+      updateConnection(needs(), slug, { given: { organization } }, new Date());
+
+    it("takes the roles along that it gave inside, also from who is a member by hand", async () => {
+      const organization = await anOrganization();
+      const { role, provider } = await aConnection(organization);
+      const user = await aUser(server);
+      await addToOrganization(knex(), organization.slug, user.id);
+      await linkIdentity(knex(), { ...arrival(provider), userId: user.id });
+      const { slug: id, name } = organization;
+      assert.deepEqual(await Organization.of(knex(), user.id), [{ id, name, roles: [role] }]);
+      await move(provider, null);
+      assert.deepEqual(await Organization.of(knex(), user.id), [{ id, name, roles: [] }]);
+      assert.deepEqual(await Role.heldBy(knex(), user.id), []);
+    });
+
+    it("leaves nobody inside who signs in at that moment", async () => {
+      const organization = await anOrganization();
+      const { provider } = await aConnection(organization);
+      const signingIn = await knex().transaction();
+      const recognised = await recognise(signingIn, arrival(provider));
+      assert.ok("user" in recognised);
+      const moving = move(provider, null);
+      await setTimeout(300);
+      await signingIn.commit();
+      await moving;
+      assert.deepEqual(await Organization.of(knex(), recognised.user.id), []);
+    });
+  });
+});
