@@ -63,8 +63,9 @@ export function consentRoutes(router: Router, tools: StepTools, needs: ConsentNe
 
   router.post("/consent", tools.at("consent"), async (ctx: Context) => {
     const form = await readForm(ctx, consentForm);
-    const { requestedScopes, progress } = tools.visit(ctx);
+    const { progress, user, ...visit } = tools.visit(ctx);
     if (form.decision === "deny") return tools.cancel(ctx);
+    const requestedScopes = visit.requestedScopes.filter((item) => !isForeign(item, user));
     const chosen = new Set([...requestedScopes.filter(isRequired), ...form.scope]);
     return tools.proceed(ctx, {
       ...progress,
@@ -153,6 +154,13 @@ function explainOrganization(
     const allowedBefore = allowed.has(item);
     return [{ name: "organization", required: true, allowedBefore, value: found.name }];
   });
+}
+
+/** What nobody was asked, because they do not belong to the organization: the client is told so. */
+function isForeign(item: string, user: User | undefined): boolean {
+  const organization = organizationOf(item);
+  const isTheirs = user?.organizations?.some(({ slug }) => slug === organization) === true;
+  return organization !== undefined && !isTheirs;
 }
 
 /** What nobody can leave out of an answer that is yes. */

@@ -64,7 +64,10 @@ function assertOrganization({ oidc }: KoaContextWithOIDC, all: readonly unknown[
       throw new errors.InvalidRequest("organization_id must be an organization");
 }
 
-/** The engine's check that whoever is signed in belongs to the organization; the client learns that they do not. */
+/**
+ * The engine's check that whoever is signed in belongs to the organization. The client learns that they do not, once they
+ * have allowed it something or have just seen a page of ours: nobody is sounded out on the way past.
+ */
 export function belongsToOrganization(): interactionPolicy.Check {
   const description = "the end-user does not belong to the organization";
   return new interactionPolicy.Check(
@@ -76,6 +79,8 @@ export function belongsToOrganization(): interactionPolicy.Check {
       const user: unknown = oidc.account?.["user"];
       if (slug === undefined || !(user instanceof User)) return false;
       if (MAY_CHANGE_WHO.some((prompt) => oidc.promptPending(prompt))) return false;
+      const isAllowedAny = wordsOf(oidc.grant?.getOIDCScopeEncountered()).length > 0;
+      if (oidc.result === undefined && !isAllowedAny) return false;
       if (user.organizations?.some((one) => one.slug === slug) === true) return false;
       throw new errors.AccessDenied(description);
     },

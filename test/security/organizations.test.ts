@@ -10,21 +10,68 @@ import { Organization } from "../../src/models/organization.ts";
 import { Role } from "../../src/models/role.ts";
 import { addToOrganization, createOrganization } from "../../src/users/organizations.ts";
 import { createRole } from "../../src/users/roles.ts";
-import { aServer, aUser, type TestServer } from "../support/server.ts";
+import { asksFor } from "../support/api.ts";
+import { RelyingParty, response, walk, WebBrowser, type Fields } from "../support/rp.ts";
+import { aClient, aServer, aUser, type TestServer } from "../support/server.ts";
 
 /** Attacks on organizations: who may learn of them, and who keeps what they gave. */
 describe("organizations under attack", function () {
   this.timeout(60_000);
   let server: TestServer;
+  let app: RelyingParty;
   let serial = 0;
   before(async () => {
     server = await aServer();
+    app = new RelyingParty(server, await aClient(server));
   });
   after(() => server.stop());
 
   const knex = () => server.database.knex;
   const named = (name: string) => `${name}-${(serial += 1)}`;
   const anOrganization = () => createOrganization(knex(), { slug: named("org") });
+  const signIn = (
+    user: { email: string },
+    asked: Fields,
+    { browser = new WebBrowser(server), by = app } = {},
+  ) => walk(server, browser, asksFor(by, { scope: "openid", ...asked }), { email: user.email });
+
+  describe("a client that somebody has never allowed anything", () => {
+    it("does not learn without a page whether they belong to an organization", async () => {
+      const { slug } = await anOrganization();
+      const stranger = new RelyingParty(server, await aClient(server));
+      const errors = [];
+      for (const isMember of [true, false]) {
+        const [user, browser] = [await aUser(server), new WebBrowser(server)];
+        if (isMember) await addToOrganization(knex(), slug, user.id);
+        await signIn(user, {}, { browser });
+        const asked = asksFor(stranger, {
+          scope: "openid",
+          organization_id: slug,
+          prompt: "none",
+        });
+        errors.push(response(await walk(server, browser, asked))["error"]);
+      }
+      assert.deepEqual(errors, ["consent_required", "consent_required"]);
+    });
+
+    it("does not learn it by an answer that comes at once, and learns it after the person said yes", async () => {
+      const { slug } = await anOrganization();
+      const stranger = new RelyingParty(server, await aClient(server));
+      const [user, browser] = [await aUser(server), new WebBrowser(server)];
+      await signIn(user, {}, { browser });
+      const asked = asksFor(stranger, { scope: "openid", organization_id: slug });
+      const page = await walk(server, browser, asked);
+      assert.equal(page.page, "consent");
+      const { email } = user;
+      assert.equal(
+        response(await walk(server, browser, asked, { email }))["error"],
+        "access_denied",
+      );
+      await addToOrganization(knex(), slug, user.id);
+      const again = await walk(server, browser, asked);
+      assert.match(again.text, /id="scope-organization"/, "nobody was asked about it yet");
+    });
+  });
 
   describe("a connection that is an organization's no more", () => {
     const needs = () => ({
