@@ -16,7 +16,7 @@ import { PasskeyOffer } from "../models/passkey-offer.ts";
 import { Session } from "../models/session.ts";
 import type { User } from "../models/user.ts";
 import { levelTaken } from "../resources/access.ts";
-import { policyFor } from "../users/requirements.ts";
+import { isInStrictName, policyFor } from "../users/requirements.ts";
 import type { Demand, Enrolment, Held, Progress } from "./flow.ts";
 import type { SignInBrowser } from "./trust.ts";
 import type { Visit } from "./visit.ts";
@@ -67,7 +67,7 @@ export async function beyondFirstFactor(
     factors,
     isSecondStepOwed: isAsked || (isInDoubt(progress) && factors.length > 0),
     trusted,
-    level: levelFor(visit, factors),
+    level: levelFor(visit, user, factors),
     enrolment:
       user === undefined ? undefined : enrolmentOf({ ...visit, policy }, progress, user, own),
     offersPasskey:
@@ -101,37 +101,43 @@ async function isTrustedHere(
 }
 
 /** What the client would like as far as the person can reach it, and at least what the request takes. */
-function levelFor(visit: Pick<Visit, "levels"> & Taken, factors: readonly Factor[]): Level {
+function levelFor(
+  visit: Pick<Visit, "levels"> & Taken,
+  user: User | undefined,
+  factors: readonly Factor[],
+): Level {
   const level = levelDemanded(levelsAskedFor(visit.interaction.params), visit.levels, factors);
-  const required = levelRequired(visit);
+  const required = levelRequired(visit, user);
   return required > level && required <= reachable(factors) ? required : level;
 }
 
 type Taken = Pick<Visit, "interaction" | "client" | "apis">;
 
-/** What it takes whoever asks: two factors where the client requires them, and what a permission takes. */
-function levelRequired({ interaction, client, apis }: Taken): Level {
-  const taken = levelTaken(interaction.params, apis);
-  return taken === 1 && client["require_second_factor"] === true ? 2 : taken;
+/** What it takes: two factors where the client or the organization requires them, and what a permission takes. */
+function levelRequired({ interaction, client, apis }: Taken, user: User | undefined): Level {
+  const { params } = interaction;
+  const taken = levelTaken(params, apis);
+  const takesTwo = client["require_second_factor"] === true || isInStrictName(user, params);
+  return taken === 1 && takesTwo ? 2 : taken;
 }
 
 /** Why this person is to set something up: a rule, or the loss of what they had (T-79). */
 function enrolmentOf(
   visit: Pick<Visit, "policy"> & Taken,
   { shown = [] }: Progress,
-  { enrolmentSkips }: User,
+  user: User,
   factors: readonly Factor[],
 ): Enrolment | undefined {
   if (shown.some(({ method }) => method === "recovery_code"))
     return { reason: "recovered", skipsLeft: Infinity };
   const reached = levelOf(shown.map(({ method }) => method));
-  if (levelRequired(visit) > Math.max(reachable(factors), reached))
+  if (levelRequired(visit, user) > Math.max(reachable(factors), reached))
     return { reason: "client", skipsLeft: 0 };
   if (hasStrongFactor(factors) || shown.some(({ method }) => method === "federated_mfa"))
     return undefined;
   const { policy } = visit;
   if (!policy.required || (policy.byEmail && factors.includes("email"))) return undefined;
-  return { reason: "policy", skipsLeft: Math.max(0, policy.skips - enrolmentSkips) };
+  return { reason: "policy", skipsLeft: Math.max(0, policy.skips - user.enrolmentSkips) };
 }
 
 /**

@@ -4,7 +4,12 @@ import { levelNamed, levelsAskedFor, type Level, type LevelNames } from "../auth
 import { isAlwaysAsked } from "../consents/consents.ts";
 import type { Issuer } from "../issuers.ts";
 import { User } from "../models/user.ts";
-import { isUnverified, missingClaims, requiredClaims } from "../users/requirements.ts";
+import {
+  isInStrictName,
+  isUnverified,
+  missingClaims,
+  requiredClaims,
+} from "../users/requirements.ts";
 import { levelTaken } from "../resources/access.ts";
 import type { ResourceCache } from "../resources/cache.ts";
 import { belongsToOrganization, decidedOnOrganization } from "./organizations.ts";
@@ -58,7 +63,7 @@ export function policy(needs: PolicyNeeds): ReturnType<typeof base> {
   login?.checks.add(
     new Check(
       "required_level",
-      "the client, or a permission that it asks for, takes a better proven sign-in",
+      "the client, the organization, or a permission that it asks for, takes a better proven sign-in",
       "login_required",
       async ({ oidc }: KoaContextWithOIDC) =>
         oidc.session?.accountId !== undefined &&
@@ -109,9 +114,9 @@ export function policy(needs: PolicyNeeds): ReturnType<typeof base> {
   return prompts;
 }
 
-/** What it takes whoever asks: two factors where the client requires them, and what a permission takes. */
+/** What it takes: two factors where the client or the organization requires them, and what a permission takes. */
 async function levelRequired(
-  { client, params = {} }: KoaContextWithOIDC["oidc"],
+  { client, account, params = {} }: KoaContextWithOIDC["oidc"],
   { resources, issuer }: PolicyNeeds,
 ): Promise<Level> {
   const indicators = [params["resource"] ?? []].flat().map(String);
@@ -120,7 +125,9 @@ async function levelRequired(
     params,
     apis.filter((api) => api !== undefined),
   );
-  return taken === 1 && client?.["require_second_factor"] === true ? 2 : taken;
+  const takesTwo =
+    client?.["require_second_factor"] === true || isInStrictName(userOf(account), params);
+  return taken === 1 && takesTwo ? 2 : taken;
 }
 
 /**

@@ -3,7 +3,8 @@ import type { TransactionOrKnex } from "objection";
 import type { Issuer, SecondFactorPolicy } from "../issuers.ts";
 import { UserProfile } from "../models/user-profile.ts";
 import type { User } from "../models/user.ts";
-import { claimsOf } from "./claims.ts";
+import { claimsOf, scopesAskedFor } from "./claims.ts";
+import { organizationOf } from "./organization-claims.ts";
 
 /** Claims that people are asked for, by the column that keeps them (OIDC Core §5.1). */
 const COLUMNS = {
@@ -34,6 +35,17 @@ export function policyFor(
 ): SecondFactorPolicy {
   const isRequired = [...groups, ...organizations].some((one) => one.requireSecondFactor);
   return isRequired ? { ...policy, required: true } : policy;
+}
+
+/** Whether a request is in the name of an organization of theirs whose members must have a second step. */
+export function isInStrictName(
+  user: User | undefined,
+  params: Readonly<Record<string, unknown>>,
+): boolean {
+  const named = new Set(scopesAskedFor(params).map(organizationOf));
+  return (user?.organizations ?? []).some(
+    ({ slug, requireSecondFactor }) => requireSecondFactor && named.has(slug),
+  );
 }
 
 /** Whether a person must verify the primary address, or name one, before they sign in to this client here. */

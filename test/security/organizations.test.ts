@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
 import { setTimeout } from "node:timers/promises";
+import { decodeJwt } from "jose";
 import type { UpstreamIdentity } from "../../src/federation/connector.ts";
 import { createConnection, updateConnection } from "../../src/federation/connections.ts";
 import { linkIdentity } from "../../src/federation/link.ts";
@@ -8,10 +9,15 @@ import { createMailer } from "../../src/mail/mailer.ts";
 import type { IdentityProvider } from "../../src/models/identity-provider.ts";
 import { Organization } from "../../src/models/organization.ts";
 import { Role } from "../../src/models/role.ts";
-import { addToOrganization, createOrganization } from "../../src/users/organizations.ts";
+import {
+  addToOrganization,
+  createOrganization,
+  updateOrganization,
+} from "../../src/users/organizations.ts";
 import { createRole } from "../../src/users/roles.ts";
 import { asksFor } from "../support/api.ts";
-import { RelyingParty, response, walk, WebBrowser, type Fields } from "../support/rp.ts";
+import { anApp } from "../support/factors.ts";
+import { json, RelyingParty, response, walk, WebBrowser, type Fields } from "../support/rp.ts";
 import { aClient, aServer, aUser, type TestServer } from "../support/server.ts";
 
 /** Attacks on organizations: who may learn of them, and who keeps what they gave. */
@@ -28,7 +34,8 @@ describe("organizations under attack", function () {
 
   const knex = () => server.database.knex;
   const named = (name: string) => `${name}-${(serial += 1)}`;
-  const anOrganization = () => createOrganization(knex(), { slug: named("org") });
+  const anOrganization = (requireSecondFactor = false) =>
+    createOrganization(knex(), { slug: named("org"), requireSecondFactor });
   const signIn = (
     user: { email: string },
     asked: Fields,
@@ -70,6 +77,35 @@ describe("organizations under attack", function () {
       await addToOrganization(knex(), slug, user.id);
       const again = await walk(server, browser, asked);
       assert.match(again.text, /id="scope-organization"/, "nobody was asked about it yet");
+    });
+  });
+
+  describe("a session that is older than what an organization demands", () => {
+    it("gets nothing in its name before the second step", async () => {
+      const { slug } = await anOrganization(true);
+      const [user, browser] = [await aUser(server), new WebBrowser(server)];
+      await signIn(user, {}, { browser });
+      await addToOrganization(knex(), slug, user.id);
+      const page = await signIn(user, { organization_id: slug }, { browser });
+      assert.equal(page.page, "enroll");
+      const silent = asksFor(app, { scope: "openid", organization_id: slug, prompt: "none" });
+      assert.equal(response(await walk(server, browser, silent))["error"], "login_required");
+    });
+
+    it("is asked for the step that they have", async () => {
+      const { slug } = await anOrganization();
+      const [user, browser] = [await aUser(server), new WebBrowser(server)];
+      await addToOrganization(knex(), slug, user.id);
+      await signIn(user, { organization_id: slug }, { browser });
+      const phone = await anApp(server, user.id);
+      await updateOrganization(knex(), slug, { requireSecondFactor: true });
+      const page = await signIn(user, { organization_id: slug }, { browser });
+      assert.equal(page.page, "mfa-totp");
+      const done = await browser.submit(page.url.href, { otp: await phone.code() });
+      const back = await walk(server, browser, done.location ?? "", { email: user.email });
+      const { id_token: token } = json(await app.redeem(response(back)["code"] ?? ""));
+      const { org_id: id, acr } = decodeJwt(String(token));
+      assert.deepEqual([id, acr], [slug, "2"]);
     });
   });
 
