@@ -2,7 +2,12 @@ import type { TransactionOrKnex } from "objection";
 import { lookUp } from "../database/look-up.ts";
 import type { Statement } from "../database/statement.ts";
 import { BaseModel } from "./base.ts";
-import { GRANT_JOIN, TOKEN_CONTEXT_COLUMNS, type TokenContextRow } from "./token-context.ts";
+import {
+  GRANT_JOIN,
+  IS_COVERED,
+  TOKEN_CONTEXT_COLUMNS,
+  type TokenContextRow,
+} from "./token-context.ts";
 
 /** Longest life of an authorization code; bounds the partitions a look-up touches. */
 const MAX_LIFETIME = "interval '10 minutes'";
@@ -86,11 +91,12 @@ export class OAuthAuthorization extends BaseModel {
     return OAuthAuthorization.lookUp(db, FIND, { codeHash, now });
   }
 
-  /** Spends the code. Of any number of callers it does something for one. */
+  /** Spends the code, if its grant still covers it. Of any number of callers it does something for one. */
   static consumption(codeHash: Buffer, now: Date): Statement {
     return {
       sql: `UPDATE oauth_authorizations t SET consumed_at = :now
-            FROM :each WHERE t.code_hash = k.codeHash AND ${IN_TIME} AND t.consumed_at IS NULL
+            FROM :each
+            WHERE t.code_hash = k.codeHash AND ${IN_TIME} AND t.consumed_at IS NULL AND ${IS_COVERED}
             RETURNING k.n::int`,
       each: { codeHash: "bytea" },
       bindings: { codeHash, now },

@@ -2,7 +2,12 @@ import type { TransactionOrKnex } from "objection";
 import { lookUp } from "../database/look-up.ts";
 import type { Statement } from "../database/statement.ts";
 import { BaseModel } from "./base.ts";
-import { GRANT_JOIN, TOKEN_CONTEXT_COLUMNS, type TokenContextRow } from "./token-context.ts";
+import {
+  GRANT_JOIN,
+  IS_COVERED,
+  TOKEN_CONTEXT_COLUMNS,
+  type TokenContextRow,
+} from "./token-context.ts";
 
 interface RefreshTokenRow extends TokenContextRow {
   /** The session it is bound to, which may have ended; `session_uid` is there only while it lives. */
@@ -93,13 +98,17 @@ export class RefreshToken extends BaseModel {
     return RefreshToken.lookUp(db, FIND, { id });
   }
 
-  /** Moves the family from a counter to its successor. Of any number of callers it does something for one. */
+  /**
+   * Moves the family from a counter to its successor, if its grant still covers it. Of any number of callers it does
+   * something for one.
+   */
   static rotation(rotation: Rotation): Statement {
     return {
       sql: `UPDATE refresh_tokens t SET counter = t.counter + 1, rotated_at = k.now,
          payload = coalesce(k.payload, t.payload), expires_at = coalesce(k.expiresAt, t.expires_at),
          gc_on = coalesce((k.expiresAt AT TIME ZONE 'UTC')::date + 2, t.gc_on)
-       FROM :each WHERE t.id = k.id AND t.counter = k.counter AND t.revoked_at IS NULL
+       FROM :each
+       WHERE t.id = k.id AND t.counter = k.counter AND t.revoked_at IS NULL AND ${IS_COVERED}
        RETURNING k.n::int`,
       each: {
         id: "uuid",

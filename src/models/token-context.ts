@@ -19,7 +19,12 @@ export const TOKEN_CONTEXT_COLUMNS = `
   s.uid AS session_uid, s.user_id AS session_user_id, s.authorizations AS session_authorizations,
   s.expires_at AS session_expires_at, s.logged_in_at AS session_logged_in_at`;
 
+const COVERS = `g.revoked_at IS NULL
+   AND (g.tokens_valid_after IS NULL OR t.created_at > g.tokens_valid_after)`;
+
 /** Joins the grant of a token aliased `t`; a token that the grant no longer covers does not appear. */
 export const GRANT_JOIN = `
-  JOIN oauth_grants g ON g.id = t.grant_id AND g.revoked_at IS NULL
-   AND (g.tokens_valid_after IS NULL OR t.created_at > g.tokens_valid_after)`;
+  JOIN oauth_grants g ON g.id = t.grant_id AND ${COVERS}`;
+
+/** Whether the grant of a token aliased `t` still covers it. Looked up by its key, however many tokens there are. */
+export const IS_COVERED = `(SELECT ${COVERS} FROM oauth_grants g WHERE g.id = t.grant_id)`;

@@ -186,6 +186,33 @@ describe("races, on two servers", () => {
     assert.equal((await app.userinfo(String(second["access_token"]))).status, 401);
   });
 
+  it("bring nothing for a grant that is revoked while they wait for others (RFC 7009 §2.1)", async () => {
+    const client = await aClient(server);
+    const app = new RelyingParty(server, client);
+    const refresh = ({ refresh_token: token }: Record<string, unknown>) =>
+      app.token({ grant_type: "refresh_token", refresh_token: String(token) });
+    const { knex } = server.database;
+    const ways = [
+      ["refresh_tokens", () => tokensOf(client), refresh],
+      ["oauth_authorizations", () => aCode(client), (code: string) => app.redeem(code)],
+    ] as [string, () => Promise<unknown>, (given: unknown) => Promise<Answer>][];
+    for (const [table, make, ask] of ways) {
+      const held = await make();
+      const holder = await knex.transaction();
+      await holder.raw("SELECT FROM ?? FOR UPDATE", [table]);
+      const given = await make();
+      const first = ask(held);
+      await delay(50);
+      const second = ask(given);
+      await delay(50);
+      await knex("oauth_grants").update({ tokensValidAfter: knex.raw("clock_timestamp()") });
+      const answer = await second;
+      await holder.rollback();
+      await first;
+      assert.equal(errorOf(answer), "invalid_grant", table);
+    }
+  });
+
   it("end the family when the reuse interval of its client is over", async () => {
     const client = await aClient(server, { refresh_reuse_interval: 1 });
     const app = new RelyingParty(server, client);
