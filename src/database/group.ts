@@ -26,7 +26,8 @@ const LOCK_TIMEOUT = 3000;
 /** After how many milliseconds a connection that does not answer is given up: sooner than others give up the pool. */
 const TIMEOUT = 4000;
 
-const LOCK_NOT_AVAILABLE = "55P03";
+/** A lock that did not come in time, or that could never have come: `lock_not_available`, `deadlock_detected`. */
+const NO_LOCK: ReadonlySet<unknown> = new Set(["55P03", "40P01"]);
 
 /** What one unit of work writes. */
 export interface Writes {
@@ -234,5 +235,5 @@ function throwRejected(answer: PromiseSettledResult<unknown> | undefined): void 
 /** Whoever waited for a lock in vain may try again. */
 function explain(reason: unknown): unknown {
   const { code } = reason as { code?: unknown };
-  return code === LOCK_NOT_AVAILABLE ? errors.busy(1, reason) : reason;
+  return NO_LOCK.has(code) ? errors.busy(1, reason) : reason;
 }

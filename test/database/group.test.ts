@@ -352,6 +352,28 @@ describe("deferred writes", () => {
       assert.deepEqual(await ids(), [6, 7]);
     });
 
+    it("are told to try again where PostgreSQL ends a deadlock by undoing them", async () => {
+      await holder("things").insert({ id: 6 });
+      await holder.commit();
+      const opponent = await other.transaction();
+      await opponent("things").where({ id: 6 }).update({ id: 6 });
+      const touch = (id: number): Statement => ({
+        sql: "UPDATE things SET id = id WHERE id = :id",
+        bindings: { id },
+      });
+      const refused = assert.rejects(
+        runInUnitOfWork(knex, async () => {
+          await defer(knex, touch(5));
+          await defer(knex, touch(6));
+        }),
+        { code: "temporarily_unavailable", status: 503, retryAfter: 1 },
+      );
+      await delay(50);
+      await opponent("things").where({ id: 5 }).update({ id: 5 });
+      await refused;
+      await opponent.commit();
+    });
+
     it("give way to whoever waits for the group, and for none of them alone", async () => {
       await holder("things").insert({ id: 6 });
       await holder.commit();
