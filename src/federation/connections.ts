@@ -212,6 +212,7 @@ export async function deleteConnection(
       `${inWords(linked)} Run it with --force to unlink them, or \`lintel connection update ${slug} --no-enabled\` to keep them.`,
     );
   await endSessionsThrough(db, row.id, now);
+  await OrganizationMember.standByOthers(db, { providerId: row.id });
   await Identity.query(db).delete().where({ providerId: row.id });
   await row.$query(db).delete();
   await record(db, {

@@ -4,6 +4,7 @@ import { endSessions, type Ending } from "../devices/sessions.ts";
 import { isUuid } from "../lib/uuid.ts";
 import type { Mailer } from "../mail/mailer.ts";
 import { Identity } from "../models/identity.ts";
+import { OrganizationMember } from "../models/organization-member.ts";
 import { Session } from "../models/session.ts";
 import { User } from "../models/user.ts";
 
@@ -75,6 +76,7 @@ async function remove(
   const begun = await Session.query(db).select("uid").where({ userId, identityId: id });
   const uids = begun.map(({ uid }) => uid).filter((uid) => uid !== sessionUid);
   await endSessions(db, uids, ending, now);
+  await OrganizationMember.standByOthers(db, { identityId: id });
   await Identity.query(db).deleteById(id);
   await record(db, {
     ...by,

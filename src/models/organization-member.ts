@@ -52,8 +52,31 @@ export class OrganizationMember extends BaseModel {
     return row?.isNew === true ? row.id : undefined;
   }
 
+  /**
+   * Lets another identity at a connection of the organization stand for a membership, where there is one, before an
+   * identity goes, or all at a connection.
+   */
+  static async standByOthers(
+    db: TransactionOrKnex,
+    {
+      identityId = null,
+      providerId = null,
+    }: { identityId?: string | null; providerId?: string | null },
+  ): Promise<void> {
+    await OrganizationMember.statement(
+      db,
+      `UPDATE organization_members m SET identity_id = o.id
+       FROM identities g, identities o JOIN identity_providers p ON p.id = o.provider_id
+       WHERE m.identity_id = g.id AND (g.id = :identityId OR g.provider_id = :providerId)
+         AND o.user_id = m.user_id AND p.organization_id = m.organization_id
+         AND o.id <> g.id AND o.provider_id IS DISTINCT FROM CAST(:providerId AS uuid)`,
+      { identityId, providerId },
+    );
+  }
+
   /** Takes from everybody what they are and hold by a connection that is no longer the organization's. */
   static async leave(db: TransactionOrKnex, providerId: string): Promise<void> {
+    await OrganizationMember.standByOthers(db, { providerId });
     await OrganizationMember.statement(
       db,
       `DELETE FROM role_assignments a USING identities i

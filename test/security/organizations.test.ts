@@ -2,9 +2,14 @@ import assert from "node:assert/strict";
 import { setTimeout } from "node:timers/promises";
 import { decodeJwt } from "jose";
 import type { UpstreamIdentity } from "../../src/federation/connector.ts";
-import { createConnection, updateConnection } from "../../src/federation/connections.ts";
+import {
+  createConnection,
+  deleteConnection,
+  updateConnection,
+} from "../../src/federation/connections.ts";
 import { linkIdentity } from "../../src/federation/link.ts";
 import { recognise } from "../../src/federation/people.ts";
+import { unlinkIdentity } from "../../src/federation/unlink.ts";
 import { createMailer } from "../../src/mail/mailer.ts";
 import type { IdentityProvider } from "../../src/models/identity-provider.ts";
 import { Organization } from "../../src/models/organization.ts";
@@ -155,6 +160,34 @@ describe("organizations under attack", function () {
       await move(provider, null);
       assert.deepEqual(await Organization.of(knex(), user.id), [{ id, name, roles: [] }]);
       assert.deepEqual(await Role.heldBy(knex(), user.id), []);
+    });
+
+    it("leaves nobody outside of a strict one who has another of its identities", async () => {
+      const organization = await anOrganization(true);
+      const [kept, gone] = [await aConnection(organization), await aConnection(organization)];
+      const ways = {
+        unlinked: async (userId: string, id: string) => {
+          const { mailer, now } = arrival(gone.provider);
+          const sessionUid = named("session");
+          const about = { userId, id, mailer, issuer: server.issuer, origin: {}, sessionUid, now };
+          await knex().transaction((trx) => unlinkIdentity(trx, about));
+        },
+        moved: () => move(gone.provider, null),
+        deleted: () =>
+          knex().transaction((trx) =>
+            deleteConnection(trx, gone.provider.slug, { force: true }, new Date()),
+          ),
+      };
+      for (const [how, leave] of Object.entries(ways)) {
+        if (how === "deleted") await move(gone.provider, organization.slug);
+        const { id: userId } = await aUser(server);
+        await linkIdentity(knex(), { ...arrival(kept.provider), userId });
+        const latest = await linkIdentity(knex(), { ...arrival(gone.provider), userId });
+        await leave(userId, latest.id);
+        const { slug: id, name } = organization;
+        const still = [{ id, name, roles: [kept.role] }];
+        assert.deepEqual(await Organization.of(knex(), userId), still, how);
+      }
     });
 
     it("leaves nobody inside who signs in at that moment", async () => {
