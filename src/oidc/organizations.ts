@@ -113,6 +113,17 @@ export async function affiliationOf(
   return (await Organization.of(reader(knex), userId)).find(({ id }) => id === slug);
 }
 
+/** What is so now of the organization that a token says it is in the name of: nothing, once they have left it. */
+export async function organizationAsOfNow(
+  knex: Knex,
+  userId: string,
+  { org_id: slug }: Readonly<Record<string, unknown>>,
+): Promise<Record<string, unknown>> {
+  const all = slug === undefined ? [] : await Organization.of(reader(knex), userId);
+  const found = all.find(({ id }) => id === slug);
+  return { org_id: found?.id, org_roles: found?.roles };
+}
+
 /** What an access token for an API says of the organization that it was asked for in the name of. */
 export async function organizationInToken(
   knex: Knex,

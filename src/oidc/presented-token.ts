@@ -19,11 +19,11 @@ export interface PresentedToken {
   /** What it is bound to (RFC 9449 §6, RFC 8705 §3). */
   readonly jkt: string | undefined;
   readonly x5t: string | undefined;
-  /** What it says besides: how the person signed in, and who acts for them. */
+  /** What it says besides: how the person signed in, who acts for them, and in the name of which organization. */
   readonly claims: Readonly<Record<string, unknown>>;
 }
 
-const CARRIED = ["auth_time", "acr", "amr", "act"] as const;
+const CARRIED = ["auth_time", "acr", "amr", "act", "org_id"] as const;
 
 /**
  * Reads access tokens that this issuer issued. What is expired, revoked, another issuer's, of a client or a user that

@@ -24,6 +24,7 @@ import { OAuthGrant } from "../models/oauth-grant.ts";
 import { wordsOf } from "../users/claims.ts";
 import { fromEpoch } from "./adapter/payload.ts";
 import { tokenOfConnection, type ConnectionTokenNeeds } from "./connection-token.ts";
+import { organizationAsOfNow } from "./organizations.ts";
 import { tokenReader, type PresentedToken } from "./presented-token.ts";
 import { resourceServer, type ResourceNeeds } from "./resource-indicators.ts";
 
@@ -238,7 +239,11 @@ async function answer(
     gty: GRANT_TYPE,
     scope,
     expiresIn,
-    extra: { ...subject.claims, ...(act === undefined ? {} : { act }) },
+    extra: {
+      ...subject.claims,
+      ...(await organizationAsOfNow(needs.knex, subject.accountId, subject.claims)),
+      ...(act === undefined ? {} : { act }),
+    },
     ...(audience === undefined || server === undefined
       ? {}
       : { resourceServer: new provider.ResourceServer(audience, server) }),

@@ -4,10 +4,24 @@ import { createResource } from "../../src/resources/resources.ts";
 import { deleteClient } from "../../src/clients/clients.ts";
 import { AuditEvent } from "../../src/models/audit-event.ts";
 import { OAuthGrant } from "../../src/models/oauth-grant.ts";
+import {
+  addToOrganization,
+  createOrganization,
+  removeFromOrganization,
+} from "../../src/users/organizations.ts";
 import { disableUser } from "../../src/users/users.ts";
-import { aDpopKey, aMachine, anApi, signedIn, verified } from "../support/api.ts";
-import { basic, errorOf, json, RelyingParty, type Fields } from "../support/rp.ts";
-import { aClient, aServerWith, issuerAt, type TestServer } from "../support/server.ts";
+import { aDpopKey, aMachine, anApi, asksFor, signedIn, verified } from "../support/api.ts";
+import {
+  basic,
+  errorOf,
+  json,
+  RelyingParty,
+  response,
+  walk,
+  WebBrowser,
+  type Fields,
+} from "../support/rp.ts";
+import { aClient, aServerWith, aUser, issuerAt, type TestServer } from "../support/server.ts";
 
 const GRANT = "urn:ietf:params:oauth:grant-type:token-exchange";
 const ACCESS_TOKEN = "urn:ietf:params:oauth:token-type:access_token";
@@ -67,6 +81,27 @@ describe("token exchange", () => {
   };
 
   describe("gives", () => {
+    it("a token in the name of the same organization, while the person belongs to it (RFC 8693 §1.1)", async () => {
+      const { slug } = await createOrganization(server.database.knex, { slug: "acme" });
+      const [user, app] = [await aUser(server), new RelyingParty(server, await aClient(server))];
+      await addToOrganization(server.database.knex, slug, user.id);
+      const asked = asksFor(app, {
+        scope: "openid read",
+        resource: opaque,
+        organization_id: slug,
+      });
+      const back = response(await walk(server, new WebBrowser(server), asked, user));
+      const first = json(await app.redeem(back["code"] ?? "", { resource: opaque }));
+      const saysOf = async () => {
+        const { access_token: token } = json(await delegate(String(first["access_token"])));
+        const { org_id: id, org_roles: roles } = await seen(token);
+        return [id, roles];
+      };
+      assert.deepEqual(await saysOf(), [slug, []]);
+      await removeFromOrganization(server.database.knex, slug, user.id);
+      assert.deepEqual(await saysOf(), [undefined, undefined]);
+    });
+
     it("an access token, and says so in issued_token_type (RFC 8693 §2.2.1)", async () => {
       const { token } = await sent();
       const answer = await delegate(token);
