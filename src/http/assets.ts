@@ -15,18 +15,18 @@ const TYPES = {
 export type Asset = keyof typeof TYPES;
 
 /**
- * The few files that pages refer to, read and compressed once. Their addresses contain what they hold, so they never
+ * The few files that pages refer to, read once, and compressed when somebody first asks. Their addresses contain what they hold, so they never
  * go stale. Pages are not compressed: they hold secrets beside what others chose (BREACH).
  */
 export class Assets {
-  readonly #byPath = new Map<string, { body: Buffer; brotli: Buffer; type: string }>();
+  readonly #byPath = new Map<string, { body: Buffer; type: string }>();
   readonly #paths = new Map<Asset, string>();
 
   constructor() {
     for (const name of Object.keys(TYPES) as Asset[]) {
       const body = readFileSync(`${DIRECTORY}${name}`);
       const path = `/assets/${sha256(body).toString("hex").slice(0, 12)}/${name}`;
-      this.#byPath.set(path, { body, brotli: brotliCompressSync(body), type: TYPES[name] });
+      this.#byPath.set(path, { body, type: TYPES[name] });
       this.#paths.set(name, path);
     }
   }
@@ -43,7 +43,16 @@ export class Assets {
     ctx.vary("Accept-Encoding");
     const isSmall = ctx.acceptsEncodings("br", "identity") === "br";
     if (isSmall) ctx.set("Content-Encoding", "br");
-    ctx.body = isSmall ? asset.brotli : asset.body;
+    ctx.body = isSmall ? compressed(ctx.path, asset.body) : asset.body;
     return undefined;
   };
+}
+
+/** Files by their addresses, which say what is in them. */
+const smaller = new Map<string, Buffer>();
+
+function compressed(path: string, body: Buffer): Buffer {
+  const known = smaller.get(path) ?? brotliCompressSync(body);
+  smaller.set(path, known);
+  return known;
 }
