@@ -114,7 +114,7 @@ export function interactionRoutes(needs: InteractionNeeds): Router {
   router.use(async (ctx: Context, next: Next) => {
     if (ctx.method !== "POST" || !PASSWORD_FORM.test(ctx.path)) return next();
     // Inside, nobody waits for somebody's slow connection.
-    await readParameters(ctx);
+    if (ctx.is("urlencoded") === "urlencoded") await readParameters(ctx);
     return needs.passwords.attempt(next);
   });
   router.use((ctx: Context, next: Next) => runInUnitOfWork(knex, next, () => ctx.status < 500));
