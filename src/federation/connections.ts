@@ -170,6 +170,7 @@ export async function updateConnection(
         .patch({ ...toSamlColumns(definition), ...metadataColumns(metadata), updatedAt: now });
     if (organizationId !== before.organizationId) await OrganizationMember.leave(trx, before.id);
     const after = await getConnection(trx, slug);
+    await Role.keepOnly(trx, { providerId: after.id, slugs: rolesStillMapped(before, after) });
     if (!after.keepAccess) await forgetTokens(trx, after.id);
     if (!after.enabled) await endSessionsThrough(trx, after.id, now);
     await record(trx, {
@@ -180,6 +181,14 @@ export async function updateConnection(
     });
     return after;
   });
+}
+
+/** The roles that a connection gives for what it gave them for before. */
+function rolesStillMapped(before: IdentityProvider, after: IdentityProvider): string[] {
+  const { roleMapping: old } = before;
+  return Object.entries(after.roleMapping).flatMap(([role, value]) =>
+    old[role] === value ? [role] : [],
+  );
 }
 
 /** Who signs in through a connection, and who could not sign in any more without it. */

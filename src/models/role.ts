@@ -55,4 +55,18 @@ export class Role extends IdentifiedModel {
     );
     return { got: got.map(({ id }) => id), lost: lost.map(({ id }) => id) };
   }
+
+  /** Takes from everybody what a connection gave of other roles than the named ones, whether they come back or not. */
+  static async keepOnly(
+    db: TransactionOrKnex,
+    said: { providerId: string; slugs: readonly string[] },
+  ): Promise<void> {
+    await Role.statement(
+      db,
+      `DELETE FROM role_assignments a USING identities i, roles r
+       WHERE i.id = a.identity_id AND i.provider_id = :providerId
+         AND r.id = a.role_id AND NOT (r.slug = ANY(CAST(:slugs AS text[])))`,
+      said,
+    );
+  }
 }

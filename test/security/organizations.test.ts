@@ -162,6 +162,22 @@ describe("organizations under attack", function () {
       assert.deepEqual(await Role.heldBy(knex(), user.id), []);
     });
 
+    it("leaves nobody a role whose mapping an operator has taken away, though they never come back", async () => {
+      const { role, provider } = await aConnection(await anOrganization());
+      const { slug: other } = await createRole(knex(), { slug: named("role") });
+      const { id: userId } = await aUser(server);
+      const map = (mapping: Record<string, string | null>) =>
+        updateConnection(needs(), provider.slug, { given: { role_mapping: mapping } }, new Date());
+      const mapped = await map({ [other]: "admin" });
+      await linkIdentity(knex(), { ...arrival(mapped), userId });
+      const held = async () => (await Organization.of(knex(), userId))[0]?.roles;
+      assert.deepEqual(await held(), [role, other].toSorted());
+      await map({ [role]: null });
+      assert.deepEqual(await held(), [other]);
+      await map({ [other]: "owner" });
+      assert.deepEqual(await held(), []);
+    });
+
     it("leaves nobody outside of a strict one who has another of its identities", async () => {
       const organization = await anOrganization(true);
       const [kept, gone] = [await aConnection(organization), await aConnection(organization)];
