@@ -8,7 +8,10 @@ import { newReference } from "./request-log.ts";
  * the issuers. A connection's own key set changes by itself, and is asked for by its provider alone.
  */
 const DOCUMENTS =
-  /^(?!.*\/federation\/)(\/[\w~.-]+)*\/(jwks|\.well-known\/(openid-configuration|oauth-authorization-server)(\/[\w~./-]+)?)$/;
+  /^(\/[\w~.-]+)*\/(jwks|\.well-known\/(openid-configuration|oauth-authorization-server)(\/[\w~./-]+)?)$/;
+/** The router does not mind capitals. */
+const OF_CONNECTIONS = /\/federation\//i;
+
 /** An answer as it was given once. */
 interface Prepared {
   readonly headers: OutgoingHttpHeaders;
@@ -70,5 +73,5 @@ function keyOf({ headers }: IncomingMessage, url: string): string {
 
 function isPlain({ method, headers, rawHeaders }: IncomingMessage, url: string): boolean {
   if (method !== "GET" || headers.origin !== undefined || !DOCUMENTS.test(url)) return false;
-  return countOf("host", rawHeaders) === 1;
+  return !OF_CONNECTIONS.test(url) && countOf("host", rawHeaders) === 1;
 }
