@@ -27,7 +27,10 @@ export class OAuthInteraction extends BaseModel {
   declare finishedAt: Date | null;
   declare gcAt: Date;
 
-  /** The write that begins an interaction, or keeps what it has come to; one that has ended stays as it is. */
+  /**
+   * The write that begins an interaction, or keeps what it has come to; one that has ended stays as it is. Of several
+   * that are written together, two tabs' for example, the last one is kept.
+   */
   static saving(interaction: {
     uidHash: Buffer;
     clientId: string | null;
@@ -38,8 +41,9 @@ export class OAuthInteraction extends BaseModel {
   }): Statement {
     return {
       sql: `INSERT INTO oauth_interactions AS i (uid_hash, client_id, user_id, browser_hash, payload_enc, expires_at, gc_at)
-       SELECT k.uidHash, k.clientId, k.userId, k.browserHash, k.payloadEnc, k.expiresAt, k.expiresAt + interval '30 days'
-       FROM :each
+       SELECT DISTINCT ON (k.uidHash)
+         k.uidHash, k.clientId, k.userId, k.browserHash, k.payloadEnc, k.expiresAt, k.expiresAt + interval '30 days'
+       FROM :each ORDER BY k.uidHash, k.n DESC
        ON CONFLICT (uid_hash) DO UPDATE SET payload_enc = EXCLUDED.payload_enc, user_id = EXCLUDED.user_id,
          expires_at = EXCLUDED.expires_at, gc_at = EXCLUDED.gc_at
        WHERE i.finished_at IS NULL`,
