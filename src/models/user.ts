@@ -11,8 +11,8 @@ import { UserProfile } from "./user-profile.ts";
 
 type Json = Record<string, unknown>;
 
+/** Of other tables; what is not named here is of `users`. */
 interface UserWithClaims {
-  user: Json;
   emails: Json[];
   groups: Json[];
   organizations: Json[];
@@ -20,11 +20,11 @@ interface UserWithClaims {
 }
 
 const FIND_WITH_CLAIMS = lookUp(
-  `SELECT to_jsonb(u) AS user, to_jsonb(p) AS profile,
-     coalesce((SELECT jsonb_agg(e) FROM user_emails e WHERE e.user_id = u.id), '[]') AS emails,
-     coalesce((SELECT jsonb_agg(g) FROM groups g WHERE g.id IN
+  `SELECT u.*, to_json(p) AS profile,
+     coalesce((SELECT json_agg(e) FROM user_emails e WHERE e.user_id = u.id), '[]') AS emails,
+     coalesce((SELECT json_agg(g) FROM groups g WHERE g.id IN
        (SELECT group_id FROM group_members m WHERE m.user_id = u.id)), '[]') AS groups,
-     coalesce((SELECT jsonb_agg(o) FROM organizations o WHERE o.id IN
+     coalesce((SELECT json_agg(o) FROM organizations o WHERE o.id IN
        (SELECT organization_id FROM organization_members m WHERE m.user_id = u.id)), '[]') AS organizations
    FROM users u LEFT JOIN user_profiles p ON p.user_id = u.id WHERE u.id = k.id`,
   { id: "uuid" },
@@ -122,18 +122,17 @@ export class User extends IdentifiedModel {
   }
 
   /**
-   * A user with addresses and profile. Asked for in nearly every request, so it is one statement, and rows come as JSON,
-   * whatever columns there are.
+   * A user with addresses, groups, organizations and profile. Asked for in nearly every request, so it is one statement.
    */
   static async findWithClaims(db: TransactionOrKnex, id: string): Promise<User | undefined> {
     const row = await User.lookUp<UserWithClaims>(db, FIND_WITH_CLAIMS, { id });
     if (row === undefined) return undefined;
-    const user = User.fromRow(withDates(row.user));
-    user.webauthnUserHandle = Buffer.from(String(row.user["webauthn_user_handle"]).slice(2), "hex");
-    user.emails = row.emails.map((email) => UserEmail.fromRow(withDates(email)));
-    user.groups = row.groups.map((group) => Group.fromRow(withDates(group)));
-    user.organizations = row.organizations.map((one) => Organization.fromRow(withDates(one)));
-    user.profile = row.profile && UserProfile.fromRow(withDates(row.profile));
+    const { emails, groups, organizations, profile, ...columns } = row;
+    const user = User.fromRow(columns);
+    user.emails = emails.map((email) => UserEmail.fromRow(withDates(email)));
+    user.groups = groups.map((group) => Group.fromRow(withDates(group)));
+    user.organizations = organizations.map((one) => Organization.fromRow(withDates(one)));
+    user.profile = profile && UserProfile.fromRow(withDates(profile));
     return user;
   }
 
