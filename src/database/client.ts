@@ -83,13 +83,20 @@ function timeoutOf(config: Knex.Config): number | undefined {
   return (config as Limited).userParams?.statementTimeout;
 }
 
+/**
+ * A server looks for keys, and prepares how: a plan that was made while a table, or the partition of a new day, was nearly
+ * empty must not read all of it when it is full. Compiling queries pays for long ones only.
+ */
+const KEYS_ONLY =
+  "SET enable_seqscan = off; SET enable_hashjoin = off; SET enable_mergejoin = off; SET jit = off";
+
 /** The settings for that, where nothing is in between that would lend the connection to others. */
 export async function limit(
   connection: object & { query(sql: string): Promise<unknown> },
   timeout: number | undefined,
 ): Promise<void> {
   if (timeout === undefined || !isDirect(connection)) return;
-  await connection.query(settings("SET", timeout));
+  await connection.query(`${settings("SET", timeout)}; ${KEYS_ONLY}`);
 }
 
 /** And for the length of one transaction. */
