@@ -9,20 +9,22 @@ const MAX_AGE = 60_000;
 /** What people must agree to today, kept in memory: a change is announced on the channel `lintel_terms`. */
 export class TermsCache {
   readonly #knex: Knex;
-  #known: { readonly until: number; readonly terms: TermsVersion[] } | undefined;
+  #memory: { known?: { readonly until: number; readonly terms: TermsVersion[] } } = {};
 
   constructor(knex: Knex) {
     this.#knex = knex;
   }
 
   async current(): Promise<readonly TermsVersion[]> {
-    if (this.#known !== undefined && Date.now() < this.#known.until) return this.#known.terms;
+    const memory = this.#memory;
+    if (memory.known !== undefined && Date.now() < memory.known.until) return memory.known.terms;
     const terms = await currentTerms(reader(this.#knex));
-    this.#known = { until: Date.now() + MAX_AGE, terms };
+    memory.known = { until: Date.now() + MAX_AGE, terms };
     return terms;
   }
 
+  /** What is being read at this moment may be out of date, and goes where nobody looks any more. */
   clear(): void {
-    this.#known = undefined;
+    this.#memory = {};
   }
 }
