@@ -321,14 +321,25 @@ describe("recovery: who cannot sign in (NIST SP 800-63B-4 §4.2, ASVS 6.4)", fun
         .replaceAll(/interaction\/[\w-]+/g, "interaction/UID")
         .replaceAll(/[0-9A-HJKMNP-TV-Z]{10}/g, "REF");
 
+    const lastToken = async (): Promise<{ email_id: string | null } | undefined> => {
+      const { rows } = await server.database.knex.raw(
+        "SELECT purpose, attempts, email_id, used_at FROM one_time_tokens ORDER BY id DESC LIMIT 1",
+      );
+      return rows[0];
+    };
+
     it("byte by byte, in cookies, in headers and in what is stored", async () => {
       const user = await aUser(server);
       const seen = [];
       for (const username of [user.email, "nobody@example.com", "no.such.name"]) {
-        const { walker, sent } = await asked(username);
-        const { rows } = await server.database.knex.raw<{ rows: object[] }>(
-          "SELECT purpose, attempts, email_id, used_at FROM one_time_tokens ORDER BY id DESC LIMIT 1",
-        );
+        // What the request itself stores, seen before the letter is written, which may be soon.
+        let { walker, sent } = await asked(username);
+        let stored = await lastToken();
+        for (let tries = 0; stored?.email_id !== null && tries < 3; tries += 1) {
+          await allWritten(server);
+          ({ walker, sent } = await asked(username));
+          stored = await lastToken();
+        }
         await allWritten(server);
         const wrong = [];
         for (let n = 0; n < 6; n += 1) {
@@ -340,7 +351,7 @@ describe("recovery: who cannot sign in (NIST SP 800-63B-4 §4.2, ASVS 6.4)", fun
           text: normal(sent, username),
           headers: Object.keys(sent.headers).sort(),
           cookies: [...walker.browser.jar.values()].map(({ name }) => name).sort(),
-          stored: rows[0],
+          stored,
           wrong,
         });
       }

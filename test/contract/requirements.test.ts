@@ -240,19 +240,27 @@ describe("what people must show, say and agree to", function () {
   });
 
   describe("terms", () => {
-    const publish = (document = "terms", isMandatory = true) =>
-      publishTerms(
+    const publish = async (document = "terms", isMandatory = true) => {
+      const number = `Version ${(serial += 1)}.`;
+      const published = await publishTerms(
         server.database.knex,
         {
           document,
           isMandatory,
           texts: [
-            { locale: "en", title: "Terms of use", body: "Be kind." },
-            { locale: "de", title: "Nutzungsbedingungen", body: "Sei nett." },
+            { locale: "en", title: "Terms of use", body: `Be kind. ${number}` },
+            { locale: "de", title: "Nutzungsbedingungen", body: `Sei nett. ${number}` },
           ],
         },
         new Date(),
       );
+      // The server hears of it a moment later.
+      for (;;) {
+        const page = await fetch(`${server.issuer}/terms/${document}`);
+        if ((await page.text()).includes(number)) return published;
+        await delay(10);
+      }
+    };
     afterEach(async () => {
       for (const document of ["terms", "newsletter"])
         await withdrawTerms(server.database.knex, document, new Date()).catch(() => {});
