@@ -359,7 +359,7 @@ describe("safe fetch (T-36)", () => {
     assert.equal(response.headers.get("content-encoding"), null);
   });
 
-  it("gives up after five seconds, however slowly the answer or the name comes", async function () {
+  it("gives up after five seconds, however slowly the answer or the name comes @alone", async function () {
     this.timeout(10_000);
     const timers: NodeJS.Timeout[] = [];
     answer = (request, response) => {
