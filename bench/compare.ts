@@ -9,7 +9,7 @@ import { Subject, type Measurement } from "./subject.ts";
 import { EDWARDS_PATH, type Person, type Site } from "./world.ts";
 
 /** How a Lintel is started, where not as usual. */
-type Run = Pick<Parameters<typeof startLintel>[1], "workers" | "defaultMemory">;
+type Run = Pick<Parameters<typeof startLintel>[1], "workers" | "defaultMemory" | "root">;
 
 /** Measures Lintel beside the bare engine in memory. */
 export async function compare(options: Options): Promise<string> {
@@ -23,6 +23,8 @@ export async function compare(options: Options): Promise<string> {
     subjects.push(await lintelOn(server, `workers_${workers}`, options, { workers }));
   if (options.defaultMemory)
     subjects.push(await lintelOn(server, "default_memory", options, { defaultMemory: true }));
+  if (options.against !== undefined)
+    subjects.push(await lintelOn(server, "against", options, { root: options.against }));
   for (const { site } of subjects) await load.meet(site, options.concurrency);
   const ceiling = await ceilingOf(load, options);
 

@@ -11,6 +11,8 @@ export interface Options {
   readonly processes: readonly number[];
   /** Whether there is also a Lintel with Node's and the allocator's own settings for memory. */
   readonly defaultMemory: boolean;
+  /** The directory of another checkout that is measured too, if any. */
+  readonly against: string | undefined;
   /** Where a CPU profile of Lintel goes, if anywhere. */
   readonly profile: string | undefined;
   /** Databases to compare with each other instead of with the bare engine, the smallest first. */
@@ -54,6 +56,7 @@ Measures Lintel against the bare engine in memory, on this machine, in rounds th
   --concurrency N     requests on their way at a time (16)
   --processes 1,2,4   also "lintel start --workers N", each as a server of its own
   --default-memory    also a Lintel with Node's own settings for memory, which takes twice as much
+  --against DIR       also the Lintel of another checkout, to see what a change is worth
   --rows 1e3,1e5,1e7  instead: Lintel on databases of so many people, beside the smallest
   --clients N         instead: N applications, a tenth with jwks_uri, beside two (one with)
   --flood N           instead: flows with and without N people beside who send passwords over and over
@@ -79,6 +82,7 @@ export function readOptions(args: readonly string[]): Options | string {
       concurrency: { type: "string", default: "16" },
       processes: { type: "string", default: "" },
       "default-memory": { type: "boolean", default: false },
+      against: { type: "string" },
       rows: { type: "string", default: "" },
       clients: { type: "string", default: "" },
       mixed: { type: "string" },
@@ -123,6 +127,7 @@ export function readOptions(args: readonly string[]): Options | string {
     populations,
     mixed,
     defaultMemory: values["default-memory"],
+    against: values.against,
     flood,
     hash: values.hash,
     profile: values.profile,

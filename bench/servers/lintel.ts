@@ -2,6 +2,7 @@ import { randomBytes } from "node:crypto";
 import { spawn, type ChildProcess } from "node:child_process";
 import { once } from "node:events";
 import { readFileSync } from "node:fs";
+import { join } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
 import { fileURLToPath } from "node:url";
 import { createHashQueue } from "../../src/authn/hash-queue.ts";
@@ -31,8 +32,8 @@ import {
   type Person,
 } from "../world.ts";
 
-const LAUNCHER = fileURLToPath(new URL("../../src/lintel.mjs", import.meta.url));
-const LITTLE_MEMORY = new URL("../../src/little-memory.json", import.meta.url);
+/** This checkout. */
+const HERE = fileURLToPath(new URL("../..", import.meta.url));
 const OBSERVER = new URL("observe.ts", import.meta.url).href;
 /** Connections of a Lintel, however many processes it is. */
 const POOL = 10;
@@ -60,12 +61,16 @@ export async function startLintel(
     workers?: number | undefined;
     /** Leaves out what the launcher sets for a small memory. */
     defaultMemory?: boolean;
+    /** The directory of another checkout, to run that instead. */
+    root?: string | undefined;
     /** Further applications, each of people and for itself. */
     callers?: readonly Caller[];
     /** The server of their keys; a certificate of `localhost` is all that it needs. */
     keyServer?: string | undefined;
   },
 ): Promise<RunningLintel> {
+  const { root = HERE } = options;
+  const launcher = join(root, "src/lintel.mjs");
   const port = await freePort();
   const encryptionKey = randomBytes(32);
   const environment = {
@@ -85,7 +90,7 @@ export async function startLintel(
       ? {}
       : { TRUSTED_ORIGINS: options.keyServer, NODE_EXTRA_CA_CERTS: LOCALHOST_PEM }),
   };
-  const migration = spawn(process.execPath, [LAUNCHER, "migrate"], {
+  const migration = spawn(process.execPath, [launcher, "migrate"], {
     env: environment,
     stdio: ["ignore", "ignore", "inherit"],
   });
@@ -98,13 +103,13 @@ export async function startLintel(
     options.profile === undefined ? [] : ["--cpu-prof", `--cpu-prof-dir=${options.profile}`];
   const args =
     options.workers === undefined
-      ? [...profile, "--import", OBSERVER, LAUNCHER, "start"]
-      : [LAUNCHER, "start", "--workers", String(options.workers)];
+      ? [...profile, "--import", OBSERVER, launcher, "start"]
+      : [launcher, "start", "--workers", String(options.workers)];
   // The launcher would add these by itself, but for the channel by which the server is observed.
   const { flags, environment: allocator } =
     options.defaultMemory === true
       ? { flags: [] }
-      : JSON.parse(readFileSync(LITTLE_MEMORY, "utf8"));
+      : JSON.parse(readFileSync(join(root, "src/little-memory.json"), "utf8"));
   const child = spawn(process.execPath, [...flags, ...args], {
     env: { ...allocator, ...environment },
     stdio: ["ignore", "ignore", "inherit", "ipc"],
