@@ -10,7 +10,9 @@ export interface Statement {
   readonly bindings: Readonly<Record<string, unknown>>;
   /**
    * What makes one statement of many: `:each` in the text stands for a row for each of them, `k`, with these bindings
-   * as columns of these types, numbered by `k.n` from 1. What else is bound is the same for all of them.
+   * as columns of these types, numbered by `k.n` from 1. `:name` of such a column stands for all its values, as an array:
+   * `t.id = k.id AND t.id = ANY(:id)` reads no other rows, whichever of the two PostgreSQL begins with. What else is
+   * bound is the same for all of them.
    */
   readonly each?: Readonly<Record<string, string>>;
 }
@@ -188,6 +190,7 @@ function compile({ sql, bindings: values, each = {} }: Statement): Compiled {
   // What is no binding is a cast, `::date`.
   const text = sql.replaceAll(/(?<!:):(\w+)/g, (match, binding: string) => {
     if (binding === "each") return rowsOf(each);
+    if (columns.includes(binding)) return `${arrayOf(each, binding)}::${each[binding]}[]`;
     if (!Object.hasOwn(values, binding)) return match;
     bindings.push(binding);
     return `$${bindings.length}`;
@@ -204,8 +207,12 @@ function compile({ sql, bindings: values, each = {} }: Statement): Compiled {
  * than one for just these, and make a new one each time.
  */
 function rowsOf(each: Readonly<Record<string, string>>): string {
-  const arrays = Object.values(each).map((type, index) => `(SELECT $${index + 1}::${type}[])`);
+  const arrays = Object.keys(each).map((column) => arrayOf(each, column));
   return `unnest(${arrays.join(", ")}) WITH ORDINALITY AS k (${[...Object.keys(each), "n"].join(", ")})`;
+}
+
+function arrayOf(each: Readonly<Record<string, string>>, column: string): string {
+  return `(SELECT $${Object.keys(each).indexOf(column) + 1}::${each[column]}[])`;
 }
 
 function valueOf({ bindings }: Statement, binding: string): unknown {

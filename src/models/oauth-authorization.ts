@@ -68,7 +68,7 @@ export class OAuthAuthorization extends BaseModel {
     return {
       sql: `INSERT INTO oauth_authorizations (code_hash, expires_at, grant_id, client_id, user_id, session_uid, redirect_uri, scope, payload)
             SELECT k.codeHash, k.expiresAt, g.id, g.client_id, k.userId, k.sessionUid, k.redirectUri, k.scope, k.payload
-            FROM :each JOIN oauth_grants g ON g.id = k.grantId`,
+            FROM :each JOIN oauth_grants g ON g.id = k.grantId AND g.id = ANY(:grantId)`,
       each: {
         codeHash: "bytea",
         expiresAt: "timestamptz",
@@ -96,7 +96,7 @@ export class OAuthAuthorization extends BaseModel {
     return {
       sql: `UPDATE oauth_authorizations t SET consumed_at = :now
             FROM :each
-            WHERE t.code_hash = k.codeHash AND ${IN_TIME} AND t.consumed_at IS NULL AND ${IS_COVERED}
+            WHERE t.code_hash = k.codeHash AND t.code_hash = ANY(:codeHash) AND ${IN_TIME} AND t.consumed_at IS NULL AND ${IS_COVERED}
             RETURNING k.n::int`,
       each: { codeHash: "bytea" },
       bindings: { codeHash, now },

@@ -77,7 +77,7 @@ export class RefreshToken extends BaseModel {
       sql: `INSERT INTO refresh_tokens AS r (id, counter, grant_id, client_id, user_id, session_uid, scope, payload, expires_at, gc_on)
        SELECT k.id, k.counter, g.id, g.client_id, k.userId, k.sessionUid, k.scope, k.payload, k.expiresAt,
               (k.expiresAt AT TIME ZONE 'UTC')::date + 2
-       FROM :each JOIN oauth_grants g ON g.id = k.grantId
+       FROM :each JOIN oauth_grants g ON g.id = k.grantId AND g.id = ANY(:grantId)
        ON CONFLICT (id) DO UPDATE SET payload = EXCLUDED.payload, expires_at = EXCLUDED.expires_at, gc_on = EXCLUDED.gc_on
        WHERE r.counter = EXCLUDED.counter AND r.revoked_at IS NULL`,
       each: {
@@ -108,7 +108,7 @@ export class RefreshToken extends BaseModel {
          payload = coalesce(k.payload, t.payload), expires_at = coalesce(k.expiresAt, t.expires_at),
          gc_on = coalesce((k.expiresAt AT TIME ZONE 'UTC')::date + 2, t.gc_on)
        FROM :each
-       WHERE t.id = k.id AND t.counter = k.counter AND t.revoked_at IS NULL AND ${IS_COVERED}
+       WHERE t.id = k.id AND t.id = ANY(:id) AND t.counter = k.counter AND t.revoked_at IS NULL AND ${IS_COVERED}
        RETURNING k.n::int`,
       each: {
         id: "uuid",
