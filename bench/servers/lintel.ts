@@ -34,7 +34,7 @@ import {
 
 /** This checkout. */
 const HERE = fileURLToPath(new URL("../..", import.meta.url));
-const OBSERVER = new URL("observe.ts", import.meta.url).href;
+const OBSERVER = new URL("observe.mjs", import.meta.url).href;
 /** Connections of a Lintel, however many processes it is. */
 const POOL = 10;
 const START_TIMEOUT = 60_000;

@@ -8,9 +8,9 @@ import { Client } from "pg";
 let statements = 0;
 const { query } = Client.prototype;
 Object.assign(Client.prototype, {
-  query(this: Client, ...call: unknown[]) {
+  query(...call) {
     statements += 1;
-    return Reflect.apply(query, this, call) as unknown;
+    return Reflect.apply(query, this, call);
   },
 });
 
