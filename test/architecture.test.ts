@@ -110,8 +110,10 @@ const files = globSync("**/*.ts", { cwd: SOURCE });
 
 function importsOf(file: string): { target: string; isType: boolean }[] {
   const text = readFileSync(resolve(SOURCE, file), "utf8");
-  return [...text.matchAll(/^import (type )?[^;]*?from ["'](\.[^"']+)["'];/gms)].map((match) => ({
-    isType: match[1] !== undefined,
+  const atOnce = text.matchAll(/^import (type )?[^;]*?from ["'](\.[^"']+)["'];/gms);
+  const whenNeeded = text.matchAll(/\bimport\(()["'](\.[^"']+)["']\)/g);
+  return [...atOnce, ...whenNeeded].map((match) => ({
+    isType: match[1] === "type ",
     target: relative(SOURCE, resolve(SOURCE, dirname(file), match[2] ?? "")),
   }));
 }

@@ -319,7 +319,8 @@ async function tryConnection(
   const site = `${issuer.url}/federation/${provider.slug}`;
   const tracing = startTrace();
   try {
-    await new Connectors(needs, issuer.url).of(provider).test(tracing.trace);
+    const connector = await new Connectors(needs, issuer.url).of(provider);
+    await connector.test(tracing.trace);
     return { steps: tracing.steps, ok: true, site };
   } catch (error) {
     if (!(error instanceof UpstreamError)) throw error;

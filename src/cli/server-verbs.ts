@@ -1,50 +1,23 @@
-import { availableParallelism } from "node:os";
 import { migrateToLatest, pendingMigrations, schemaState } from "../database/migrate.ts";
 import { ensurePartitions } from "../database/partitions.ts";
 import type { Logger } from "../lib/log.ts";
 import { issueSetupLink } from "../setup/setup-link.ts";
 import { examine } from "./doctor.ts";
-import { printFields, printJson, type Io } from "./io.ts";
+import { printFields, printJson } from "./io.ts";
 import { openDatabase } from "./operator.ts";
-import { UsageError, verb, type Verb } from "./verb.ts";
+import { startVerb, type StartServer } from "./start-verb.ts";
+import { verb, type Verb } from "./verb.ts";
 import { cliLog, withOperator } from "./with-operator.ts";
 
 /** What these verbs start but do not know; loaded when it is called. */
-export interface Server {
-  /** Runs the server as this process, or as a number of workers that this process holds together. */
-  readonly run: (environment: Io["environment"], workers?: number) => Promise<void>;
+export interface Server extends StartServer {
   /** Brings the tables of the job queue up to date. */
   readonly migrateJobs: (url: string, log: Logger) => Promise<void>;
 }
 
-const MOST_WORKERS = 256;
-
-function workersOf(text: string | undefined): number | undefined {
-  if (text === undefined) return undefined;
-  if (text === "auto") return availableParallelism();
-  const number = Number(text);
-  if (!/^\d+$/.test(text) || number < 1 || number > MOST_WORKERS)
-    throw new UsageError(`--workers must be auto or a number from 1 to ${MOST_WORKERS}.`, "start");
-  return number;
-}
-
 /** The verbs that concern the server as a whole. */
 export const serverVerbs = (server: Server): readonly Verb[] => [
-  verb({
-    name: "start",
-    summary: "run the server until it is told to stop",
-    options: {
-      workers: {
-        type: "string",
-        value: "N|auto",
-        help: "as this many processes that share its ports; `auto` is one for each core",
-      },
-    },
-    details: "SIGTERM finishes what is in progress. SIGHUP restarts workers one after another.",
-    async run({ io, values }) {
-      await server.run(io.environment, workersOf(values.workers));
-    },
-  }),
+  startVerb(server),
 
   verb({
     name: "migrate",
