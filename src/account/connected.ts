@@ -127,7 +127,7 @@ export function connectedRoutes(router: Router, needs: ConnectedNeeds): void {
     if (provider === undefined) throw errors.notFound();
     const tracing = startTrace();
     try {
-      const connector = needs.connectors.of(provider);
+      const connector = await needs.connectors.of(provider);
       const errand = {
         purpose: "link",
         returnTo: arrivedAt,

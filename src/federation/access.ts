@@ -16,7 +16,7 @@ const PAUSE = 100;
 export interface AccessNeeds {
   readonly knex: Knex;
   readonly seal: Seal;
-  readonly connectors: { of(provider: IdentityProvider): Pick<Connector, "refresh"> };
+  readonly connectors: { of(provider: IdentityProvider): Promise<Pick<Connector, "refresh">> };
 }
 
 /**
@@ -67,7 +67,7 @@ async function renew(
     const tokens =
       refreshToken === undefined
         ? undefined
-        : await connectors.of(provider).refresh?.(refreshToken);
+        : await (await connectors.of(provider)).refresh?.(refreshToken);
     await replaceTokens(knex, seal, reserved, tokens);
     return tokens;
   } catch (error) {

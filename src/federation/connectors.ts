@@ -1,7 +1,5 @@
 import type { IdentityProvider } from "../models/identity-provider.ts";
 import type { Connector, ConnectorNeeds, ConnectorSite } from "./connector.ts";
-import { openOidc } from "./oidc/connector.ts";
-import { openSaml } from "./saml/connector.ts";
 
 /** Our addresses for one connection of an issuer. */
 export function siteOf(issuerUrl: string, slug: string): ConnectorSite {
@@ -27,16 +25,21 @@ export class Connectors {
     this.#issuerUrl = issuerUrl;
   }
 
-  of(provider: IdentityProvider): Connector {
+  async of(provider: IdentityProvider): Promise<Connector> {
+    const open = await openerOf(provider.kind);
     const edition = [provider.version, provider.saml?.updatedAt.getTime()].join(" ");
     const known = this.#open.get(provider.id);
     if (known?.edition === edition) return known.connector;
     const site = siteOf(this.#issuerUrl, provider.slug);
-    const connector =
-      provider.kind === "saml"
-        ? openSaml(provider, site, this.#needs)
-        : openOidc(provider, site, this.#needs);
+    const connector = open(provider, site, this.#needs);
     this.#open.set(provider.id, { edition, connector });
     return connector;
   }
+}
+
+/** The code for a kind of provider is loaded for the first of them: most servers have not both, and many have none. */
+async function openerOf(kind: IdentityProvider["kind"]) {
+  return kind === "saml"
+    ? (await import("./saml/connector.ts")).openSaml
+    : (await import("./oidc/connector.ts")).openOidc;
 }

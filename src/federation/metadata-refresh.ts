@@ -1,11 +1,13 @@
 import type { Knex } from "knex";
+import type { TransactionOrKnex } from "objection";
 import { record } from "../audit/record.ts";
 import { errors } from "../errors.ts";
 import type { IdentityProvider } from "../models/identity-provider.ts";
-import type { SamlConnection } from "../models/saml-connection.ts";
+import { SamlConnection } from "../models/saml-connection.ts";
 import { getConnection } from "./connections.ts";
 import { forOperators, pendingChanges } from "./saml-metadata.ts";
-import { approveMetadata, refreshMetadata, type Refreshed } from "./saml/refresh.ts";
+import { parseMetadata } from "./saml/metadata.ts";
+import { refreshMetadata, type Refreshed } from "./saml/refresh.ts";
 
 /**
  * Reads the metadata of a SAML connection again, now.
@@ -51,6 +53,30 @@ export async function acceptPending(
     });
     return changes;
   });
+}
+
+/**
+ * Takes the metadata that waits for an operator.
+ *
+ * @returns whether there was any.
+ */
+export async function approveMetadata(
+  db: TransactionOrKnex,
+  provider: IdentityProvider & { saml: SamlConnection },
+  now: Date,
+): Promise<boolean> {
+  const { pendingXml } = provider.saml;
+  if (pendingXml === null) return false;
+  const { validUntil } = parseMetadata(pendingXml, provider.issuer ?? undefined);
+  const taken = await SamlConnection.query(db)
+    .patch({
+      metadataXml: pendingXml,
+      metadataValidUntil: validUntil ?? null,
+      pendingXml: null,
+      updatedAt: now,
+    })
+    .where({ providerId: provider.id, pendingXml });
+  return taken === 1;
 }
 
 async function samlConnection(

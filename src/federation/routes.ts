@@ -56,12 +56,12 @@ export function federationRoutes(needs: FederationNeeds): Router {
     if (found === undefined) return arriveUnasked(ctx, provider, answer);
     const { errand, secrets } = found;
     if (errand.purpose === "test") {
-      const connector = connectors.of(provider);
+      const connector = await connectors.of(provider);
       return endTrial(needs, ctx, { provider, connector, errand, answer: { ...answer, secrets } });
     }
     const tracing = startTrace();
     try {
-      const connector = connectors.of(provider);
+      const connector = await connectors.of(provider);
       const identity = await connector.arrive({ ...answer, secrets }, tracing.trace);
       return see(ctx, await handOver(needs, errand, identity));
     } catch (error) {
@@ -81,8 +81,9 @@ export function federationRoutes(needs: FederationNeeds): Router {
     answer: Omit<Answer, "secrets">,
   ) => {
     await assertAllowed(needs, ctx);
+    const connector = await connectors.of(provider);
     // By a GET of its own, to which the browser brings our cookies.
-    if (await connectors.of(provider).isUnsolicited?.(answer))
+    if (await connector.isUnsolicited?.(answer))
       return see(ctx, `${issuer.path}/federation/${provider.slug}/login`);
     await throttleMessage(needs.knex, needs.seal, placeOf(ctx));
     return page(ctx, "federation-error", { provider: provider.name, reason: "stale" }, 400);
@@ -106,13 +107,14 @@ export function federationRoutes(needs: FederationNeeds): Router {
   /** An operator's look at what the provider says, from the command line. */
   router.get("/test", async (ctx: Context) => {
     const provider = await connected(ctx);
-    const connector = connectors.of(provider);
+    const connector = await connectors.of(provider);
     if (!(await beginTrial(needs, ctx, { provider, connector })))
       await page(ctx, "federation-error", { provider: provider.name, reason: "stale" }, 410);
   });
 
   const describe = async (ctx: Context) => {
-    const description = await connectors.of(await connected(ctx)).describe?.();
+    const connector = await connectors.of(await connected(ctx));
+    const description = await connector.describe?.();
     if (description === undefined) throw errors.notFound();
     ctx.type = description.type;
     ctx.body = description.body;
@@ -128,7 +130,7 @@ export function federationRoutes(needs: FederationNeeds): Router {
     await assertAllowed(needs, ctx);
     const tracing = startTrace();
     try {
-      const connector = connectors.of(provider);
+      const connector = await connectors.of(provider);
       if (connector.readLogout === undefined) throw errors.notFound();
       const logout = await connector.readLogout(answer, tracing.trace);
       await endUpstreamSessions(needs.knex, { provider, logout, ...originOf(ctx) }, new Date());

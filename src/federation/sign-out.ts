@@ -47,7 +47,8 @@ export async function signOutElsewhere(
     return log.warn({ connection: provider.slug }, "no sign-out at the provider: long address");
   const state = newSecret("fs");
   try {
-    const to = await connectors.of(provider).signOut?.(upstream, state);
+    const connector = await connectors.of(provider);
+    const to = await connector.signOut?.(upstream, state);
     if (to === undefined) return;
     await keepErrand(needs, ctx, { state, provider, purpose: "logout", returnTo, secrets: {} });
     await sendOn(page, ctx, provider.name, to);
@@ -72,7 +73,8 @@ export async function comeBack(
   const found = await answered(needs, ctx, asked);
   if (found === undefined) throw errors.notFound();
   try {
-    const said = await needs.connectors.of(provider).readLogoutResponse?.(answer);
+    const connector = await needs.connectors.of(provider);
+    const said = await connector.readLogoutResponse?.(answer);
     if (said?.isComplete === false)
       needs.log.info({ connection: provider.slug }, "not everybody there has signed out");
   } catch (error) {

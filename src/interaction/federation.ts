@@ -61,7 +61,7 @@ export function federationRoutes(
     if (provider === undefined || !isMeant) throw errors.notFound();
     const tracing = startTrace();
     try {
-      const connector = needs.connectors.of(provider);
+      const connector = await needs.connectors.of(provider);
       const to = await leaveFor(
         needs,
         ctx,

@@ -110,7 +110,7 @@ describe("a client that we accept", () => {
         },
         beside: { names: async () => [], signOut: async () => [] },
         observer: { observe: () => {}, recordOutcome: async () => {} },
-        connectors: { of: () => ({}) },
+        connectors: { of: async () => ({}) },
         signOutElsewhere: async () => {},
       },
       { keys: [...signing] as never },

@@ -1,5 +1,4 @@
 import { isDeepStrictEqual } from "node:util";
-import type { TransactionOrKnex } from "objection";
 import { record } from "../../audit/record.ts";
 import { writer } from "../../database/transaction.ts";
 import { sha256 } from "../../lib/secret.ts";
@@ -7,7 +6,7 @@ import { IdentityProvider } from "../../models/identity-provider.ts";
 import { ReplayGuard } from "../../models/replay-guard.ts";
 import { SamlConnection } from "../../models/saml-connection.ts";
 import { UpstreamError, type ConnectorNeeds, type Trace } from "../connector.ts";
-import { parseMetadata, type IdpMetadata } from "./metadata.ts";
+import type { IdpMetadata } from "./metadata.ts";
 import { samlSettings } from "./settings.ts";
 import { workshop } from "./workshop.ts";
 
@@ -152,30 +151,6 @@ async function isDue(provider: SamlProvider, now: Date): Promise<boolean> {
   const time = validUntil === undefined ? Infinity : (+validUntil - +fetchedAt) / 1000;
   const seconds = Math.max(HOUR, Math.min(DAY, cacheDuration, time / 2));
   return +fetchedAt + seconds * 1000 <= +now;
-}
-
-/**
- * Takes the metadata that waits for an operator.
- *
- * @returns whether there was any.
- */
-export async function approveMetadata(
-  db: TransactionOrKnex,
-  provider: SamlProvider,
-  now: Date,
-): Promise<boolean> {
-  const { pendingXml } = provider.saml;
-  if (pendingXml === null) return false;
-  const { validUntil } = parseMetadata(pendingXml, provider.issuer ?? undefined);
-  const taken = await SamlConnection.query(db)
-    .patch({
-      metadataXml: pendingXml,
-      metadataValidUntil: validUntil ?? null,
-      pendingXml: null,
-      updatedAt: now,
-    })
-    .where({ providerId: provider.id, pendingXml });
-  return taken === 1;
 }
 
 /** Whether two versions say the same as far as it is a matter of security. */

@@ -2,13 +2,10 @@ import assert from "node:assert/strict";
 import { randomBytes } from "node:crypto";
 import { SignedXml } from "xml-crypto";
 import { UpstreamError } from "../../../src/federation/connector.ts";
+import { approveMetadata } from "../../../src/federation/metadata-refresh.ts";
 import { openSaml } from "../../../src/federation/saml/connector.ts";
 import { parseMetadata } from "../../../src/federation/saml/metadata.ts";
-import {
-  approveMetadata,
-  refreshDueMetadata,
-  refreshMetadata,
-} from "../../../src/federation/saml/refresh.ts";
+import { refreshDueMetadata, refreshMetadata } from "../../../src/federation/saml/refresh.ts";
 import { createSpKey, type SpKey } from "../../../src/federation/saml/sp-key.ts";
 import { openSeal, type Seal } from "../../../src/keys/seal.ts";
 import { createSafeFetch } from "../../../src/lib/fetch.ts";
@@ -196,7 +193,7 @@ describe("metadata that is looked at again (T-106)", () => {
 
   it("is not fetched from an address of ours, and no connection is made (T-36)", async () => {
     let connections = 0;
-    const fetch = createSafeFetch({ log: silent, connect: () => (connections += 1) });
+    const fetch = createSafeFetch({ log: silent, connect: () => void (connections += 1) });
     const provider = await stored({ metadataUrl: "https://127.0.0.1/metadata" });
     await assert.rejects(
       refreshMetadata({ knex: database.knex, fetch }, provider, now),
