@@ -7,8 +7,6 @@ import { accountGuard } from "./account/guard.ts";
 import { notMeRoutes } from "./account/not-me.ts";
 import { accountRoutes } from "./account/routes.ts";
 import { wellKnownRoutes } from "./account/well-known.ts";
-import { conformanceRoutes } from "./conformance/routes.ts";
-import { mailboxRoutes } from "./demo/mailbox.ts";
 import type { Deps } from "./deps.ts";
 import { openPlaces } from "./devices/places.ts";
 import { homeRoutes } from "./home/routes.ts";
@@ -37,7 +35,6 @@ import { interactionRoutes } from "./interaction/routes.ts";
 import type { Issuer } from "./issuers.ts";
 import { schedule } from "./jobs/schedule.ts";
 import { createTasks } from "./jobs/tasks.ts";
-import { startWorker } from "./jobs/worker.ts";
 import { recordKeyChanges } from "./keys/record-changes.ts";
 import { keepKeysFresh } from "./keys/rotation.ts";
 import { linkRoutes } from "./links/routes.ts";
@@ -228,13 +225,16 @@ export async function createApp(deps: Deps, { runsJobs }: { runsJobs: boolean })
       routers.push(setupRoutes({ config, knex, passwords, mailer, page }));
       if (config.mode === "development") {
         const { galleryRoutes } = await import("./demo/gallery.ts");
+        const { mailboxRoutes } = await import("./demo/mailbox.ts");
         const { renderMail } = mail;
         routers.push(mailboxRoutes({ knex, mail, page }));
         routers.push(galleryRoutes({ config, templates, catalogues, assets, renderMail }));
       }
     }
-    if (config.conformanceSuiteUrl !== undefined)
+    if (config.conformanceSuiteUrl !== undefined) {
+      const { conformanceRoutes } = await import("./conformance/routes.ts");
       routers.push(conformanceRoutes({ knex, seal, engine, requests }));
+    }
     const part = new Koa();
     for (const router of routers) part.use(router.routes()).use(router.allowedMethods());
     part.use(engine.middleware);
@@ -243,28 +243,25 @@ export async function createApp(deps: Deps, { runsJobs }: { runsJobs: boolean })
   }
 
   const transport = createMailTransport(config);
-  const worker =
-    runsJobs &&
-    (await startWorker({
-      url: deps.directUrl,
-      pooled: config.databaseUrl !== undefined && config.databaseDirectUrl === undefined,
-      tasks: createTasks({
-        knex,
-        mail: { ...mail, transport, log },
-        deliverLogout: (notice) => deliverLogoutNotice({ knex, providerOf, log }, notice),
-        writeLetter: (id) => writeLetter({ knex, seal, mailer }, id),
-        deliverPing: (ping) => deliverPing({ knex, seal, providerOf, log }, ping),
-        rotateKeys: (now) =>
-          knex.transaction(async (trx) =>
-            recordKeyChanges(trx, await keepKeysFresh(trx, seal, now)),
-          ),
-        refreshMetadata: (now) => refreshDueMetadata({ knex, fetch, log }, now),
-        onPurged: (table, rows) => metrics.purged(table, rows),
-        log,
-      }),
-      schedule: schedule(),
+  const jobs = runsJobs ? await import("./jobs/worker.ts") : undefined;
+  const worker = await jobs?.startWorker({
+    url: deps.directUrl,
+    pooled: config.databaseUrl !== undefined && config.databaseDirectUrl === undefined,
+    tasks: createTasks({
+      knex,
+      mail: { ...mail, transport, log },
+      deliverLogout: (notice) => deliverLogoutNotice({ knex, providerOf, log }, notice),
+      writeLetter: (id) => writeLetter({ knex, seal, mailer }, id),
+      deliverPing: (ping) => deliverPing({ knex, seal, providerOf, log }, ping),
+      rotateKeys: (now) =>
+        knex.transaction(async (trx) => recordKeyChanges(trx, await keepKeysFresh(trx, seal, now))),
+      refreshMetadata: (now) => refreshDueMetadata({ knex, fetch, log }, now),
+      onPurged: (table, rows) => metrics.purged(table, rows),
       log,
-    }));
+    }),
+    schedule: schedule(),
+    log,
+  });
   const keysTimer = setInterval(refreshEngines, 60_000);
 
   return {
@@ -272,7 +269,7 @@ export async function createApp(deps: Deps, { runsJobs }: { runsJobs: boolean })
     metrics,
     async close() {
       clearInterval(keysTimer);
-      if (worker !== false) await worker.stop();
+      await worker?.stop();
       transport.close();
     },
   };

@@ -1,7 +1,6 @@
 import { availableParallelism } from "node:os";
 import { createApp } from "./app.ts";
 import { ConfigError, readConfig, type Config } from "./config.ts";
-import { startDemo } from "./demo/start.ts";
 import { openDeps, type Deps } from "./deps.ts";
 import { AppError } from "./errors.ts";
 import { drain, listenOn } from "./http/listen.ts";
@@ -50,6 +49,7 @@ export async function start(
       closers.push(() => drain(metricsServer));
     }
     if (config.mode === "development" && worker?.isFirst !== false) {
+      const { startDemo } = await import("./demo/start.ts");
       const demo = await startDemo(deps);
       closers.push(() => drain(demo));
     }

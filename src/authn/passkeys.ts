@@ -1,12 +1,8 @@
 import { randomBytes } from "node:crypto";
-import {
-  generateAuthenticationOptions,
-  generateRegistrationOptions,
-  verifyAuthenticationResponse,
-  verifyRegistrationResponse,
-  type AuthenticatorTransport,
-  type PublicKeyCredentialCreationOptionsJSON,
-  type PublicKeyCredentialRequestOptionsJSON,
+import type {
+  AuthenticatorTransport,
+  PublicKeyCredentialCreationOptionsJSON,
+  PublicKeyCredentialRequestOptionsJSON,
 } from "@simplewebauthn/server";
 import type { TransactionOrKnex } from "objection";
 import type { RelyingParty } from "../issuers.ts";
@@ -76,6 +72,7 @@ export async function askForPasskey(
 ): Promise<PublicKeyCredentialRequestOptionsJSON> {
   const { userId } = occasion;
   const passkeys = userId === undefined ? [] : await WebauthnCredential.of(db, userId, rpId);
+  const { generateAuthenticationOptions } = await webauthn();
   return generateAuthenticationOptions({
     rpID: rpId,
     challenge: await challengeFor(db, occasion, now, until),
@@ -113,6 +110,7 @@ export async function signInWithPasskey(
   if (user === undefined || !isTheirs(user, occasion, response.response.userHandle))
     return { ...about, refused: "other_user" };
 
+  const { verifyAuthenticationResponse } = await webauthn();
   const proof = await ifVerified(
     verifyAuthenticationResponse({
       response,
@@ -160,6 +158,7 @@ export async function askForNewPasskey(
 ): Promise<PublicKeyCredentialCreationOptionsJSON> {
   const { userId } = occasion;
   const passkeys = userId === undefined ? [] : await WebauthnCredential.of(db, userId, rpId);
+  const { generateRegistrationOptions } = await webauthn();
   return generateRegistrationOptions({
     rpID: rpId,
     rpName: productName,
@@ -229,6 +228,7 @@ export async function checkNewPasskey(
   const { response, clientData } = read;
   const refused = await spend(db, occasion, clientData, now);
   if (refused !== undefined) return { refused };
+  const { verifyRegistrationResponse } = await webauthn();
   const proof = await ifVerified(
     verifyRegistrationResponse({
       response,
@@ -288,6 +288,9 @@ export function passkeyName(typed: string): string | undefined {
   const length = Array.from(name).length;
   return length >= 1 && length <= 100 && !/\p{Cc}/u.test(name) ? name : undefined;
 }
+
+/** The library, loaded for the first passkey: a quarter of all modules, for which a server of programs has no use. */
+const webauthn = () => import("@simplewebauthn/server");
 
 /** The challenge of an occasion, which stays the same until it is answered or over. */
 async function challengeFor(

@@ -1,4 +1,3 @@
-import { imageSize } from "image-size";
 import type { Knex } from "knex";
 import { ClientLogo } from "../models/client-logo.ts";
 import { OAuthClient } from "../models/oauth-client.ts";
@@ -83,6 +82,7 @@ async function fetchLogo(send: typeof fetch, uri: string): Promise<Logo | undefi
     const answer = await send(uri, { redirect: "follow", headers: { accept: "image/*" } });
     if (!answer.ok) return undefined;
     const bytes = Buffer.from(await answer.arrayBuffer());
+    const { imageSize } = await import("image-size");
     const { type = "", width, height } = imageSize(bytes.subarray(0, HEAD));
     const mediaType = MEDIA_TYPES[type];
     if (mediaType === undefined || Math.max(width, height) > MOST_PIXELS) return undefined;

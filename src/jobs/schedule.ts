@@ -1,4 +1,4 @@
-import { parseCronItems, type CronItem, type ParsedCronItem } from "graphile-worker";
+import type { CronItem } from "graphile-worker";
 
 /** The jobs that one part of Lintel adds and `createTasks` runs; a name here is stored in the database. */
 export type TaskName =
@@ -26,19 +26,17 @@ const SCHEDULE: readonly Recurring[] = [
 ];
 
 /** The schedule as graphile-worker wants it. However many nodes run it, a tick adds one job. */
-export function schedule(): ParsedCronItem[] {
-  return parseCronItems(
-    SCHEDULE.map(({ task, cron }): CronItem => ({
-      task,
-      match: cron,
-      identifier: task,
-      // A node that was away does not catch up, and a job that still waits is not added twice.
-      options: {
-        backfillPeriod: 0,
-        jobKey: task,
-        jobKeyMode: "preserve_run_at",
-        maxAttempts: 3,
-      },
-    })),
-  );
+export function schedule(): CronItem[] {
+  return SCHEDULE.map(({ task, cron }) => ({
+    task,
+    match: cron,
+    identifier: task,
+    // A node that was away does not catch up, and a job that still waits is not added twice.
+    options: {
+      backfillPeriod: 0,
+      jobKey: task,
+      jobKeyMode: "preserve_run_at",
+      maxAttempts: 3,
+    },
+  }));
 }

@@ -2,9 +2,10 @@ import { EventEmitter } from "node:events";
 import { setTimeout as delay } from "node:timers/promises";
 import {
   Logger as WorkerLogger,
+  parseCronItems,
   run,
   runMigrations,
-  type ParsedCronItem,
+  type CronItem,
   type Runner,
   type RunnerOptions,
   type WorkerEvents,
@@ -28,7 +29,7 @@ export interface WorkerOptions {
   readonly pooled?: boolean;
   readonly tasks: Readonly<Record<string, Task>>;
   /** What recurs; without it this process only runs jobs that others add. */
-  readonly schedule?: readonly ParsedCronItem[];
+  readonly schedule?: readonly CronItem[];
   /** Jobs at the same time. */
   readonly concurrency?: number;
   readonly log: Logger;
@@ -66,7 +67,7 @@ export async function startWorker(options: WorkerOptions): Promise<Worker> {
     pgPool: pool,
     schema: SCHEMA,
     taskList: options.tasks,
-    parsedCronItems: [...(options.schedule ?? [])],
+    parsedCronItems: parseCronItems([...(options.schedule ?? [])]),
     concurrency: options.concurrency ?? 2,
     pollInterval: POLL_MS,
     noPreparedStatements: options.pooled === true,

@@ -1,6 +1,5 @@
 import type { Readable } from "node:stream";
 import { text } from "node:stream/consumers";
-import { createTransport } from "nodemailer";
 import type { OutgoingMail } from "./compose.ts";
 
 /**
@@ -46,8 +45,26 @@ export function createMailTransport(config: {
  * header to be parsed, and the envelope is given, so that there is exactly one RCPT TO (T-68).
  */
 export function smtpTransport(url: string): MailTransport {
-  const smtp = createTransport({
-    url: withRequiredTls(url),
+  const address = withRequiredTls(url);
+  let smtp: ReturnType<typeof openSmtp> | undefined;
+  return {
+    async send(mail) {
+      try {
+        smtp ??= openSmtp(address);
+        await (await smtp).sendMail(toMessage(mail));
+      } catch (error) {
+        throw toMailError(error as SmtpFailure);
+      }
+    },
+    close: () => void smtp?.then((opened) => opened.close()),
+  };
+}
+
+/** nodemailer is loaded for the first mail: where another process does the jobs, there is none. */
+async function openSmtp(url: string) {
+  const { createTransport } = await import("nodemailer");
+  return createTransport({
+    url,
     pool: true,
     maxConnections: 2,
     connectionTimeout: 10_000,
@@ -56,20 +73,11 @@ export function smtpTransport(url: string): MailTransport {
     disableFileAccess: true,
     disableUrlAccess: true,
   });
-  return {
-    async send(mail) {
-      try {
-        await smtp.sendMail(toMessage(mail));
-      } catch (error) {
-        throw toMailError(error as SmtpFailure);
-      }
-    },
-    close: () => smtp.close(),
-  };
 }
 
 /** The mail as it travels: headers, parts and encodings (RFC 5322). */
 export async function toSource(mail: OutgoingMail): Promise<string> {
+  const { createTransport } = await import("nodemailer");
   const writer = createTransport({ streamTransport: true });
   const { message } = await writer.sendMail(toMessage(mail));
   return text(message as Readable);
