@@ -49,3 +49,6 @@ if (root.includes("/node_modules/")) {
 }
 
 await import("./cli.ts");
+
+// A server is ready now: writes what it compiled, should it end in a hurry, and gives back the memory of what was read.
+module.flushCompileCache();
