@@ -2,7 +2,7 @@ import { createHash, createHmac } from "node:crypto";
 import { Client } from "pg";
 import { openSeal, type Seal } from "../src/keys/seal.ts";
 import { connect } from "../src/database/connect.ts";
-import { cookieKeys } from "../src/oidc/provider.ts";
+import { cookieKey } from "../src/oidc/provider.ts";
 import { RefreshTokenFormat } from "../src/oidc/refresh-token-format.ts";
 import { CLIENTS, type Caller, type Crowd, type Member } from "./world.ts";
 
@@ -303,7 +303,7 @@ export async function crowdOf(
 }
 
 function memberOf(seal: Seal, callers: number): (i: number) => Member {
-  const [key = ""] = cookieKeys(seal);
+  const key = cookieKey(seal);
   const format = new RefreshTokenFormat(seal.derive("refresh-token"));
   const named = (label: string, i: number) =>
     createHash("md5").update(`${label} ${i}`).digest("hex");

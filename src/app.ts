@@ -14,6 +14,7 @@ import { termsPageRoutes } from "./home/terms.ts";
 import { Assets } from "./http/assets.ts";
 import { browserBinding } from "./http/browser.ts";
 import { clientIp } from "./http/client-ip.ts";
+import { cookieSignatures } from "./http/cookie-signatures.ts";
 import { Documents } from "./http/documents.ts";
 import { errorResponses } from "./http/errors.ts";
 import { securityHeaders } from "./http/headers.ts";
@@ -56,7 +57,7 @@ import { signOutElsewhere } from "./federation/sign-out.ts";
 import { Engine } from "./oidc/engine.ts";
 import { createObserver } from "./oidc/events.ts";
 import { enginePages } from "./oidc/pages.ts";
-import { cookieKeys, createProvider } from "./oidc/provider.ts";
+import { cookieKey, createProvider } from "./oidc/provider.ts";
 import { OwnSignIns } from "./oidc/own-sign-ins.ts";
 import { RefreshTokenFormat } from "./oidc/refresh-token-format.ts";
 import { ResourceCache } from "./resources/cache.ts";
@@ -153,7 +154,7 @@ export async function createApp(deps: Deps, { runsJobs }: { runsJobs: boolean })
   deps.onChange("lintel_authorization_types", refreshEngines);
 
   const app = new Koa({ proxy: true });
-  app.keys = cookieKeys(seal);
+  app.keys = cookieSignatures(cookieKey(seal));
   app.silent = true;
   app.use(documents.middleware);
   app.use(metrics.requests);

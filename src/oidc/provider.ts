@@ -16,6 +16,7 @@ import type { Config } from "../config.ts";
 import type { TypeDefinition } from "../consents/authorization-types.ts";
 import { runInUnitOfWork, writer } from "../database/transaction.ts";
 import { AppError } from "../errors.ts";
+import { cookieSignatures } from "../http/cookie-signatures.ts";
 import { problemWith } from "../http/request-limits.ts";
 import type { Issuer, Preset } from "../issuers.ts";
 import type { Seal } from "../keys/seal.ts";
@@ -221,7 +222,7 @@ export function createProvider(
     renderError: needs.pages.renderError,
 
     cookies: {
-      keys: cookieKeys(seal),
+      keys: cookieSignatures(cookieKey(seal)),
       names: {
         session: `${secure ? "__Host-" : ""}lintel_session${suffix(issuer)}`,
         // These two are bound to a path, which the __Host- prefix does not allow.
@@ -288,9 +289,9 @@ async function refuse(ctx: KoaContextWithOIDC, error: unknown, observer: Observe
   await observer.recordOutcome(ctx);
 }
 
-/** Keys that sign the engine's cookies, and the outer app's too: the engine writes through both. */
-export function cookieKeys(seal: Seal): string[] {
-  return [seal.derive("cookies").toString("base64url")];
+/** The key that signs the engine's cookies, and the outer app's too: the engine writes through both. */
+export function cookieKey(seal: Seal): string {
+  return seal.derive("cookies").toString("base64url");
 }
 
 type Claims = Readonly<Record<string, unknown>>;
