@@ -6,6 +6,7 @@ import {
   GRANT_JOIN,
   IS_COVERED,
   TOKEN_CONTEXT_COLUMNS,
+  USER_COLUMN,
   type TokenContextRow,
 } from "./token-context.ts";
 
@@ -18,7 +19,7 @@ const IN_TIME = `t.expires_at > CAST(:now AS timestamptz) - ${KEPT}
 
 const FIND = lookUp(
   `SELECT t.client_id, t.user_id, t.redirect_uri, t.scope, t.payload, t.expires_at, t.consumed_at,
-     t.session_uid AS bound_session_uid, ${TOKEN_CONTEXT_COLUMNS}
+     t.session_uid AS bound_session_uid, ${TOKEN_CONTEXT_COLUMNS}, ${USER_COLUMN}
    FROM oauth_authorizations t ${GRANT_JOIN}
    LEFT JOIN sessions s ON s.uid = t.session_uid AND s.ended_at IS NULL
    WHERE t.code_hash = k.codeHash AND ${IN_TIME}`,

@@ -2,7 +2,7 @@ import type { TransactionOrKnex } from "objection";
 import { lookUp } from "../database/look-up.ts";
 import type { Statement } from "../database/statement.ts";
 import { BaseModel } from "./base.ts";
-import { TOKEN_CONTEXT_COLUMNS, type TokenContextRow } from "./token-context.ts";
+import { TOKEN_CONTEXT_COLUMNS, USER_COLUMN, type TokenContextRow } from "./token-context.ts";
 
 /** The engine's models that are inserted once, read, perhaps consumed once, and forgotten. */
 const ARTIFACT_MODELS = {
@@ -21,16 +21,19 @@ const IN_TIME = `t.expires_at > CAST(:now AS timestamptz) - ${KEPT}
 const WHERE = `t.id_hash = :idHash AND t.model = :model AND ${IN_TIME}`;
 
 /** An artifact, unless its grant no longer covers it. */
-const FIND = lookUp(
-  `SELECT t.model, t.payload, t.expires_at, t.consumed_at, ${TOKEN_CONTEXT_COLUMNS}
+const selectArtifact = (columns: string) =>
+  lookUp(
+    `SELECT t.model, t.payload, t.expires_at, t.consumed_at, ${columns}
    FROM oidc_artifacts t
    LEFT JOIN oauth_grants g ON g.id = t.grant_id
    LEFT JOIN sessions s ON s.uid = t.payload->>'sessionUid' AND s.ended_at IS NULL
    WHERE t.id_hash = k.idHash AND ${IN_TIME}
      AND (t.grant_id IS NULL OR (g.id IS NOT NULL AND g.revoked_at IS NULL
        AND (g.tokens_valid_after IS NULL OR t.created_at > g.tokens_valid_after)))`,
-  { idHash: "bytea" },
-);
+    { idHash: "bytea" },
+  );
+const FIND = selectArtifact(TOKEN_CONTEXT_COLUMNS);
+const FIND_WITH_USER = selectArtifact(`${TOKEN_CONTEXT_COLUMNS}, ${USER_COLUMN}`);
 
 interface OidcArtifactRow extends TokenContextRow {
   /** One of {@link ARTIFACT_MODELS}. */
@@ -86,6 +89,15 @@ export class OidcArtifact extends BaseModel {
     now: Date,
   ): Promise<OidcArtifactRow | undefined> {
     return OidcArtifact.lookUp(db, FIND, { idHash, now });
+  }
+
+  /** The same with the user whose it is. */
+  static async findWithUser(
+    db: TransactionOrKnex,
+    idHash: Buffer,
+    now: Date,
+  ): Promise<OidcArtifactRow | undefined> {
+    return OidcArtifact.lookUp(db, FIND_WITH_USER, { idHash, now });
   }
 
   static is({ model }: OidcArtifactRow, expected: ArtifactModel): boolean {

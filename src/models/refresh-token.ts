@@ -6,6 +6,7 @@ import {
   GRANT_JOIN,
   IS_COVERED,
   TOKEN_CONTEXT_COLUMNS,
+  USER_COLUMN,
   type TokenContextRow,
 } from "./token-context.ts";
 
@@ -23,7 +24,7 @@ interface RefreshTokenRow extends TokenContextRow {
 
 const FIND = lookUp(
   `SELECT t.counter, t.rotated_at, t.user_id, t.scope, t.payload, t.expires_at, t.revoked_at,
-     t.session_uid AS bound_session_uid, ${TOKEN_CONTEXT_COLUMNS}
+     t.session_uid AS bound_session_uid, ${TOKEN_CONTEXT_COLUMNS}, ${USER_COLUMN}
    FROM refresh_tokens t ${GRANT_JOIN}
    LEFT JOIN sessions s ON s.uid = t.session_uid AND s.ended_at IS NULL
    WHERE t.id = k.id`,

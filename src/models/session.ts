@@ -1,6 +1,8 @@
 import { raw, type QueryBuilder, type TransactionOrKnex } from "objection";
 import { lookUp } from "../database/look-up.ts";
 import { BaseModel } from "./base.ts";
+import { GRANT_COLUMNS, type GrantRow } from "./token-context.ts";
+import { selectUser } from "./user.ts";
 
 /** Which client of a session holds which grant; the engine's `authorizations` (its Session model). */
 export type SessionAuthorizations = Record<
@@ -36,12 +38,23 @@ export interface SignIn {
   readonly upstream?: UpstreamSignIn | undefined;
 }
 
-const FIND_BY_COOKIE = lookUp(
-  `SELECT uid, cookie_hash, cookie_enc, user_id, transient, logged_in_at, acr, amr, authorizations, state,
-     created_at, last_active_at, expires_at
-   FROM sessions WHERE ended_at IS NULL AND expires_at > :now
-     AND (cookie_hash = k.cookieHash OR (previous_cookie_hash = k.cookieHash AND previous_valid_until > :now))`,
-  { cookieHash: "bytea" },
+const COLUMNS = `s.uid, s.cookie_hash, s.cookie_enc, s.user_id, s.transient, s.logged_in_at, s.acr, s.amr,
+  s.authorizations, s.state, s.created_at, s.last_active_at, s.expires_at`;
+const OF_COOKIE = `s.ended_at IS NULL AND s.expires_at > :now AND (s.cookie_hash = k.cookieHash
+  OR (s.previous_cookie_hash = k.cookieHash AND s.previous_valid_until > :now))`;
+
+const FIND_BY_COOKIE = lookUp(`SELECT ${COLUMNS} FROM sessions s WHERE ${OF_COOKIE}`, {
+  cookieHash: "bytea",
+});
+
+/** With what a client that asks would have to be looked up next: the user, and its grant unless that was revoked. */
+const FIND_FOR_CLIENT = lookUp(
+  `SELECT ${COLUMNS}, ${GRANT_COLUMNS}, ${selectUser("s.user_id")} AS account
+   FROM sessions s
+   LEFT JOIN oauth_grants g
+     ON g.id = (s.authorizations->k.clientId->>'grantId')::uuid AND g.revoked_at IS NULL
+   WHERE ${OF_COOKIE}`,
+  { cookieHash: "bytea", clientId: "text" },
 );
 
 /**
@@ -144,6 +157,26 @@ export class Session extends BaseModel {
   ): Promise<Session | undefined> {
     const row = await Session.lookUp(db, FIND_BY_COOKIE, { cookieHash, now });
     return row && Session.fromRow(row);
+  }
+
+  /** The same with its user and the grant that a client, by its public identifier, has in it. */
+  static async findForClient(
+    db: TransactionOrKnex,
+    about: { cookieHash: Buffer; clientId: string },
+    now: Date,
+  ): Promise<{ session: Session; beside: GrantRow } | undefined> {
+    const row = await Session.lookUp<GrantRow>(db, FIND_FOR_CLIENT, { ...about, now });
+    if (row === undefined) return undefined;
+    const {
+      account = null,
+      grant_id,
+      grant_user_id,
+      grant_payload,
+      grant_expires_at,
+      ...columns
+    } = row;
+    const beside = { account, grant_id, grant_user_id, grant_payload, grant_expires_at };
+    return { session: Session.fromRow(columns), beside };
   }
 
   /**

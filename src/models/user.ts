@@ -11,29 +11,38 @@ import { UserProfile } from "./user-profile.ts";
 
 type Json = Record<string, unknown>;
 
-/** Of other tables; what is not named here is of `users`. */
-interface UserWithClaims {
-  emails: Json[];
-  groups: Json[];
-  organizations: Json[];
-  profile: Json | null;
+/** A user with everything claims are made of, as {@link selectUser} has it. */
+export interface UserJson {
+  readonly user: Json;
+  readonly profile: Json | null;
+  readonly emails: readonly Json[];
+  readonly groups: readonly Json[];
+  readonly organizations: readonly Json[];
 }
 
-const FIND_WITH_CLAIMS = lookUp(
-  `SELECT u.*, to_json(p) AS profile,
-     coalesce((SELECT json_agg(e) FROM user_emails e WHERE e.user_id = u.id), '[]') AS emails,
-     coalesce((SELECT json_agg(g) FROM groups g WHERE g.id IN
-       (SELECT group_id FROM group_members m WHERE m.user_id = u.id)), '[]') AS groups,
-     coalesce((SELECT json_agg(o) FROM organizations o WHERE o.id IN
-       (SELECT organization_id FROM organization_members m WHERE m.user_id = u.id)), '[]') AS organizations
-   FROM users u LEFT JOIN user_profiles p ON p.user_id = u.id WHERE u.id = k.id`,
-  { id: "uuid" },
-);
+/**
+ * Selects {@link UserJson} of the user whose key is `id`, an expression: one value, so that a look-up of something of
+ * theirs can have them beside it.
+ */
+export function selectUser(id: string): string {
+  return `(SELECT json_build_object('user', u, 'profile', p,
+     'emails', coalesce((SELECT json_agg(e) FROM user_emails e WHERE e.user_id = u.id), '[]'),
+     'groups', coalesce((SELECT json_agg(g) FROM groups g WHERE g.id IN
+       (SELECT group_id FROM group_members m WHERE m.user_id = u.id)), '[]'),
+     'organizations', coalesce((SELECT json_agg(o) FROM organizations o WHERE o.id IN
+       (SELECT organization_id FROM organization_members m WHERE m.user_id = u.id)), '[]'))
+   FROM users u LEFT JOIN user_profiles p ON p.user_id = u.id WHERE u.id = ${id})`;
+}
 
-/** JSON has no times; in columns they are by their names. */
-function withDates(row: Json): Json {
-  for (const [name, value] of Object.entries(row))
-    if (typeof value === "string" && /_(at|after)$/.test(name)) row[name] = new Date(value);
+const FIND_WITH_CLAIMS = lookUp(`SELECT ${selectUser("k.id")} AS found`, { id: "uuid" });
+
+/** JSON has no times and no bytes; in columns they are by their names. */
+function fromJson(row: Json): Json {
+  for (const [name, value] of Object.entries(row)) {
+    if (typeof value !== "string") continue;
+    if (name.endsWith("_at") || name.endsWith("_after")) row[name] = new Date(value);
+    else if (name.endsWith("_handle")) row[name] = Buffer.from(value.slice(2), "hex");
+  }
   return row;
 }
 
@@ -125,15 +134,17 @@ export class User extends IdentifiedModel {
    * A user with addresses, groups, organizations and profile. Asked for in nearly every request, so it is one statement.
    */
   static async findWithClaims(db: TransactionOrKnex, id: string): Promise<User | undefined> {
-    const row = await User.lookUp<UserWithClaims>(db, FIND_WITH_CLAIMS, { id });
-    if (row === undefined) return undefined;
-    const { emails, groups, organizations, profile, ...columns } = row;
-    const user = User.fromRow(columns);
-    user.emails = emails.map((email) => UserEmail.fromRow(withDates(email)));
-    user.groups = groups.map((group) => Group.fromRow(withDates(group)));
-    user.organizations = organizations.map((one) => Organization.fromRow(withDates(one)));
-    user.profile = profile && UserProfile.fromRow(withDates(profile));
-    return user;
+    const row = await User.lookUp<{ found: UserJson | null }>(db, FIND_WITH_CLAIMS, { id });
+    return row?.found ? User.withClaims(row.found) : undefined;
+  }
+
+  static withClaims({ user, profile, emails, groups, organizations }: UserJson): User {
+    const model = User.fromRow(fromJson(user));
+    model.emails = emails.map((email) => UserEmail.fromRow(fromJson(email)));
+    model.groups = groups.map((group) => Group.fromRow(fromJson(group)));
+    model.organizations = organizations.map((one) => Organization.fromRow(fromJson(one)));
+    model.profile = profile && UserProfile.fromRow(fromJson(profile));
+    return model;
   }
 
   /** When what somebody had shown, or all their sign-ins, last ceased to count. */

@@ -22,6 +22,11 @@ interface CachedClient {
   readonly payload: AdapterPayload;
 }
 
+/** Nothing else can be an identifier, and the database refuses to be asked for some of it. */
+export function mayBeClientId(text: string): boolean {
+  return /^[!-~]{1,512}$/.test(text);
+}
+
 /**
  * Clients as the engine wants them, kept in memory because every request asks for one. A change in the database is
  * announced on the channel `lintel_clients` and empties the cache; where notifications cannot pass (a
@@ -43,8 +48,7 @@ export class ClientCache {
 
   /** A client of the issuer named `issuer`; another issuer's is as unknown as one that is not there. */
   async find(issuer: string, clientId: string): Promise<AdapterPayload | undefined> {
-    // Nothing else can be an identifier, and the database refuses to be asked for some of it.
-    if (!/^[!-~]{1,512}$/.test(clientId)) return undefined;
+    if (!mayBeClientId(clientId)) return undefined;
     const client = await this.#find(clientId);
     return client?.issuer === issuer ? client.payload : undefined;
   }

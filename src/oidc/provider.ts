@@ -33,6 +33,7 @@ import { assertOrganizationClaims, assertOrganizationId } from "./organizations.
 import { offerAccounts } from "./accounts-resource.ts";
 import { Afterwards } from "./afterwards.ts";
 import { adapterFactory, type Storage } from "./adapter/index.ts";
+import { Prefetch } from "./adapter/prefetch.ts";
 import { richAuthorizationRequests } from "./authorization-details.ts";
 import { queueLogoutNotices } from "./backchannel-logout.ts";
 import { clientAttestation } from "./client-attestation.ts";
@@ -96,12 +97,13 @@ export function createProvider(
   const { preset } = issuer;
   const secure = issuer.url.startsWith("https:");
   const Engine = preset.sessionManagement ? withSessionState(needs) : Provider;
-  const adapter = adapterFactory(needs);
+  const prefetch = new Prefetch();
+  const adapter = adapterFactory(needs, prefetch);
   const provider = new Engine(issuer.url, {
     adapter,
     jwks,
     ttl: lifetimes(issuer.sessionLimits),
-    findAccount: findAccount(knex),
+    findAccount: findAccount(knex, prefetch),
     loadExistingGrant: loadExistingGrant(knex),
     interactions: {
       policy: policy(needs),

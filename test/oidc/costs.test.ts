@@ -16,11 +16,11 @@ const COSTS: Readonly<Record<string, number>> = {
   "consent page": 4,
   "consent form": 13,
   "code after sign-in": 9,
-  "token: code": 5,
-  "token: refresh": 4,
-  userinfo: 2,
+  "token: code": 4,
+  "token: refresh": 3,
+  userinfo: 1,
   introspection: 1,
-  "silent sign-in": 4,
+  "silent sign-in": 2,
   discovery: 0,
 };
 

@@ -1,5 +1,5 @@
 import type { Knex } from "knex";
-import { errors, type AdapterPayload } from "oidc-provider";
+import { errors, Provider, type AdapterPayload } from "oidc-provider";
 import { defer, reader, writer } from "../../database/transaction.ts";
 import { sha256 } from "../../lib/secret.ts";
 import { OidcArtifact, type ArtifactModel } from "../../models/oidc-artifact.ts";
@@ -37,9 +37,11 @@ export class ArtifactAdapter extends ModelAdapter {
   }
 
   async find(id: string): Promise<AdapterPayload | undefined> {
+    const isForUserinfo = Provider.ctx?.oidc.route === "userinfo";
+    const find = isForUserinfo ? OidcArtifact.findWithUser : OidcArtifact.find;
     // Whoever introspects a token has it looked for among all kinds at the same time (RFC 7662 §2.1).
     const row = await this.#prefetch.ask(id, () =>
-      OidcArtifact.find(reader(this.#knex), sha256(id), new Date()),
+      find(reader(this.#knex), sha256(id), new Date()),
     );
     if (row === undefined || !OidcArtifact.is(row, this.#model)) return undefined;
     const payload = restore(row.payload, {

@@ -34,10 +34,16 @@ export interface Storage {
   issuer: RegistrationPolicy & Pick<Issuer, "preset">;
 }
 
-/** Says which adapter keeps which of the engine's models. */
-export function adapterFactory(storage: Storage): (model: string) => Adapter {
+/**
+ * Says which adapter keeps which of the engine's models.
+ *
+ * @param prefetch what they read beside what they were asked for.
+ */
+export function adapterFactory(
+  storage: Storage,
+  prefetch = new Prefetch(),
+): (model: string) => Adapter {
   const { knex, seal, refreshTokenFormat } = storage;
-  const prefetch = new Prefetch();
   const revocation = new GrantRevocation(knex);
   return (model) => {
     switch (model) {

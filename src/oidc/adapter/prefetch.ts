@@ -1,14 +1,23 @@
 import { Provider } from "oidc-provider";
 import type { AdapterPayload } from "oidc-provider";
-import type { TokenContextRow } from "../../models/token-context.ts";
+import type { GrantRow, TokenContextRow } from "../../models/token-context.ts";
+import type { UserJson } from "../../models/user.ts";
 import { restore, toEpoch } from "./payload.ts";
 
+/** What can be known beforehand, by its key. */
+interface Known {
+  readonly Grant: AdapterPayload;
+  /** `undefined` where it is known that there is none. */
+  readonly Session: AdapterPayload | undefined;
+  readonly User: UserJson;
+}
+
 /**
- * What a look-up of a token already read of its grant and session, so that the engine's next question needs no
- * query. Kept for one request only: the next one must see revocation at once.
+ * What a look-up of a token or a session already read of grant, session and user, so that the engine's next question
+ * needs no query. Kept for one request only: the next one must see revocation at once.
  */
 export class Prefetch {
-  readonly #requests = new WeakMap<object, Map<string, AdapterPayload | undefined>>();
+  readonly #requests = new WeakMap<object, Map<string, Known[keyof Known]>>();
   /** What requests wait for. */
   readonly #asked = new WeakMap<object, Map<string, Promise<TokenContextRow | undefined>>>();
 
@@ -30,7 +39,7 @@ export class Prefetch {
     }
   }
 
-  #ofThisRequest(): Map<string, AdapterPayload | undefined> | undefined {
+  #ofThisRequest(): Map<string, Known[keyof Known]> | undefined {
     const request: object | undefined = Provider.ctx;
     if (request === undefined) return undefined;
     let known = this.#requests.get(request);
@@ -41,32 +50,31 @@ export class Prefetch {
     return known;
   }
 
-  /** Remembers the grant and the session that came with a token. */
+  /** Remembers what came with a token: its grant, the user, and the session that it is bound to. */
   remember(row: TokenContextRow, sessionUid: string | undefined): void {
-    const known = this.#ofThisRequest();
-    if (known === undefined) return;
-    if (row.grant_id !== null && row.grant_payload !== null && row.grant_expires_at !== null) {
-      known.set(
-        `Grant:${row.grant_id}`,
-        restore(row.grant_payload, {
-          kind: "Grant",
-          jti: row.grant_id,
-          expiresAt: row.grant_expires_at,
-          ...(row.grant_user_id === null ? {} : { accountId: row.grant_user_id }),
-        }),
-      );
-    }
-    if (sessionUid !== undefined) {
-      known.set(`Session:${sessionUid}`, sessionOf(row));
-    }
+    this.rememberBeside(row);
+    if (sessionUid !== undefined)
+      this.#ofThisRequest()?.set(`Session:${sessionUid}`, sessionOf(row));
   }
 
-  /** Takes what was remembered, once; `undefined` inside the answer means "known not to exist". */
-  take(kind: "Grant" | "Session", id: string): { payload: AdapterPayload | undefined } | undefined {
+  /** Remembers the grant and the user that came with something of theirs. */
+  rememberBeside(row: GrantRow): void {
+    const known = this.#ofThisRequest();
+    if (known === undefined) return;
+    const { grant_id: id, grant_payload: payload, grant_expires_at: expiresAt, account } = row;
+    if (id !== null && payload !== null && expiresAt !== null) {
+      const accountId = row.grant_user_id ?? undefined;
+      known.set(`Grant:${id}`, restore(payload, { kind: "Grant", jti: id, expiresAt, accountId }));
+    }
+    if (account) known.set(`User:${String(account.user["id"])}`, account);
+  }
+
+  /** Takes what was remembered, once. */
+  take<Kind extends keyof Known>(kind: Kind, id: string): { payload: Known[Kind] } | undefined {
     const known = this.#ofThisRequest();
     const key = `${kind}:${id}`;
     if (known === undefined || !known.has(key)) return undefined;
-    const payload = known.get(key);
+    const payload = known.get(key) as Known[Kind];
     known.delete(key);
     return { payload };
   }

@@ -1,9 +1,11 @@
+import { isDeepStrictEqual } from "node:util";
 import type { Knex } from "knex";
 import { Provider, type AdapterPayload } from "oidc-provider";
 import { reader, writer } from "../../database/transaction.ts";
 import type { Seal } from "../../keys/seal.ts";
 import { sha256 } from "../../lib/secret.ts";
 import { Session, type SignIn } from "../../models/session.ts";
+import { mayBeClientId } from "../client-cache.ts";
 import { ModelAdapter } from "./model-adapter.ts";
 import { expiry, fromEpoch, toEpoch } from "./payload.ts";
 import type { Prefetch } from "./prefetch.ts";
@@ -16,11 +18,9 @@ const TOUCH_INTERVAL = 60;
 const COOKIE_COLUMN = { table: "sessions", column: "cookie_enc" } as const;
 
 interface Reading {
-  content: string;
-  accountId: string | undefined;
-  /** Of each client, as text. */
-  authorizations: ReadonlyMap<string, string>;
-  writtenAt: Date;
+  /** As text: the engine changes what it is given. */
+  readonly payload: string;
+  readonly writtenAt: Date;
 }
 
 /** Session: rows of `sessions`, keyed by `uid`, which stays while the cookie changes. */
@@ -73,24 +73,27 @@ export class SessionAdapter extends ModelAdapter {
 
   async find(id: string): Promise<AdapterPayload | undefined> {
     const cookieHash = sha256(id);
-    const session = await Session.findByCookie(reader(this.#knex), cookieHash, new Date());
+    const session = await this.#look(cookieHash);
     if (session === undefined) return undefined;
     const jti = session.cookieHash?.equals(cookieHash) === true ? id : this.#currentCookie(session);
     const payload = { ...payloadOf(session), jti };
-    if (Provider.ctx !== undefined) {
+    if (Provider.ctx !== undefined)
       this.#read.set(Provider.ctx, {
-        content: contentOf(payload),
-        accountId: payload.accountId,
-        authorizations: new Map(
-          Object.entries(payload.authorizations ?? {}).map(([client, held]) => [
-            client,
-            textOf(held),
-          ]),
-        ),
+        payload: JSON.stringify(payload),
         writtenAt: session.lastActiveAt,
       });
-    }
     return payload;
+  }
+
+  /** The session of a cookie; where a client asks for a sign-in, together with what will be asked for next. */
+  async #look(cookieHash: Buffer): Promise<Session | undefined> {
+    const db = reader(this.#knex);
+    const now = new Date();
+    const clientId = clientThatAsks();
+    if (clientId === undefined) return Session.findByCookie(db, cookieHash, now);
+    const found = await Session.findForClient(db, { cookieHash, clientId }, now);
+    if (found !== undefined) this.#prefetch.rememberBeside(found.beside);
+    return found?.session;
   }
 
   /** The session of a `uid`, without its cookie: what the engine finds this way it never saves. */
@@ -123,7 +126,7 @@ export class SessionAdapter extends ModelAdapter {
     return (
       read !== undefined &&
       now.getTime() - read.writtenAt.getTime() < TOUCH_INTERVAL * 1000 &&
-      read.content === contentOf(payload)
+      isDeepStrictEqual(contentOf(JSON.parse(read.payload)), contentOf(payload))
     );
   }
 }
@@ -144,10 +147,16 @@ function payloadOf(session: Session): AdapterPayload {
   };
 }
 
-/** Everything of a session but the clock, as text that compares equal when nothing changed. */
-function contentOf(payload: AdapterPayload): string {
-  const { iat: _iat, exp: _exp, ...content } = payload;
-  return textOf(content);
+/** Who sends somebody here for a sign-in; unknown where that is said in a body, which nobody has read yet. */
+function clientThatAsks(): string | undefined {
+  const { ctx } = Provider;
+  const id = ctx?.oidc.route === "authorization" ? ctx.query["client_id"] : undefined;
+  return typeof id === "string" && mayBeClientId(id) ? id : undefined;
+}
+
+/** Everything of a session but the clock. */
+function contentOf({ iat: _iat, exp: _exp, ...content }: AdapterPayload): object {
+  return content;
 }
 
 /** What this request changed: the rest may be out of date, for another tab may have saved meanwhile. */
@@ -155,20 +164,13 @@ function changedSince(
   read: Reading | undefined,
   { accountId, authorizations }: AdapterPayload,
 ): AdapterPayload["authorizations"] {
-  if (read === undefined || read.accountId !== accountId || authorizations === undefined) {
+  const before = read && (JSON.parse(read.payload) as AdapterPayload);
+  if (before === undefined || before.accountId !== accountId || authorizations === undefined) {
     return authorizations;
   }
   return Object.fromEntries(
     Object.entries(authorizations).filter(
-      ([id, held]) => read.authorizations.get(id) !== textOf(held),
+      ([id, held]) => !isDeepStrictEqual(before.authorizations?.[id], held),
     ),
-  );
-}
-
-function textOf(content: object): string {
-  return JSON.stringify(content, (_key, value: unknown) =>
-    value !== null && typeof value === "object" && !Array.isArray(value)
-      ? Object.fromEntries(Object.entries(value).toSorted(([a], [b]) => (a < b ? -1 : 1)))
-      : value,
   );
 }
