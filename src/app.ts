@@ -26,6 +26,7 @@ import { createPage } from "./http/page.ts";
 import { postedRequests } from "./http/posted-requests.ts";
 import { requestLimits } from "./http/request-limits.ts";
 import { requestLog } from "./http/request-log.ts";
+import { routersAsOne } from "./http/routers.ts";
 import { sameOrigin } from "./http/same-origin.ts";
 import { Templates } from "./http/templates.ts";
 import { Catalogues } from "./i18n/catalogue.ts";
@@ -237,8 +238,7 @@ export async function createApp(deps: Deps, { runsJobs }: { runsJobs: boolean })
       routers.push(conformanceRoutes({ knex, seal, engine, requests }));
     }
     const part = new Koa();
-    for (const router of routers) part.use(router.routes()).use(router.allowedMethods());
-    part.use(engine.middleware);
+    part.use(routersAsOne(routers)).use(engine.middleware);
     const answer = mount(part);
     app.use((ctx, next) => (issuerFor(ctx) === issuer ? answer(ctx, next) : next()));
   }
