@@ -110,6 +110,9 @@ async function describeDetails(
   });
 }
 
+/** The claims whose values stand for their scopes. */
+const SHOWN = ["name", "preferred_username", "email", "phone_number", "address"] as const;
+
 /** The requested scopes with the very values that this person would release. */
 async function explain(
   db: TransactionOrKnex,
@@ -117,7 +120,7 @@ async function explain(
 ): Promise<ConsentScope[]> {
   const isAskedForRoles = user !== undefined && requestedScopes.includes("roles");
   const roles = isAskedForRoles ? await Role.heldBy(db, user.id) : undefined;
-  const claims = user === undefined ? undefined : claimsOf(user);
+  const claims = user && claimsOf(user, SHOWN);
   const values: Record<ConsentScope["name"], unknown> = {
     openid: undefined,
     profile: claims?.["name"] ?? claims?.["preferred_username"],

@@ -4,7 +4,7 @@ import { reader } from "../database/transaction.ts";
 import { Organization } from "../models/organization.ts";
 import { Role } from "../models/role.ts";
 import { User } from "../models/user.ts";
-import { claimsOf, findUserWithClaims } from "../users/claims.ts";
+import { claimsNamed, claimsOf, findUserWithClaims } from "../users/claims.ts";
 import type { Prefetch } from "./adapter/prefetch.ts";
 import { affiliationOf } from "./organizations.ts";
 
@@ -25,15 +25,16 @@ export function findAccount(knex: Knex, prefetch: Prefetch): FindAccount {
       sessionsValidAfter,
       user,
       async claims(use, scope, asked) {
-        const isAsked = (name: string) =>
-          scope.split(" ").includes(name) || Object.hasOwn(asked, name);
+        const names = claimsNamed(scope, asked);
         const db = reader(knex);
         const named = use === "id_token" ? { id_token: asked } : { userinfo: asked };
         const affiliation = await affiliationOf(knex, ctx, user.id, named);
-        return claimsOf(user, {
+        return claimsOf(user, names, {
           ...(affiliation && { affiliation }),
-          ...(isAsked("roles") && { roles: await Role.heldBy(db, user.id) }),
-          ...(isAsked("organizations") && { organizations: await Organization.of(db, user.id) }),
+          ...(names.has("roles") && { roles: await Role.heldBy(db, user.id) }),
+          ...(names.has("organizations") && {
+            organizations: await Organization.of(db, user.id),
+          }),
         });
       },
     };

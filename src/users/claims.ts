@@ -63,6 +63,12 @@ function isOidcScope(scope: string): boolean {
   return scope === "offline_access" || Object.hasOwn(CLAIMS_BY_SCOPE, scope);
 }
 
+function claimsOfScope(scope: string): readonly string[] {
+  return Object.hasOwn(CLAIMS_BY_SCOPE, scope)
+    ? CLAIMS_BY_SCOPE[scope as keyof typeof CLAIMS_BY_SCOPE]
+    : [];
+}
+
 /** The claims that the `claims` parameter names, for the ID token or for userinfo. */
 export function claimsAskedFor(params: Readonly<Record<string, unknown>>): string[] {
   const { userinfo, id_token: idToken } = claimsIn(params) ?? {};
@@ -91,47 +97,53 @@ export async function findUserWithClaims(
   return User.findWithClaims(db, sub);
 }
 
+/** What each claim says (OIDC Core §5.1), or nothing where nobody knows. */
+const SAID = new Map<string, (user: User, held: Held) => unknown>(
+  Object.entries({
+    name: (user) => user.profile?.displayName ?? fullName(user),
+    given_name: ({ profile }) => profile?.givenName,
+    middle_name: ({ profile }) => profile?.middleName,
+    family_name: ({ profile }) => profile?.familyName,
+    nickname: ({ profile }) => profile?.nickname,
+    preferred_username: ({ username }) => username,
+    profile: ({ profile }) => profile?.profileUrl,
+    picture: ({ profile }) => profile?.pictureUrl,
+    website: ({ profile }) => profile?.website,
+    gender: ({ profile }) => profile?.gender,
+    birthdate: ({ profile }) => profile?.birthdate,
+    zoneinfo: ({ profile }) => profile?.zoneinfo,
+    locale: ({ profile }) => profile?.locale,
+    updated_at: (user) => Math.floor((user.profile?.updatedAt ?? user.updatedAt).getTime() / 1000),
+    email: ({ primaryEmail }) => primaryEmail?.email,
+    email_verified: ({ primaryEmail }) => primaryEmail && primaryEmail.verifiedAt !== null,
+    phone_number: ({ profile }) => profile?.phoneNumber,
+    phone_number_verified: ({ profile }) => (profile?.phoneNumber ? false : undefined),
+    address: ({ profile }) => profile?.address,
+    groups: ({ groups }) => groups?.map(({ name }) => name).toSorted(),
+    roles: (_user, { roles }) => roles?.map(({ slug }) => slug),
+    organizations: (_user, { organizations }) => organizations,
+    org_id: (_user, { affiliation }) => affiliation?.id,
+    org_roles: (_user, { affiliation }) => affiliation?.roles,
+  } satisfies Record<string, (user: User, held: Held) => unknown>),
+);
+
+/** The claims that are asked for by scopes, and one by one. */
+export function claimsNamed(scope: string, claims: object): Set<string> {
+  return new Set([...scope.split(" ").flatMap(claimsOfScope), ...Object.keys(claims)]);
+}
+
 /**
- * Everything we could say about a user (OIDC Core §5.1); the engine releases what scopes and consent allow.
+ * What we can say about a user of what is asked for; the engine releases what scopes and consent allow.
  *
- * @param more what else they hold, where it was looked up.
+ * @param held what else they hold, where it was looked up.
  */
-export function claimsOf(
-  user: User,
-  { roles, organizations, affiliation }: Held = {},
-): AccountClaims {
-  const { profile, primaryEmail } = user;
-  const claims: Record<string, unknown> = {
-    sub: user.id,
-    name: profile?.displayName ?? fullName(user),
-    given_name: profile?.givenName,
-    middle_name: profile?.middleName,
-    family_name: profile?.familyName,
-    nickname: profile?.nickname,
-    preferred_username: user.username,
-    profile: profile?.profileUrl,
-    picture: profile?.pictureUrl,
-    website: profile?.website,
-    gender: profile?.gender,
-    birthdate: profile?.birthdate,
-    zoneinfo: profile?.zoneinfo,
-    locale: profile?.locale,
-    updated_at: Math.floor((profile?.updatedAt ?? user.updatedAt).getTime() / 1000),
-    email: primaryEmail?.email,
-    email_verified: primaryEmail && primaryEmail.verifiedAt !== null,
-    phone_number: profile?.phoneNumber,
-    phone_number_verified: profile?.phoneNumber ? false : undefined,
-    address: profile?.address,
-    groups: user.groups?.map(({ name }) => name).toSorted(),
-    roles: roles?.map(({ slug }) => slug),
-    organizations,
-    org_id: affiliation?.id,
-    org_roles: affiliation?.roles,
-  };
-  for (const [name, value] of Object.entries(claims)) {
-    if (value === undefined || value === null) delete claims[name];
+export function claimsOf(user: User, names: Iterable<string>, held: Held = {}): AccountClaims {
+  const claims: AccountClaims = { sub: user.id };
+  for (const name of names) {
+    const value = SAID.get(name)?.(user, held) ?? undefined;
+    if (value !== undefined) claims[name] = value;
   }
-  return { ...claims, sub: user.id };
+  return claims;
 }
 
 /** What a page calls a user. */

@@ -77,7 +77,7 @@ export function missingClaims(
   if (user === undefined) return { required: [], essential: [] };
   const essential = essentialClaims(params);
   if (required.length + essential.length === 0) return { required: [], essential: [] };
-  const known: Readonly<Record<string, unknown>> = claimsOf(user);
+  const known: Readonly<Record<string, unknown>> = claimsOf(user, [...required, ...essential]);
   const isMissing = (claim: AskedClaim) => known[claim] === undefined;
   const missing = required.filter(isMissing);
   return {
