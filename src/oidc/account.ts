@@ -5,16 +5,16 @@ import { Organization } from "../models/organization.ts";
 import { Role } from "../models/role.ts";
 import { User } from "../models/user.ts";
 import { claimsNamed, claimsOf, findUserWithClaims } from "../users/claims.ts";
-import type { Prefetch } from "./adapter/prefetch.ts";
+import { takeKnown } from "./adapter/prefetch.ts";
 import { affiliationOf } from "./organizations.ts";
 
 /**
  * Answers the engine's question who a subject is. A user who is disabled or gone is nobody: the sign-in starts
  * again, and tokens that were issued stop working.
  */
-export function findAccount(knex: Knex, prefetch: Prefetch): FindAccount {
+export function findAccount(knex: Knex): FindAccount {
   return async (ctx, sub) => {
-    const known = prefetch.take("User", sub);
+    const known = takeKnown("User", sub);
     const user = known
       ? User.withClaims(known.payload)
       : await findUserWithClaims(reader(knex), sub);

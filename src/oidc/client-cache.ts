@@ -48,15 +48,15 @@ export class ClientCache {
 
   /** A client of the issuer named `issuer`; another issuer's is as unknown as one that is not there. */
   async find(issuer: string, clientId: string): Promise<AdapterPayload | undefined> {
-    if (!mayBeClientId(clientId)) return undefined;
-    const client = await this.#find(clientId);
+    const known = this.#entries.get(clientId);
+    const isFresh = known !== undefined && Date.now() < known.until;
+    const client = isFresh ? known.client : await this.#look(clientId);
     return client?.issuer === issuer ? client.payload : undefined;
   }
 
-  async #find(clientId: string): Promise<CachedClient | undefined> {
+  async #look(clientId: string): Promise<CachedClient | undefined> {
+    if (!mayBeClientId(clientId)) return undefined;
     const entries = this.#entries;
-    const known = entries.get(clientId);
-    if (known !== undefined && Date.now() < known.until) return known.client;
     const db = reader(this.#knex);
     const { until, client: found } = await this.#read(db, clientId);
     if (db !== this.#knex) return found;

@@ -33,7 +33,6 @@ import { assertOrganizationClaims, assertOrganizationId } from "./organizations.
 import { offerAccounts } from "./accounts-resource.ts";
 import { Afterwards } from "./afterwards.ts";
 import { adapterFactory, type Storage } from "./adapter/index.ts";
-import { Prefetch } from "./adapter/prefetch.ts";
 import { richAuthorizationRequests } from "./authorization-details.ts";
 import { queueLogoutNotices } from "./backchannel-logout.ts";
 import { clientAttestation } from "./client-attestation.ts";
@@ -97,13 +96,12 @@ export function createProvider(
   const { preset } = issuer;
   const secure = issuer.url.startsWith("https:");
   const Engine = preset.sessionManagement ? withSessionState(needs) : Provider;
-  const prefetch = new Prefetch();
-  const adapter = adapterFactory(needs, prefetch);
+  const adapter = adapterFactory(needs);
   const provider = new Engine(issuer.url, {
     adapter,
     jwks,
     ttl: lifetimes(issuer.sessionLimits),
-    findAccount: findAccount(knex, prefetch),
+    findAccount: findAccount(knex),
     loadExistingGrant: loadExistingGrant(knex),
     interactions: {
       policy: policy(needs),
@@ -244,9 +242,9 @@ export function createProvider(
     keepCodesOutOfFragments(provider, answered);
   describeMutualTls(answered, issuer);
   keepToTheLetter(provider, issuer);
-  knowClientsAgain(provider, adapter("Client"));
   compareSecretsByHash(provider);
   understandEverySecret(provider);
+  knowClientsAgain(provider, adapter("Client"));
   const subjectOf = (accountId: string, client: Client) =>
     client["subjectType"] === "pairwise"
       ? pairwiseSubject(seal, sectorOf(client), accountId)
@@ -504,22 +502,23 @@ function manageWithoutSecrets(provider: Provider, answered: Afterwards): void {
   const { Client: clients } = provider;
   const find = clients.find.bind(clients);
   const known = new WeakSet<Client>();
+  const findToUpdate = async (id: string) => {
+    const client = await find(id);
+    if (client === undefined || known.has(client)) return client;
+    known.add(client);
+    const stored = client.clientSecret;
+    // Requests share the client, so each is answered by what it sent itself.
+    return Object.defineProperty(client, "clientSecret", {
+      get: () => {
+        const { oidc } = Provider.ctx ?? {};
+        const sent = oidc?.route === "client_update" ? oidc.body?.["client_secret"] : undefined;
+        return typeof sent === "string" && isOneOfItsSecrets.call(client, sent) ? sent : stored;
+      },
+    });
+  };
   Object.assign(clients, {
-    async find(id: string) {
-      const client = await find(id);
-      const isUpdated = Provider.ctx?.oidc.route === "client_update";
-      if (client === undefined || !isUpdated || known.has(client)) return client;
-      known.add(client);
-      const stored = client.clientSecret;
-      // Requests share the client, so each is answered by what it sent itself.
-      return Object.defineProperty(client, "clientSecret", {
-        get: () => {
-          const { oidc } = Provider.ctx ?? {};
-          const sent = oidc?.route === "client_update" ? oidc.body?.["client_secret"] : undefined;
-          return typeof sent === "string" && isOneOfItsSecrets.call(client, sent) ? sent : stored;
-        },
-      });
-    },
+    find: (id: string) =>
+      Provider.ctx?.oidc.route === "client_update" ? findToUpdate(id) : find(id),
   });
   answered.at(["client", "client_update"], ({ body }) => {
     if (typeof body !== "object") return;

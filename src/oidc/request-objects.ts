@@ -1,4 +1,4 @@
-import { errors, Provider, type Client, type KoaContextWithOIDC } from "oidc-provider";
+import { errors, Provider, type Client } from "oidc-provider";
 import { sha256 } from "../lib/secret.ts";
 import type { Afterwards } from "./afterwards.ts";
 
@@ -9,6 +9,7 @@ const MAX_BYTES = 64 * 1024;
 const MAX_CACHED = 100;
 
 type Fetch = typeof fetch;
+type Params = Record<string, unknown>;
 
 /**
  * Request objects by reference (OIDC Core §6.2, RFC 9101 §5.2), which the engine takes by value only. An address is
@@ -19,18 +20,22 @@ export function fetchRequestObjects(provider: Provider, answered: Afterwards, fe
   const { Client: clients } = provider;
   const find = clients.find.bind(clients);
   const requestObject = createReader(fetch);
+  const findAndFetch = async (id: string, params: Params) => {
+    const client = await find(id);
+    const uri = client === undefined ? undefined : referenceIn(params, client);
+    if (client === undefined || uri === undefined) return client;
+    // Gone before it is fetched, so that it is not fetched again to answer with an error.
+    params["request_uri"] = undefined;
+    if (!isRegistered(client, uri))
+      throw new errors.InvalidRequestUri("request_uri is not registered for this client");
+    params["request"] = (await requestObject(uri)).trim();
+    return client;
+  };
   Object.assign(clients, {
-    async find(id: string) {
-      const client = await find(id);
-      const params = Provider.ctx?.oidc.params;
-      const uri = client === undefined ? undefined : referenceIn(Provider.ctx, client);
-      if (client === undefined || params === undefined || uri === undefined) return client;
-      // Gone before it is fetched, so that it is not fetched again to answer with an error.
-      params["request_uri"] = undefined;
-      if (!isRegistered(client, uri))
-        throw new errors.InvalidRequestUri("request_uri is not registered for this client");
-      params["request"] = (await requestObject(uri)).trim();
-      return client;
+    find: (id: string) => {
+      const { route, params } = Provider.ctx?.oidc ?? {};
+      const mayRefer = route === "authorization" && params?.["request_uri"] !== undefined;
+      return mayRefer ? findAndFetch(id, params) : find(id);
     },
   });
   answered.at(["discovery"], (ctx) => {
@@ -44,9 +49,8 @@ export function fetchRequestObjects(provider: Provider, answered: Afterwards, fe
 }
 
 /** The address in an authorization request of this client, if there is one for us to fetch. */
-function referenceIn(ctx: KoaContextWithOIDC | undefined, client: Client): string | undefined {
-  if (ctx?.oidc.route !== "authorization") return undefined;
-  const { client_id: clientId, request, request_uri: uri } = ctx.oidc.params ?? {};
+function referenceIn(params: Params, client: Client): string | undefined {
+  const { client_id: clientId, request, request_uri: uri } = params;
   if (clientId !== client.clientId || typeof uri !== "string" || uri.startsWith(PUSHED))
     return undefined;
   // Both together, and none pushed where that is a must, the engine refuses.

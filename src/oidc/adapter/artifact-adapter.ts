@@ -6,20 +6,18 @@ import { OidcArtifact, type ArtifactModel } from "../../models/oidc-artifact.ts"
 import type { GrantRevocation } from "./grant-revocation.ts";
 import { ModelAdapter } from "./model-adapter.ts";
 import { expiry, restore, strip } from "./payload.ts";
-import type { Prefetch } from "./prefetch.ts";
+import { askOnce, rememberContext } from "./prefetch.ts";
 
 /** AccessToken, ClientCredentials and PushedAuthorizationRequest: rows of `oidc_artifacts`. */
 export class ArtifactAdapter extends ModelAdapter {
   readonly #model: ArtifactModel;
   readonly #knex: Knex;
-  readonly #prefetch: Prefetch;
   readonly #revocation: GrantRevocation;
 
-  constructor(model: ArtifactModel, knex: Knex, prefetch: Prefetch, revocation: GrantRevocation) {
+  constructor(model: ArtifactModel, knex: Knex, revocation: GrantRevocation) {
     super();
     this.#model = model;
     this.#knex = knex;
-    this.#prefetch = prefetch;
     this.#revocation = revocation;
   }
 
@@ -40,9 +38,7 @@ export class ArtifactAdapter extends ModelAdapter {
     const isForUserinfo = Provider.ctx?.oidc.route === "userinfo";
     const find = isForUserinfo ? OidcArtifact.findWithUser : OidcArtifact.find;
     // Whoever introspects a token has it looked for among all kinds at the same time (RFC 7662 §2.1).
-    const row = await this.#prefetch.ask(id, () =>
-      find(reader(this.#knex), sha256(id), new Date()),
-    );
+    const row = await askOnce(id, () => find(reader(this.#knex), sha256(id), new Date()));
     if (row === undefined || !OidcArtifact.is(row, this.#model)) return undefined;
     const payload = restore(row.payload, {
       kind: this.#model,
@@ -51,7 +47,7 @@ export class ArtifactAdapter extends ModelAdapter {
       consumedAt: row.consumed_at,
       ...(row.grant_id === null ? {} : { grantId: row.grant_id }),
     });
-    this.#prefetch.remember(row, payload.sessionUid);
+    rememberContext(row, payload.sessionUid);
     return payload;
   }
 

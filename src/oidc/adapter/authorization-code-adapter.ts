@@ -6,18 +6,16 @@ import { OAuthAuthorization } from "../../models/oauth-authorization.ts";
 import type { GrantRevocation } from "./grant-revocation.ts";
 import { ModelAdapter } from "./model-adapter.ts";
 import { expiry, restore, strip } from "./payload.ts";
-import type { Prefetch } from "./prefetch.ts";
+import { rememberContext } from "./prefetch.ts";
 
 /** AuthorizationCode: rows of `oauth_authorizations`. */
 export class AuthorizationCodeAdapter extends ModelAdapter {
   readonly #knex: Knex;
-  readonly #prefetch: Prefetch;
   readonly #revocation: GrantRevocation;
 
-  constructor(knex: Knex, prefetch: Prefetch, revocation: GrantRevocation) {
+  constructor(knex: Knex, revocation: GrantRevocation) {
     super();
     this.#knex = knex;
-    this.#prefetch = prefetch;
     this.#revocation = revocation;
   }
 
@@ -45,7 +43,7 @@ export class AuthorizationCodeAdapter extends ModelAdapter {
     const row = await OAuthAuthorization.find(reader(this.#knex), sha256(id), new Date());
     if (row === undefined || row.grant_id === null) return undefined;
     const sessionUid = row.bound_session_uid ?? undefined;
-    this.#prefetch.remember(row, sessionUid);
+    rememberContext(row, sessionUid);
     return restore(row.payload, {
       kind: "AuthorizationCode",
       jti: id,

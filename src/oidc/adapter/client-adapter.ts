@@ -46,13 +46,20 @@ export class ClientAdapter extends ModelAdapter {
     this.#issuer = storage.issuer;
   }
 
-  async find(id: string): Promise<AdapterPayload | undefined> {
-    if (this.#documents?.covers(id) === true) {
-      try {
-        if (await this.#documents.refresh(id)) this.#cache.clear();
-      } catch (error) {
-        return refuse(error);
-      }
+  find(id: string): Promise<AdapterPayload | undefined> {
+    return this.#documents?.covers(id) === true
+      ? this.#findByAddress(this.#documents, id)
+      : this.#cache.find(this.#issuer.name, id);
+  }
+
+  async #findByAddress(
+    documents: ClientDocuments,
+    id: string,
+  ): Promise<AdapterPayload | undefined> {
+    try {
+      if (await documents.refresh(id)) this.#cache.clear();
+    } catch (error) {
+      return refuse(error);
     }
     return this.#cache.find(this.#issuer.name, id);
   }

@@ -6,18 +6,16 @@ import { OAuthGrant } from "../../models/oauth-grant.ts";
 import type { GrantRevocation } from "./grant-revocation.ts";
 import { ModelAdapter } from "./model-adapter.ts";
 import { expiry, restore, strip } from "./payload.ts";
-import type { Prefetch } from "./prefetch.ts";
+import { takeKnown } from "./prefetch.ts";
 
 /** Grant: rows of `oauth_grants`. A grant's id is not a bearer value. */
 export class GrantAdapter extends ModelAdapter {
   readonly #knex: Knex;
-  readonly #prefetch: Prefetch;
   readonly #revocation: GrantRevocation;
 
-  constructor(knex: Knex, prefetch: Prefetch, revocation: GrantRevocation) {
+  constructor(knex: Knex, revocation: GrantRevocation) {
     super();
     this.#knex = knex;
-    this.#prefetch = prefetch;
     this.#revocation = revocation;
   }
 
@@ -37,7 +35,7 @@ export class GrantAdapter extends ModelAdapter {
   }
 
   async find(id: string): Promise<AdapterPayload | undefined> {
-    const known = this.#prefetch.take("Grant", id);
+    const known = takeKnown("Grant", id);
     if (known !== undefined) return known.payload;
     if (!isUuid(id)) return undefined;
     const row = await OAuthGrant.findLive(reader(this.#knex), id);

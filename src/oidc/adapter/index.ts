@@ -13,7 +13,6 @@ import { DecoupledAdapter } from "./decoupled-adapter.ts";
 import { GrantAdapter } from "./grant-adapter.ts";
 import { GrantRevocation } from "./grant-revocation.ts";
 import { InteractionAdapter } from "./interaction-adapter.ts";
-import { Prefetch } from "./prefetch.ts";
 import { RefreshTokenAdapter } from "./refresh-token-adapter.ts";
 import {
   InitialAccessTokenAdapter,
@@ -34,15 +33,8 @@ export interface Storage {
   issuer: RegistrationPolicy & Pick<Issuer, "preset">;
 }
 
-/**
- * Says which adapter keeps which of the engine's models.
- *
- * @param prefetch what they read beside what they were asked for.
- */
-export function adapterFactory(
-  storage: Storage,
-  prefetch = new Prefetch(),
-): (model: string) => Adapter {
+/** Says which adapter keeps which of the engine's models. */
+export function adapterFactory(storage: Storage): (model: string) => Adapter {
   const { knex, seal, refreshTokenFormat } = storage;
   const revocation = new GrantRevocation(knex);
   return (model) => {
@@ -50,19 +42,19 @@ export function adapterFactory(
       case "AccessToken":
       case "ClientCredentials":
       case "PushedAuthorizationRequest":
-        return new ArtifactAdapter(model, knex, prefetch, revocation);
+        return new ArtifactAdapter(model, knex, revocation);
       case "AuthorizationCode":
-        return new AuthorizationCodeAdapter(knex, prefetch, revocation);
+        return new AuthorizationCodeAdapter(knex, revocation);
       case "DeviceCode":
         return new DecoupledAdapter("device", storage, revocation);
       case "BackchannelAuthenticationRequest":
         return new DecoupledAdapter("ciba", storage, revocation);
       case "RefreshToken":
-        return new RefreshTokenAdapter(knex, refreshTokenFormat, prefetch, revocation);
+        return new RefreshTokenAdapter(knex, refreshTokenFormat, revocation);
       case "Session":
-        return new SessionAdapter(knex, seal, prefetch);
+        return new SessionAdapter(knex, seal);
       case "Grant":
-        return new GrantAdapter(knex, prefetch, revocation);
+        return new GrantAdapter(knex, revocation);
       case "Interaction":
         return new InteractionAdapter(knex, seal);
       case "ReplayDetection":

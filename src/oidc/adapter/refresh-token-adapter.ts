@@ -7,7 +7,7 @@ import type { RefreshTokenFormat } from "../refresh-token-format.ts";
 import type { GrantRevocation } from "./grant-revocation.ts";
 import { ModelAdapter } from "./model-adapter.ts";
 import { expiry, restore, strip } from "./payload.ts";
-import type { Prefetch } from "./prefetch.ts";
+import { rememberContext } from "./prefetch.ts";
 
 /** How long the previous token still answers where the client does not say: `oauth_clients.refresh_reuse_interval`. */
 const DEFAULT_REUSE_INTERVAL = 10;
@@ -16,21 +16,14 @@ const DEFAULT_REUSE_INTERVAL = 10;
 export class RefreshTokenAdapter extends ModelAdapter {
   readonly #knex: Knex;
   readonly #format: RefreshTokenFormat;
-  readonly #prefetch: Prefetch;
   readonly #revocation: GrantRevocation;
   /** What a request is about to rotate. */
   readonly #rotations = new WeakMap<object, { rotation: Rotation; statement: Statement }>();
 
-  constructor(
-    knex: Knex,
-    format: RefreshTokenFormat,
-    prefetch: Prefetch,
-    revocation: GrantRevocation,
-  ) {
+  constructor(knex: Knex, format: RefreshTokenFormat, revocation: GrantRevocation) {
     super();
     this.#knex = knex;
     this.#format = format;
-    this.#prefetch = prefetch;
     this.#revocation = revocation;
   }
 
@@ -71,7 +64,7 @@ export class RefreshTokenAdapter extends ModelAdapter {
       token.counter === row.counter ||
       isAnswerableAgain(token.counter, row.counter, row.rotated_at);
     const sessionUid = row.bound_session_uid ?? undefined;
-    this.#prefetch.remember(row, sessionUid);
+    rememberContext(row, sessionUid);
     return restore(row.payload, {
       kind: "RefreshToken",
       jti: id,

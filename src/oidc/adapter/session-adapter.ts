@@ -8,7 +8,7 @@ import { Session, type SignIn } from "../../models/session.ts";
 import { mayBeClientId } from "../client-cache.ts";
 import { ModelAdapter } from "./model-adapter.ts";
 import { expiry, fromEpoch, toEpoch } from "./payload.ts";
-import type { Prefetch } from "./prefetch.ts";
+import { rememberGrant, takeKnown } from "./prefetch.ts";
 
 /** Seconds in which a tab that still sends the cookie of a moment ago is answered with the current one. */
 const PREVIOUS_COOKIE_GRACE = 30;
@@ -17,6 +17,7 @@ const TOUCH_INTERVAL = 60;
 
 const COOKIE_COLUMN = { table: "sessions", column: "cookie_enc" } as const;
 
+/** What was read in a request, to see whether saving would change more than the clock. */
 interface Reading {
   /** As text: the engine changes what it is given. */
   readonly payload: string;
@@ -27,15 +28,11 @@ interface Reading {
 export class SessionAdapter extends ModelAdapter {
   readonly #knex: Knex;
   readonly #seal: Seal;
-  readonly #prefetch: Prefetch;
-  /** What was read in a request, to see whether saving would change more than the clock. */
-  readonly #read = new WeakMap<object, Reading>();
 
-  constructor(knex: Knex, seal: Seal, prefetch: Prefetch) {
+  constructor(knex: Knex, seal: Seal) {
     super();
     this.#knex = knex;
     this.#seal = seal;
-    this.#prefetch = prefetch;
   }
 
   async upsert(id: string, payload: AdapterPayload, expiresIn?: number): Promise<void> {
@@ -43,10 +40,10 @@ export class SessionAdapter extends ModelAdapter {
     const now = new Date();
     const { uid } = payload;
     if (uid === undefined) throw new TypeError("a session has a uid");
-    if (request !== undefined && this.#isOnlyTouched(request, payload, now)) return;
+    const read = request?.state["sessionAsRead"] as Reading | undefined;
+    if (read !== undefined && isOnlyTouched(read, payload, now)) return;
     // Staying signed in while one client signs out takes that client away: the only save that may remove one.
     const replaceAuthorizations = request?.oidc.route === "end_session_confirm";
-    const read = request === undefined ? undefined : this.#read.get(request);
     const db = await writer(this.#knex);
     await Session.save(db, {
       uid,
@@ -77,11 +74,8 @@ export class SessionAdapter extends ModelAdapter {
     if (session === undefined) return undefined;
     const jti = session.cookieHash?.equals(cookieHash) === true ? id : this.#currentCookie(session);
     const payload = { ...payloadOf(session), jti };
-    if (Provider.ctx !== undefined)
-      this.#read.set(Provider.ctx, {
-        payload: JSON.stringify(payload),
-        writtenAt: session.lastActiveAt,
-      });
+    const reading: Reading = { payload: JSON.stringify(payload), writtenAt: session.lastActiveAt };
+    if (Provider.ctx !== undefined) Provider.ctx.state["sessionAsRead"] = reading;
     return payload;
   }
 
@@ -92,13 +86,13 @@ export class SessionAdapter extends ModelAdapter {
     const clientId = clientThatAsks();
     if (clientId === undefined) return Session.findByCookie(db, cookieHash, now);
     const found = await Session.findForClient(db, { cookieHash, clientId }, now);
-    if (found !== undefined) this.#prefetch.rememberBeside(found.beside);
+    if (found !== undefined) rememberGrant(found.beside);
     return found?.session;
   }
 
   /** The session of a `uid`, without its cookie: what the engine finds this way it never saves. */
   override async findByUid(uid: string): Promise<AdapterPayload | undefined> {
-    const known = this.#prefetch.take("Session", uid);
+    const known = takeKnown("Session", uid);
     if (known !== undefined) return known.payload;
     const session = await Session.query(reader(this.#knex))
       .findById(uid)
@@ -119,15 +113,6 @@ export class SessionAdapter extends ModelAdapter {
   #currentCookie(session: Session): string {
     if (session.cookieEnc === null) throw new Error("a live session has a cookie");
     return this.#seal.decrypt(session.cookieEnc, { ...COOKIE_COLUMN, id: session.uid }).toString();
-  }
-
-  #isOnlyTouched(request: object, payload: AdapterPayload, now: Date): boolean {
-    const read = this.#read.get(request);
-    return (
-      read !== undefined &&
-      now.getTime() - read.writtenAt.getTime() < TOUCH_INTERVAL * 1000 &&
-      isDeepStrictEqual(contentOf(JSON.parse(read.payload)), contentOf(payload))
-    );
   }
 }
 
@@ -152,6 +137,13 @@ function clientThatAsks(): string | undefined {
   const { ctx } = Provider;
   const id = ctx?.oidc.route === "authorization" ? ctx.query["client_id"] : undefined;
   return typeof id === "string" && mayBeClientId(id) ? id : undefined;
+}
+
+function isOnlyTouched(read: Reading, payload: AdapterPayload, now: Date): boolean {
+  return (
+    now.getTime() - read.writtenAt.getTime() < TOUCH_INTERVAL * 1000 &&
+    isDeepStrictEqual(contentOf(JSON.parse(read.payload)), contentOf(payload))
+  );
 }
 
 /** Everything of a session but the clock. */
