@@ -26,6 +26,8 @@ export class Templates {
         ejs.compile(readFileSync(filename, "utf8"), {
           filename,
           root: directory,
+          // Of the parts that it includes; they would be read and compiled for each page.
+          cache: true,
           strict: true,
           _with: false,
           localsName: "locals",
