@@ -1,4 +1,11 @@
-import { createCipheriv, createDecipheriv, hkdfSync, randomBytes } from "node:crypto";
+import {
+  createCipheriv,
+  createDecipheriv,
+  createSecretKey,
+  hkdfSync,
+  randomBytes,
+  type KeyObject,
+} from "node:crypto";
 import type { TransactionOrKnex } from "objection";
 import { errors } from "../errors.ts";
 import { sha256 } from "../lib/secret.ts";
@@ -27,7 +34,7 @@ export interface Seal {
   encrypt(plaintext: string | Buffer, place: Place): Buffer;
   /** Opens what `encrypt` made for the same place; throws where it was altered, moved or sealed under another key. */
   decrypt(blob: Buffer, place: Place): Buffer;
-  /** A stable secret for one purpose (HKDF, RFC 5869), the same on every node: cookie keys, MAC keys. */
+  /** A stable secret for one purpose (HKDF, RFC 5869), the same on every node: cookie keys, MAC keys. Labels are constants. */
   derive(label: string, bytes?: number): Buffer;
 }
 
@@ -74,7 +81,9 @@ async function makeDataKey(
 /** The seal over one data key. Every row gets a key of its own, so no key comes near GCM's limit of 2^32 messages. */
 function createSeal(keyId: string, dataKey: Buffer): Seal {
   const keyIdBytes = parseUuid(keyId);
-  const rowKey = (id: string): Buffer => expand(dataKey, `row\0${id}`, 32);
+  const key = createSecretKey(dataKey);
+  const rowKey = (id: string): Buffer => expand(key, `row\0${id}`, 32);
+  const derived = new Map<string, Buffer>();
 
   return Object.freeze({
     encrypt(plaintext: string | Buffer, place: Place): Buffer {
@@ -93,7 +102,12 @@ function createSeal(keyId: string, dataKey: Buffer): Seal {
       return open(rowKey(place.id), blob.subarray(header), bound(place));
     },
 
-    derive: (label: string, bytes = 32): Buffer => expand(dataKey, `derive\0${label}`, bytes),
+    derive(label: string, bytes = 32): Buffer {
+      const name = `${bytes} ${label}`;
+      const secret = derived.get(name) ?? expand(key, `derive\0${label}`, bytes);
+      derived.set(name, secret);
+      return secret;
+    },
   });
 }
 
@@ -105,7 +119,7 @@ function wrapping(id: string): Buffer {
   return bound({ table: "data_keys", column: "wrapped_dek", id });
 }
 
-function expand(key: Buffer, info: string, bytes: number): Buffer {
+function expand(key: KeyObject, info: string, bytes: number): Buffer {
   return Buffer.from(hkdfSync("sha256", key, Buffer.alloc(0), info, bytes));
 }
 
