@@ -1,6 +1,7 @@
 import type { TransactionOrKnex } from "objection";
 import { lookUp } from "../database/look-up.ts";
 import { AppError } from "../errors.ts";
+import { UserDevice } from "../models/user-device.ts";
 import { User } from "../models/user.ts";
 import { normaliseEmail } from "./normalise-email.ts";
 
@@ -14,21 +15,27 @@ export interface Identifier {
 export interface FoundUser {
   readonly user: User;
   readonly passwordHash: string | undefined;
+  /** Whether they have signed in with the browser that was asked about. */
+  readonly isKnownDevice: boolean;
 }
+
+const FOUND = `u.*, p.hash AS password_hash, EXISTS (SELECT FROM user_devices d
+  WHERE d.user_id = u.id AND d.cookie_hash = k.device AND d.last_seen_on >= k.since) AS is_known_device`;
+const KEYS = { value: "text", device: "bytea", since: "date" } as const;
 
 /** An address that was added and not proven names nobody yet (T-67). */
 const FIND_BY = {
   username: lookUp(
-    `SELECT u.*, p.hash AS password_hash FROM users u LEFT JOIN user_passwords p ON p.user_id = u.id
+    `SELECT ${FOUND} FROM users u LEFT JOIN user_passwords p ON p.user_id = u.id
      WHERE u.username_norm = k.value`,
-    { value: "text" },
+    KEYS,
   ),
   email: lookUp(
-    `SELECT u.*, p.hash AS password_hash
+    `SELECT ${FOUND}
      FROM user_emails e JOIN users u ON u.id = e.user_id LEFT JOIN user_passwords p ON p.user_id = u.id
      WHERE e.email_norm = k.value AND (e.verified_at IS NOT NULL OR e.is_primary)
      ORDER BY e.verified_at IS NULL, e.created_at, e.id`,
-    { value: "text" },
+    KEYS,
   ),
 } as const;
 
@@ -60,15 +67,24 @@ export function readIdentifier(typed: string): Identifier | undefined {
 /**
  * Finds the user an identifier stands for, in one query whether there is one or not. Where several claim an address,
  * who verified it comes first, then who claimed it first.
+ *
+ * @param at.device the hash of the cookie of a browser that they may be known to have.
  */
 export async function findByIdentifier(
   db: TransactionOrKnex,
   identifier: Identifier | undefined,
+  { device, now = new Date() }: { readonly device?: Buffer | undefined; readonly now?: Date } = {},
 ): Promise<FoundUser | undefined> {
   if (identifier === undefined) return undefined;
   const { kind, value } = identifier;
-  const row = await User.lookUp<{ password_hash: string | null }>(db, FIND_BY[kind], { value });
+  const keys = { value, device: device ?? null, since: UserDevice.oldestDay(now) };
+  const row = await User.lookUp<FoundRow>(db, FIND_BY[kind], keys);
   if (row === undefined) return undefined;
-  const { password_hash: passwordHash, ...columns } = row;
-  return { user: User.fromRow(columns), passwordHash: passwordHash ?? undefined };
+  const { password_hash: passwordHash, is_known_device: isKnownDevice, ...columns } = row;
+  return { user: User.fromRow(columns), passwordHash: passwordHash ?? undefined, isKnownDevice };
+}
+
+interface FoundRow {
+  readonly password_hash: string | null;
+  readonly is_known_device: boolean;
 }

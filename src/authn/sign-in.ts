@@ -2,14 +2,14 @@ import type { TransactionOrKnex } from "objection";
 import { AppError } from "../errors.ts";
 import { UserPassword } from "../models/user-password.ts";
 import type { User } from "../models/user.ts";
-import { findByIdentifier, readIdentifier } from "./identifier.ts";
+import type { FoundUser } from "./identifier.ts";
 import type { Passwords } from "./password.ts";
 
 /** Who signed in, or why nobody did. Only who knew the password learns that the account is disabled. */
 export type SignIn = { readonly user: User } | { readonly refused: "wrong" | "disabled" };
 
 /**
- * Checks an identifier and a password. Unknown people, people without a password and wrong passwords cost the same and
+ * Checks the password of whoever was named. Unknown people, people without a password and wrong passwords cost the same and
  * get the same answer (T-62). A hash made with other parameters than today's is replaced on the way. The caller counts
  * the try first: `throttle.ts`.
  *
@@ -18,9 +18,8 @@ export type SignIn = { readonly user: User } | { readonly refused: "wrong" | "di
 export async function signInWithPassword(
   db: TransactionOrKnex,
   { passwords }: { readonly passwords: Passwords },
-  { identifier, password }: { readonly identifier: string; readonly password: string },
+  { found, password }: { readonly found: FoundUser | undefined; readonly password: string },
 ): Promise<SignIn> {
-  const found = await findByIdentifier(db, readIdentifier(identifier));
   const { ok, needsRehash } = await passwords.verify(found?.passwordHash, password);
   if (!ok || found === undefined) return { refused: "wrong" };
   const { user, passwordHash: verified } = found;

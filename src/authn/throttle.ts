@@ -1,9 +1,10 @@
 import { createHmac } from "node:crypto";
 import type { TransactionOrKnex } from "objection";
+import { lookUp } from "../database/look-up.ts";
 import type { Seal } from "../keys/seal.ts";
 import { LoginThrottle } from "../models/login-throttle.ts";
 import { UserDevice } from "../models/user-device.ts";
-import { findByIdentifier, readIdentifier } from "./identifier.ts";
+import { findByIdentifier, readIdentifier, type FoundUser } from "./identifier.ts";
 
 type Scope = LoginThrottle["scope"];
 /** What counts the codes that people type from another device. */
@@ -32,6 +33,9 @@ const NEVER = 2 ** 31 - 1;
  * the account keeps nobody out who has signed in with their browser before, nor a passkey, and ends with a new
  * password. Of user codes there are 20^8, so that 50 guesses an hour find none (RFC 8628 §5.1). Five mails an hour are
  * enough for anybody and too few to fill a mailbox (T-75).
+ *
+ * Whoever moves several counters takes them in the order in which they stand here, so that nobody waits for somebody who
+ * waits for them.
  */
 const LIMITS: Readonly<Record<Scope, Limit>> = {
   account_ip: { tries: 5, window: 15 * MINUTE, block: MINUTE, longestBlock: 15 * MINUTE },
@@ -53,8 +57,8 @@ const LIMITS: Readonly<Record<Scope, Limit>> = {
   ciba_user: { tries: 60, window: 60 * MINUTE, block: 10 * MINUTE, longestBlock: 60 * MINUTE },
   code_ip: { tries: 50, window: 60 * MINUTE, block: 15 * MINUTE, longestBlock: 60 * MINUTE },
   hint: { tries: 30, window: 60 * MINUTE, block: 15 * MINUTE, longestBlock: 60 * MINUTE },
-  mail_address: { tries: 5, window: HOUR, memory: 0, block: HOUR, longestBlock: HOUR },
   mail_ip: { tries: 20, window: HOUR, memory: 0, block: HOUR, longestBlock: HOUR },
+  mail_address: { tries: 5, window: HOUR, memory: 0, block: HOUR, longestBlock: HOUR },
   factor: { tries: 5, window: DAY, block: DAY, longestBlock: DAY },
   factor_user: { tries: 10, window: 60 * MINUTE, block: 60 * MINUTE, longestBlock: 60 * MINUTE },
   recovery_user: { tries: 5, window: 60 * MINUTE, block: 60 * MINUTE, longestBlock: 60 * MINUTE },
@@ -77,6 +81,8 @@ export interface CountedTry {
 interface Counter {
   readonly scope: Scope;
   readonly key: Buffer;
+  /** Moved only where the one before it counts its first; where it is blocked, it refuses all the same. */
+  readonly isOfFirsts?: true;
 }
 
 interface Refused {
@@ -91,6 +97,8 @@ export type Throttled = CountedTry | Refused;
 /** A try to sign in, as far as it is counted. */
 interface Try {
   readonly identifier: string;
+  /** Who that is, if there is such a person, looked up with `device`. */
+  readonly found: FoundUser | undefined;
   readonly ipPrefix: string;
   /** The hash of the cookie by which a browser is known. */
   readonly device?: Buffer | undefined;
@@ -109,40 +117,37 @@ interface Try {
 export async function throttleAttempt(
   db: TransactionOrKnex,
   seal: Seal,
-  { identifier, ipPrefix, device, now }: Try,
+  { identifier, found, ipPrefix, device, now }: Try,
 ): Promise<Throttled> {
   const typed = spelling(identifier);
-  const found = await findByIdentifier(db, readIdentifier(typed));
   const userId = found?.user.id;
-  const isKnownDevice =
-    device !== undefined && (await UserDevice.isKnown(db, { userId, cookieHash: device, now }));
   const account = userId === undefined ? `unknown\0${typed}` : userKey(userId);
   const key = keyed(seal);
-  const counters: Counter[] = isKnownDevice
-    ? deviceCounters(seal, account, device)
-    : [
-        // What was typed, so that a block does not tell which names are of one account.
-        { scope: "account_ip", key: key("account_ip", typed, ipPrefix) },
-        { scope: "ip", key: key("ip", ipPrefix) },
-        { scope: "sprayed", key: key("sprayed", account, ipPrefix) },
-        { scope: "spray", key: key("spray", ipPrefix) },
-        { scope: "account_hour", key: key("account_hour", account) },
-        { scope: "account", key: key("account", account) },
-      ];
-  const tries = new Map<Scope, number>();
-  // The order is the same for everybody, so that not even callers inside transactions can wait for each other.
-  for (const { scope, key: of } of counters) {
-    const isNew = scope !== "spray" || tries.get("sprayed") === 1;
-    const counted = isNew ? await count(db, scope, of, now) : await stands(db, of, now);
-    if (counted === undefined) return await refusal(db, of, now);
-    tries.set(scope, counted);
-  }
+  const counters: Counter[] =
+    device !== undefined && found?.isKnownDevice === true
+      ? deviceCounters(seal, account, device)
+      : [
+          // What was typed, so that a block does not tell which names are of one account.
+          { scope: "account_ip", key: key("account_ip", typed, ipPrefix) },
+          { scope: "ip", key: key("ip", ipPrefix) },
+          { scope: "sprayed", key: key("sprayed", account, ipPrefix) },
+          { scope: "spray", key: key("spray", ipPrefix), isOfFirsts: true },
+          { scope: "account_hour", key: key("account_hour", account) },
+          { scope: "account", key: key("account", account) },
+        ];
+  const counted = await count(db, counters, now);
+  if ("refused" in counted) return refusal(db, counted.refused, now);
   return {
     allowed: true,
-    ownerShouldBeTold: TELL_OWNER_AT.has(tries.get("account") ?? 0),
+    ownerShouldBeTold: TELL_OWNER_AT.has(counted.tries.get("account") ?? 0),
     counted: counters,
   };
 }
+
+const FAILURES = lookUp(
+  "SELECT failures FROM login_throttles WHERE key_hash = k.keyHash AND window_start > k.since",
+  { keyHash: "bytea", since: "timestamptz" },
+);
 
 /** How many wrong passwords were tried on an account from unknown browsers, within an hour of the first. */
 export async function recentFailures(
@@ -151,9 +156,11 @@ export async function recentFailures(
   userId: string,
   now: Date,
 ): Promise<number> {
-  const row = await LoginThrottle.query(db).findById(keyed(seal)("account_hour", userKey(userId)));
-  const since = now.getTime() - LIMITS.account_hour.window * 1000;
-  return row === undefined || row.windowStart.getTime() <= since ? 0 : row.failures;
+  const keyHash = keyed(seal)("account_hour", userKey(userId));
+  const since = new Date(now.getTime() - LIMITS.account_hour.window * 1000);
+  const found = { keyHash, since };
+  const row = await LoginThrottle.lookUp<{ failures: number }>(db, FAILURES, found);
+  return row?.failures ?? 0;
 }
 
 /** The counters that a success ends; of the others it takes back its own try. */
@@ -176,21 +183,20 @@ export async function throttleSuccess(
 ): Promise<void> {
   const ended = counted.filter(({ scope }) => ENDED_BY_SUCCESS.has(scope));
   const kept = counted.filter(({ scope }) => !ENDED_BY_SUCCESS.has(scope));
-  // Two that succeed at once in one network lock what they share in one order.
   await LoginThrottle.statement(
     db,
-    `WITH ended AS (DELETE FROM login_throttles WHERE key_hash = ANY(:ended) RETURNING scope),
-          kept AS (SELECT key_hash, scope FROM login_throttles WHERE key_hash = ANY(:kept)
-                    ORDER BY key_hash FOR UPDATE)
+    `WITH locked AS MATERIALIZED (${IN_ORDER}),
+          ended AS (DELETE FROM login_throttles t USING locked
+                     WHERE t.key_hash = locked.key_hash AND t.key_hash = ANY(:ended) RETURNING t.scope)
      UPDATE login_throttles t
         SET failures = greatest(t.failures - 1, 0),
             blocked_until = CASE WHEN t.failures > CAST(CAST(:tries AS jsonb)->>t.scope AS int) THEN t.blocked_until END
-       FROM kept
-      WHERE t.key_hash = kept.key_hash
+       FROM locked
+      WHERE t.key_hash = locked.key_hash AND t.key_hash <> ALL(:ended)
         AND (t.scope <> 'spray' OR EXISTS (SELECT FROM ended WHERE scope = 'sprayed'))`,
     {
+      keys: counted.map(({ key }) => key),
       ended: ended.map(({ key }) => key),
-      kept: kept.map(({ key }) => key),
       tries: JSON.stringify(
         Object.fromEntries(kept.map(({ scope }) => [scope, LIMITS[scope].tries])),
       ),
@@ -218,10 +224,12 @@ export async function throttleCode(
     code_session: key("code_session", sessionUid),
     code_ip: key("code_ip", ipPrefix),
   };
-  for (const scope of ["code_session", "code_ip"] as const)
-    if ((await count(db, scope, keys[scope], now)) === undefined)
-      return await refusal(db, keys[scope], now);
-  return { allowed: true, keys };
+  const counters = (["code_session", "code_ip"] as const).map((scope) => ({
+    scope,
+    key: keys[scope],
+  }));
+  const counted = await count(db, counters, now);
+  return "refused" in counted ? refusal(db, counted.refused, now) : { allowed: true, keys };
 }
 
 /** Takes back what a code counted that exists. Failures before it stay: everybody can have a code of their own. */
@@ -242,7 +250,7 @@ export async function throttleHint(
   seal: Seal,
   { clientId, now }: { clientId: string; now: Date },
 ): Promise<boolean> {
-  return (await count(db, "hint", keyed(seal)("hint", clientId), now)) !== undefined;
+  return counts(db, "hint", keyed(seal)("hint", clientId), now);
 }
 
 /**
@@ -255,9 +263,11 @@ export async function throttleRequest(
   { clientId, userId, now }: { clientId: string; userId: string; now: Date },
 ): Promise<boolean> {
   const key = keyed(seal);
-  if ((await count(db, "ciba", key("ciba", `${clientId}\0${userId}`), now)) === undefined)
-    return false;
-  return (await count(db, "ciba_user", key("ciba_user", userId), now)) !== undefined;
+  const counters = [
+    { scope: "ciba", key: key("ciba", `${clientId}\0${userId}`) },
+    { scope: "ciba_user", key: key("ciba_user", userId) },
+  ] as const;
+  return !("refused" in (await count(db, counters, now)));
 }
 
 /**
@@ -269,7 +279,7 @@ export async function throttleNewClient(
   seal: Seal,
   { scope, ipPrefix, now }: { scope: "registration" | "document"; ipPrefix: string; now: Date },
 ): Promise<boolean> {
-  return (await count(db, scope, keyed(seal)(scope, ipPrefix), now)) !== undefined;
+  return counts(db, scope, keyed(seal)(scope, ipPrefix), now);
 }
 
 /**
@@ -282,7 +292,7 @@ export async function messagesAllowed(
   { ipPrefix, now }: { ipPrefix: string; now: Date },
 ): Promise<{ readonly allowed: true } | Refused> {
   const key = keyed(seal)("message", ipPrefix);
-  return (await stands(db, key, now)) === undefined ? refusal(db, key, now) : { allowed: true };
+  return (await isBlocked(db, key, now)) ? refusal(db, key, now) : { allowed: true };
 }
 
 /** Counts a message that proved nothing, and says whether it is to be noted: what is stopped fills no database. */
@@ -291,7 +301,7 @@ export async function throttleMessage(
   seal: Seal,
   { ipPrefix, now }: { ipPrefix: string; now: Date },
 ): Promise<boolean> {
-  return (await count(db, "message", keyed(seal)("message", ipPrefix), now)) !== undefined;
+  return counts(db, "message", keyed(seal)("message", ipPrefix), now);
 }
 
 /**
@@ -306,14 +316,12 @@ export async function throttleMail(
   { address, ipPrefix, now }: { address: string; ipPrefix: string; now: Date },
 ): Promise<{ readonly allowed: true } | Refused> {
   const key = keyed(seal);
-  const keys = {
-    mail_ip: key("mail_ip", ipPrefix),
-    mail_address: key("mail_address", mailbox(address)),
-  };
-  for (const scope of ["mail_ip", "mail_address"] as const)
-    if ((await count(db, scope, keys[scope], now)) === undefined)
-      return await refusal(db, keys[scope], now, HOUR);
-  return { allowed: true };
+  const counters = [
+    { scope: "mail_ip", key: key("mail_ip", ipPrefix) },
+    { scope: "mail_address", key: key("mail_address", mailbox(address)) },
+  ] as const;
+  const counted = await count(db, counters, now);
+  return "refused" in counted ? refusal(db, counted.refused, now, HOUR) : { allowed: true };
 }
 
 /** A code of a second step that was counted, for `throttleFactorSuccess`. */
@@ -341,13 +349,12 @@ export async function throttleFactor(
   const { method, interaction, who, now } = try_;
   const key = keyed(seal);
   const challenge = key("factor", method, interaction);
-  if ((await count(db, "factor", challenge, now)) === undefined)
-    return { ...(await refusal(db, challenge, now)), isOver: true };
   const scope = method === "recovery_code" ? "recovery_user" : "factor_user";
-  const counted = { scope, key: key(scope, method, who) } as const;
-  if ((await count(db, scope, counted.key, now)) === undefined)
-    return await refusal(db, counted.key, now);
-  return { allowed: true, counted };
+  const ofPerson = { scope, key: key(scope, method, who) } as const;
+  const counted = await count(db, [{ scope: "factor", key: challenge }, ofPerson], now);
+  if (!("refused" in counted)) return { allowed: true, counted: ofPerson };
+  const refused = await refusal(db, counted.refused, now);
+  return counted.refused === challenge ? { ...refused, isOver: true } : refused;
 }
 
 /** Takes back what a code counted against its person that turned out right; in its interaction it stays. */
@@ -364,9 +371,9 @@ export async function throttleMailedCode(
   seal: Seal,
   { ipPrefix, now }: { ipPrefix: string; now: Date },
 ): Promise<{ readonly allowed: true } | Refused> {
-  const key = keyed(seal)("code_ip", ipPrefix);
-  if ((await count(db, "code_ip", key, now)) === undefined) return await refusal(db, key, now);
-  return { allowed: true };
+  const counter = { scope: "code_ip", key: keyed(seal)("code_ip", ipPrefix) } as const;
+  const counted = await count(db, [counter], now);
+  return "refused" in counted ? refusal(db, counted.refused, now) : { allowed: true };
 }
 
 async function takeBack(db: TransactionOrKnex, scope: Scope, key: Buffer): Promise<void> {
@@ -417,7 +424,12 @@ export async function clearThrottle(
       deviceCounters(seal, account, cookieHash).map((counter) => counter.key),
     ),
   ];
-  await LoginThrottle.query(db).delete().whereIn("keyHash", keys);
+  await LoginThrottle.statement(
+    db,
+    `WITH locked AS MATERIALIZED (${IN_ORDER})
+     DELETE FROM login_throttles t USING locked WHERE t.key_hash = locked.key_hash`,
+    { keys },
+  );
 }
 
 /** One name for an account, whichever of its identifiers was typed, and one for each that nobody has. */
@@ -451,51 +463,96 @@ function keyed(seal: Seal): (...parts: string[]) => Buffer {
   return (...parts) => createHmac("sha256", secret).update(JSON.stringify(parts)).digest();
 }
 
-/** Counts one try, and blocks after it where it reaches the limit; `undefined` where a block stands. */
+/** Locks counters in the order of {@link LIMITS}. */
+const IN_ORDER = `SELECT key_hash FROM login_throttles WHERE key_hash = ANY(:keys)
+  ORDER BY array_position(ARRAY[${Object.keys(LIMITS).map((scope) => `'${scope}'`)}], scope), key_hash FOR UPDATE`;
+
+/** What counters came to by a try that all of them let pass, or the key of the first that refuses it. */
+type Counted = { readonly tries: ReadonlyMap<Scope, number> } | { readonly refused: Buffer };
+
+/**
+ * Counts one try at counters one after the other, and blocks after it where one reaches its limit. Where a block stands,
+ * the counters after it stay as they are. It is one statement, and so one commit, and of tries at the same time each is
+ * counted.
+ */
 async function count(
+  db: TransactionOrKnex,
+  counters: readonly Counter[],
+  now: Date,
+): Promise<Counted> {
+  const keys = Object.fromEntries(counters.map(({ key }, index) => [`key${index}`, key]));
+  const rows = await LoginThrottle.statement<{ n: number; failures: number }>(
+    db,
+    counting(counters),
+    { ...keys, now },
+  );
+  const tries = new Map<Scope, number>();
+  for (const [index, { scope, key }] of counters.entries()) {
+    const row = rows.find(({ n }) => n === index);
+    if (row === undefined) return { refused: key };
+    tries.set(scope, row.failures);
+  }
+  return { tries };
+}
+
+/** Counts one try at one counter; `false` where a block stands. */
+async function counts(
   db: TransactionOrKnex,
   scope: Scope,
   key: Buffer,
   now: Date,
-): Promise<number | undefined> {
-  const { tries, window, memory = window, block, longestBlock } = LIMITS[scope];
-  const [row] = await LoginThrottle.statement<{ failures: number }>(
-    db,
-    `INSERT INTO login_throttles AS t (key_hash, scope, failures, window_start, gc_on)
-     VALUES (:key, :scope, 1, :now, :gcOn)
-     ON CONFLICT (key_hash) DO UPDATE SET (failures, window_start, blocked_until, gc_on) = (
-       SELECT counted.failures,
-              counted.start,
-              CASE WHEN counted.failures >= :tries THEN excluded.window_start + make_interval(secs => least(
-                CAST(:block AS float8) * 2 ^ least(counted.failures - :tries, 20), :longestBlock)) END,
-              CASE WHEN counted.failures >= :tries THEN CAST(:gcBlockedOn AS date) ELSE excluded.gc_on END
-         FROM (SELECT CASE WHEN t.over THEN 1 ELSE t.failures + 1 END AS failures,
-                      CASE WHEN t.over THEN excluded.window_start ELSE t.window_start END AS start
-                 FROM (SELECT t.failures, t.window_start,
-                              greatest(t.window_start + make_interval(secs => :window),
-                                t.blocked_until + make_interval(secs => :memory)) <= excluded.window_start AS over) t) counted)
-     WHERE t.blocked_until IS NULL OR t.blocked_until <= excluded.window_start
-     RETURNING failures`,
-    {
-      key,
-      scope,
-      now,
-      tries,
-      window,
-      memory,
-      block,
-      longestBlock,
-      gcOn: gcDay(now, window),
-      gcBlockedOn: gcDay(now, longestBlock + window),
-    },
-  );
-  return row?.failures;
+): Promise<boolean> {
+  return !("refused" in (await count(db, [{ scope, key }], now)));
 }
 
-/** What was counted already, where no block stands. */
-async function stands(db: TransactionOrKnex, key: Buffer, now: Date): Promise<number | undefined> {
+/** Written out once for each row of scopes. */
+const countings = new Map<string, string>();
+
+/** The statement for counters of these kinds: `c0` moves the first, `c1` the second if `c0` let it pass, and so on. */
+function counting(counters: readonly Counter[]): string {
+  const kinds = counters.map(({ scope }) => scope).join();
+  const known = countings.get(kinds);
+  if (known !== undefined) return known;
+  const links = counters.map((counter, n) => countingOne(counter, n));
+  const passed = counters.map((_, n) => `SELECT ${n} AS n, failures FROM c${n}`);
+  const sql = `WITH try AS (SELECT CAST(:now AS timestamptz) AS now), ${links.join(",")} ${passed.join(" UNION ALL ")}`;
+  countings.set(kinds, sql);
+  return sql;
+}
+
+function countingOne({ scope, isOfFirsts }: Counter, n: number): string {
+  const { tries, window, memory = window, block, longestBlock } = LIMITS[scope];
+  const before = n === 0 ? "" : `, c${n - 1} before`;
+  const moved = isOfFirsts === true ? `m${n}` : `c${n}`;
+  const moving = `${moved} AS (
+    INSERT INTO login_throttles AS t (key_hash, scope, failures, window_start, gc_on)
+    SELECT :key${n}, '${scope}', 1, try.now, ${gcDayOf("try.now", window)}
+      FROM try${before} ${isOfFirsts === true ? "WHERE before.failures = 1" : ""}
+    ON CONFLICT (key_hash) DO UPDATE SET (failures, window_start, blocked_until, gc_on) = (
+      SELECT counted.failures,
+             counted.start,
+             CASE WHEN counted.failures >= ${tries} THEN excluded.window_start + make_interval(secs => least(
+               CAST(${block} AS float8) * 2 ^ least(counted.failures - ${tries}, 20), ${longestBlock})) END,
+             CASE WHEN counted.failures >= ${tries}
+               THEN ${gcDayOf("excluded.window_start", longestBlock + window)} ELSE excluded.gc_on END
+        FROM (SELECT CASE WHEN t.over THEN 1 ELSE t.failures + 1 END AS failures,
+                     CASE WHEN t.over THEN excluded.window_start ELSE t.window_start END AS start
+                FROM (SELECT t.failures, t.window_start,
+                             greatest(t.window_start + make_interval(secs => ${window}),
+                               t.blocked_until + make_interval(secs => ${memory})) <= excluded.window_start AS over) t) counted)
+    WHERE t.blocked_until IS NULL OR t.blocked_until <= excluded.window_start
+    RETURNING failures)`;
+  if (isOfFirsts !== true) return moving;
+  return `${moving}, c${n} AS (
+    SELECT failures FROM ${moved} UNION ALL
+    SELECT coalesce(t.failures, 0) FROM try CROSS JOIN c${n - 1} before
+      LEFT JOIN login_throttles t ON t.key_hash = :key${n}
+     WHERE before.failures > 1 AND (t.blocked_until IS NULL OR t.blocked_until <= try.now))`;
+}
+
+async function isBlocked(db: TransactionOrKnex, key: Buffer, now: Date): Promise<boolean> {
   const row = await LoginThrottle.query(db).findById(key);
-  return (row?.blockedUntil?.getTime() ?? 0) > now.getTime() ? undefined : (row?.failures ?? 0);
+  return (row?.blockedUntil?.getTime() ?? 0) > now.getTime();
 }
 
 async function refusal(
@@ -512,4 +569,9 @@ async function refusal(
 /** The day from which a counter may be swept away: two days after nothing of it matters any more. */
 function gcDay(now: Date, seconds: number): string {
   return new Date(now.getTime() + (seconds + 2 * DAY) * 1000).toISOString().slice(0, 10);
+}
+
+/** The same of a moment that a statement knows. */
+function gcDayOf(moment: string, seconds: number): string {
+  return `CAST((${moment} + make_interval(secs => ${seconds + 2 * DAY})) AT TIME ZONE 'UTC' AS date)`;
 }

@@ -205,19 +205,15 @@ async function checkPassword(
   const origin = originOf(ctx);
   // Outside the unit of work: a try counts even if what follows is rolled back.
   const ipPrefix = origin.ipPrefix ?? "";
-  const verdict = await throttleAttempt(knex, seal, {
-    identifier,
-    ipPrefix,
-    device: deviceOf(ctx),
-    now,
-  });
+  const device = deviceOf(ctx);
+  const found = await findByIdentifier(knex, readIdentifier(identifier), { device, now });
+  const verdict = await throttleAttempt(knex, seal, { identifier, found, ipPrefix, device, now });
   const outcome = verdict.allowed
-    ? await signInWithPassword(knex, { passwords }, { identifier, password })
+    ? await signInWithPassword(knex, { passwords }, { found, password })
     : { refused: "throttled" as const };
-  const db = await writer(knex);
 
   if ("refused" in outcome) {
-    const found = await findByIdentifier(db, readIdentifier(identifier));
+    const db = await writer(knex);
     const about = {
       ...origin,
       actor: { type: "anonymous" },
@@ -247,7 +243,8 @@ async function checkPassword(
       : refuse("password", "err.password.wrong", 401);
   }
 
-  if (verdict.allowed) await throttleSuccess(db, verdict);
+  // Outside of it too: it was no failure, whatever follows.
+  if (verdict.allowed) await throttleSuccess(knex, verdict);
   return { user: outcome.user };
 }
 

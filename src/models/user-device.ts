@@ -5,9 +5,6 @@ import { IdentifiedModel } from "./base.ts";
 /** Milliseconds after which a browser that nobody used is a stranger again: thirteen months. */
 export const DEVICE_LIFETIME = 395 * 24 * 60 * 60 * 1000;
 
-/** Nobody's id: asking for it takes as long as asking for somebody's. */
-const NOBODY = "00000000-0000-0000-0000-000000000000";
-
 /** A browser that a person has signed in with; of its cookie only the hash is kept. */
 export class UserDevice extends IdentifiedModel {
   static override tableName = "user_devices";
@@ -19,20 +16,9 @@ export class UserDevice extends IdentifiedModel {
   declare firstSeenAt: Date;
   declare lastSeenOn: string;
 
-  /** Whether this person has signed in with this browser before; asks the same whether there is such a person or not. */
-  static async isKnown(
-    db: TransactionOrKnex,
-    {
-      userId = NOBODY,
-      cookieHash,
-      now,
-    }: { userId: string | undefined; cookieHash: Buffer; now: Date },
-  ): Promise<boolean> {
-    const found = await UserDevice.query(db)
-      .select("id")
-      .findOne({ userId, cookieHash })
-      .where("lastSeenOn", ">=", dayOf(new Date(now.getTime() - DEVICE_LIFETIME)));
-    return found !== undefined;
+  /** Who has last used a browser before that day has never used it. */
+  static oldestDay(now: Date): string {
+    return dayOf(new Date(now.getTime() - DEVICE_LIFETIME));
   }
 
   /** Notes that a person has signed in with a browser; of two tabs one makes the row. `isNew` where there was none. */

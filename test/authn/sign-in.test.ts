@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import { randomBytes } from "node:crypto";
 import argon2 from "argon2";
+import { findByIdentifier, readIdentifier } from "../../src/authn/identifier.ts";
 import { createHashQueue } from "../../src/authn/hash-queue.ts";
 import { createPasswords, type Passwords } from "../../src/authn/password.ts";
 import { signInWithPassword, type SignIn } from "../../src/authn/sign-in.ts";
@@ -87,11 +88,14 @@ describe("signing in with a password", function () {
     return user;
   }
 
-  const signIn = (identifier: string, password: string): Promise<SignIn> =>
-    signInWithPassword(database.knex, { passwords }, { identifier, password });
+  const find = (identifier: string) => findByIdentifier(database.knex, readIdentifier(identifier));
+  const signIn = async (identifier: string, password: string): Promise<SignIn> =>
+    signInWithPassword(database.knex, { passwords }, { found: await find(identifier), password });
 
-  const attempt = (identifier: string, ipPrefix = HOME, now = START): Promise<Throttled> =>
-    throttleAttempt(database.knex, seal, { identifier, ipPrefix, now });
+  const attempt = async (identifier: string, ipPrefix = HOME, now = START): Promise<Throttled> => {
+    const found = await find(identifier);
+    return throttleAttempt(database.knex, seal, { identifier, found, ipPrefix, now });
+  };
 
   async function allowedOf(
     tries: number,
@@ -184,7 +188,7 @@ describe("signing in with a password", function () {
     await signInWithPassword(
       database.knex,
       { passwords: changing },
-      { identifier: "old@example.com", password: RIGHT },
+      { found: await find("old@example.com"), password: RIGHT },
     );
     assert.equal((await stored()).hash, rightHash);
   });
@@ -193,7 +197,7 @@ describe("signing in with a password", function () {
     const old = await argon2.hash(RIGHT, { memoryCost: 8192, timeCost: 2, parallelism: 1 });
     const user = await aUser({ email: "rush@example.com", hash: old });
     const full: Passwords = { ...passwords, hash: () => Promise.reject(errors.busy(1)) };
-    const typed = { identifier: "rush@example.com", password: RIGHT };
+    const typed = { found: await find("rush@example.com"), password: RIGHT };
     assert.ok("user" in (await signInWithPassword(database.knex, { passwords: full }, typed)));
     const { hash } = await UserPassword.query(database.knex).findById(user.id).throwIfNotFound();
     assert.equal(hash, old);
@@ -235,10 +239,12 @@ describe("signing in with a password", function () {
         Array.from({ length: 200 }, async (_, index) => {
           const db = index % 2 === 0 ? database.knex : other;
           const identifier = spellings[index % spellings.length] ?? "";
-          const tried = await throttleAttempt(db, seal, { identifier, ipPrefix: HOME, now: START });
+          const found = await findByIdentifier(db, readIdentifier(identifier));
+          const typed = { identifier, found, ipPrefix: HOME, now: START };
+          const tried = await throttleAttempt(db, seal, typed);
           if (!tried.allowed) return tried.retryAfter;
           assert.deepEqual(
-            await signInWithPassword(db, { passwords }, { identifier, password: "guess" }),
+            await signInWithPassword(db, { passwords }, { found, password: "guess" }),
             { refused: "wrong" },
           );
           return undefined;
@@ -324,8 +330,14 @@ describe("signing in with a password", function () {
 
     describe("on a browser that the person has signed in with", () => {
       const cookieHash = randomBytes(32);
-      const here = (identifier: string, device: Buffer | undefined, now = START) =>
-        throttleAttempt(database.knex, seal, { identifier, ipPrefix: HOME, device, now });
+      const here = async (identifier: string, device: Buffer | undefined, now = START) => {
+        const found = await findByIdentifier(database.knex, readIdentifier(identifier), {
+          device,
+          now,
+        });
+        const typed = { identifier, found, ipPrefix: HOME, device, now };
+        return throttleAttempt(database.knex, seal, typed);
+      };
       const know = (user: User, now = START) =>
         UserDevice.note(database.knex, {
           userId: user.id,
@@ -412,10 +424,30 @@ describe("signing in with a password", function () {
       assert.equal(await recentFailures(database.knex, seal, user.id, minutesIn(60)), 0);
     });
 
+    it("has nobody wait for somebody who waits for them", async () => {
+      const people = ["first@example.com", "second@example.com"];
+      const users = await Promise.all(people.map((email) => aUser({ email, hash: rightHash })));
+      const others = connect({ url: database.url, applicationName: "lintel-test" });
+      try {
+        await Promise.all(
+          Array.from({ length: 120 }, async (_, index) => {
+            const db = index % 2 === 0 ? database.knex : others;
+            const who = index % users.length;
+            if (index % 5 === 0) return clearThrottle(db, seal, users[who]?.id ?? "");
+            const tried = await attempt(people[who] ?? "");
+            return tried.allowed ? throttleSuccess(db, tried) : undefined;
+          }),
+        );
+      } finally {
+        await others.destroy();
+      }
+    });
+
     it("lets nobody try while the counters cannot be reached", async () => {
       const gone = connect({ url: database.url, applicationName: "lintel-test" });
       await gone.destroy();
-      const typed = { identifier: "ada@example.com", ipPrefix: HOME, now: START };
+      const ada = { identifier: "ada@example.com", found: await find("ada@example.com") };
+      const typed = { ...ada, ipPrefix: HOME, now: START };
       await assert.rejects(throttleAttempt(gone, seal, typed));
     });
 

@@ -12,7 +12,7 @@ const COSTS: Readonly<Record<string, number>> = {
   "identifier page": 2,
   "identifier form": 2,
   "password page": 2,
-  "password form": 15,
+  "password form": 9,
   "consent page": 4,
   "consent form": 13,
   "code after sign-in": 9,
