@@ -2,7 +2,7 @@ import type { Router } from "@koa/router";
 import type { Context } from "koa";
 import type { Knex } from "knex";
 import { z } from "zod";
-import { reader, writer } from "../database/transaction.ts";
+import { defer, reader, writer } from "../database/transaction.ts";
 import { shownAgent } from "../devices/agents.ts";
 import { errors } from "../errors.ts";
 import { readForm } from "../http/body.ts";
@@ -123,7 +123,10 @@ export function passkeysRoutes(router: Router, needs: AccountPasskeysNeeds): voi
       return showNew(ctx, [{ field: "enroll-submit", message: "err.passkey.not_made" }], 422);
     const { id, isBuiltIn } = passkey;
     if (session.deviceId !== null)
-      await WebauthnCredential.noteDevice(db, { id, deviceId: session.deviceId, isBuiltIn });
+      await defer(
+        knex,
+        WebauthnCredential.notingDevice({ id, deviceId: session.deviceId, isBuiltIn }),
+      );
     await needs.mailer.passkeyAdded(db, {
       userId: user.id,
       name: passkey.name,

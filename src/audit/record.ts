@@ -1,4 +1,7 @@
+import type { Knex } from "knex";
 import type { TransactionOrKnex } from "objection";
+import { runStatement, type Statement } from "../database/statement.ts";
+import { defer } from "../database/transaction.ts";
 import { AuditEvent } from "../models/audit-event.ts";
 import { EVENTS, type EventDetails, type EventType } from "./events.ts";
 
@@ -31,8 +34,20 @@ export async function record<Type extends EventType>(
   db: TransactionOrKnex,
   event: NewEvent<Type>,
 ): Promise<void> {
+  await runStatement(db, adding(event));
+}
+
+/** Records an event of the unit of work that runs, with its commit: where nothing in it asks for a transaction before. */
+export async function recordAtEnd<Type extends EventType>(
+  knex: Knex,
+  event: NewEvent<Type>,
+): Promise<void> {
+  await defer(knex, adding(event));
+}
+
+function adding(event: NewEvent): Statement {
   const { type, actor, target } = event;
-  await AuditEvent.add(db, {
+  return AuditEvent.adding({
     type,
     outcome: EVENTS[type].outcome,
     actorType: actor.type,

@@ -1,5 +1,6 @@
 import type { Client } from "oidc-provider";
 import type { TransactionOrKnex } from "objection";
+import type { Statement } from "../database/statement.ts";
 import { uuidv7 } from "../lib/uuid.ts";
 import { OAuthConsent } from "../models/oauth-consent.ts";
 
@@ -43,20 +44,16 @@ export function isAlwaysAsked(
   return provesNothing && redirectUri?.startsWith("https:") !== true;
 }
 
-/** Writes a decision down, adding to what was decided before. Two tabs may answer at once; both answers count. */
-export async function saveConsent(
-  db: TransactionOrKnex,
-  decision: {
-    userId: string;
-    client: Client;
-    scopes: readonly string[];
-    rejectedScopes: readonly string[];
-    now: Date;
-  },
-): Promise<void> {
-  await OAuthConsent.statement(
-    db,
-    `INSERT INTO oauth_consents AS c (id, user_id, client_id, scopes, rejected_scopes, granted_at, updated_at)
+/** The write that adds a decision to what was decided before. Two tabs may answer at once; both answers count. */
+export function savingConsent(decision: {
+  userId: string;
+  client: Client;
+  scopes: readonly string[];
+  rejectedScopes: readonly string[];
+  now: Date;
+}): Statement {
+  return {
+    sql: `INSERT INTO oauth_consents AS c (id, user_id, client_id, scopes, rejected_scopes, granted_at, updated_at)
      VALUES (:id, :userId, :clientId, :scopes, :rejectedScopes, :now, :now)
      ON CONFLICT (user_id, client_id) WHERE revoked_at IS NULL DO UPDATE SET
        scopes = ARRAY(SELECT DISTINCT unnest(c.scopes || EXCLUDED.scopes)
@@ -64,7 +61,7 @@ export async function saveConsent(
        rejected_scopes = ARRAY(SELECT DISTINCT unnest(c.rejected_scopes || EXCLUDED.rejected_scopes)
                                EXCEPT SELECT unnest(EXCLUDED.scopes)),
        updated_at = EXCLUDED.updated_at`,
-    {
+    bindings: {
       id: uuidv7(),
       userId: decision.userId,
       clientId: internalId(decision.client),
@@ -72,7 +69,7 @@ export async function saveConsent(
       rejectedScopes: [...decision.rejectedScopes],
       now: decision.now,
     },
-  );
+  };
 }
 
 /** Whether the client is the operator's own, so that nobody is asked for consent. */

@@ -46,13 +46,10 @@ export async function weighSignIn(db: TransactionOrKnex, seen: SignInSeen): Prom
   const { user, place, now } = seen;
   const reasons: RiskReason[] = [];
   if (user.lastLoginAt !== null) {
-    const devices = await UserDevice.query(db)
-      .select("cookieHash", "lastCountry")
-      .where({ userId: user.id });
-    const countries = new Set(devices.flatMap(({ lastCountry }) => lastCountry ?? []));
-    const isKnown = devices.some(({ cookieHash }) => seen.device?.equals(cookieHash) === true);
+    const cookieHash = seen.device ?? null;
+    const { isKnown, countries } = await UserDevice.memory(db, { userId: user.id, cookieHash });
     if (!isKnown) reasons.push("new_device");
-    if (place.country !== undefined && countries.size > 0 && !countries.has(place.country))
+    if (place.country !== undefined && countries.length > 0 && !countries.includes(place.country))
       reasons.push("new_country");
     if (await hasTravelledTooFast(db, seen)) reasons.push("impossible_travel");
     if (now.getTime() - user.lastLoginAt.getTime() > DORMANT) reasons.push("dormant_user");

@@ -2,7 +2,7 @@ import type { Context } from "koa";
 import type { Knex } from "knex";
 import type { Config } from "../config.ts";
 import { recentFailures } from "../authn/throttle.ts";
-import { reader, writer } from "../database/transaction.ts";
+import { defer, reader, writer } from "../database/transaction.ts";
 import { readAgent, shownAgent } from "../devices/agents.ts";
 import { makeReport } from "../devices/not-me.ts";
 import type { FindPlace } from "../devices/places.ts";
@@ -69,23 +69,28 @@ export async function arrive(
   if (user === undefined) throw new TypeError("somebody has signed in");
   const agent = readAgent(ctx.get("user-agent"));
   const { country, point: place } = findPlace(originOf(ctx).ipPrefix);
-  const db = await writer(knex);
-  const device = await UserDevice.note(db, {
+  const seen = {
     userId: user.id,
     cookieHash: keepDevice(ctx, DEVICE_LIFETIME),
     browserFamily: agent.browser ?? null,
     osFamily: agent.os ?? null,
     country: country ?? null,
     now,
-  });
+  };
+  const noted = await UserDevice.noted(reader(knex), seen);
+  const device =
+    noted === undefined
+      ? await UserDevice.note(await writer(knex), seen)
+      : { id: noted, isNew: false };
   const { passkey } = progress;
   if (passkey !== undefined) {
     const isBuiltIn = passkey.reach === "built-in";
-    await WebauthnCredential.noteDevice(db, { id: passkey.id, deviceId: device.id, isBuiltIn });
+    const made = { id: passkey.id, deviceId: device.id, isBuiltIn };
+    await defer(knex, WebauthnCredential.notingDevice(made));
   }
   if (device.isNew && user.lastLoginAt !== null) {
     const report = makeReport(seal, { userId: user.id, deviceId: device.id }, now);
-    await mailer.newDevice(db, {
+    await mailer.newDevice(await writer(knex), {
       userId: user.id,
       agent: shownAgent(agent),
       country: country ?? "",

@@ -1,12 +1,12 @@
 import type { Context } from "koa";
 import type { Knex } from "knex";
 import type { InteractionResults } from "oidc-provider";
-import { record } from "../audit/record.ts";
-import { writer } from "../database/transaction.ts";
+import { recordAtEnd } from "../audit/record.ts";
+import { defer, writer } from "../database/transaction.ts";
 import { User } from "../models/user.ts";
 import { referencesOf } from "../authn/levels.ts";
 import { noteTrustUsed } from "../authn/trusted-browsers.ts";
-import { recordedId, saveConsent } from "../consents/consents.ts";
+import { recordedId, savingConsent } from "../consents/consents.ts";
 import { originOf, type Origin } from "../http/origin.ts";
 import { linkIdentity } from "../federation/link.ts";
 import { upstreamOf } from "../federation/sessions.ts";
@@ -28,7 +28,7 @@ export async function finish(
   now: Date,
 ): Promise<string> {
   const { interaction, client, progress, user, requestedDetails } = visit;
-  const db = await writer(needs.knex);
+  const { knex } = needs;
   const origin = originOf(ctx);
   const result: InteractionResults = {};
   if (visit.demand.chooseAccount) result["select_account"] = {};
@@ -49,7 +49,11 @@ export async function finish(
     if (visit.demand.trusted) result["spared"] = true;
     result["finishedAt"] = now.getTime();
     if (visit.demand.trusted)
-      await noteTrustUsed(db, { userId: accountId, token: visit.browser.trustOf(accountId), now });
+      await noteTrustUsed(await writer(knex), {
+        userId: accountId,
+        token: visit.browser.trustOf(accountId),
+        now,
+      });
     if (progress.userId !== undefined) {
       const { link } = progress;
       const linked =
@@ -62,35 +66,31 @@ export async function finish(
         upstream: progress.federated?.upstream ?? linked,
       };
       result["signIn"] = signIn;
-      await User.noteLogin(db, accountId, now);
+      await defer(knex, User.notingLogin(accountId, now));
       const { country, riskScore, riskReasons, isNewDevice } = signIn;
-      await record(db, {
+      await recordAtEnd(knex, {
         ...about,
         type: "login.succeeded",
         details: { ...about.details, country, riskScore, riskReasons, isNewDevice },
       });
     } else if (progress.shown !== undefined) {
-      await record(db, { ...about, type: "login.stepped_up" });
+      await recordAtEnd(knex, { ...about, type: "login.stepped_up" });
     }
   }
 
   if (progress.consent !== undefined && user !== undefined) {
     result.consent = {};
-    await saveConsent(db, {
-      userId: user.id,
-      client,
-      scopes: progress.consent.scopes,
-      rejectedScopes: progress.consent.rejected,
-      now,
-    });
-    await record(db, {
+    const { scopes, rejected: rejectedScopes } = progress.consent;
+    const decision = { userId: user.id, client, scopes, rejectedScopes, now };
+    await defer(knex, savingConsent(decision));
+    await recordAtEnd(knex, {
       ...origin,
       type: "consent.granted",
       actor: { type: "user", id: user.id },
       userId: user.id,
       clientId: recordedId(client),
       details: {
-        scopes: progress.consent.scopes,
+        scopes,
         authorizationDetailsTypes:
           requestedDetails.length === 0 ? undefined : requestedDetails.map(({ type }) => type),
       },
@@ -147,7 +147,7 @@ function loginOf({ progress, demand }: Visit) {
 /** Ends an interaction without an answer: the client learns that the person said no (RFC 6749 §4.1.2.1). */
 export async function cancel(knex: Knex, visit: Visit, origin: Origin): Promise<string> {
   const { interaction, client, user } = visit;
-  await record(await writer(knex), {
+  await recordAtEnd(knex, {
     ...origin,
     type: "consent.denied",
     actor: user === undefined ? { type: "anonymous" } : { type: "user", id: user.id },

@@ -10,7 +10,7 @@ import {
   type PasskeySignIn,
 } from "../authn/passkeys.ts";
 import { recordedId } from "../consents/consents.ts";
-import { writer } from "../database/transaction.ts";
+import { reader, writer } from "../database/transaction.ts";
 import { originOf } from "../http/origin.ts";
 import type { User } from "../models/user.ts";
 import type { FieldError, PasskeyView } from "../views.ts";
@@ -55,7 +55,8 @@ export async function passkeyQuestion(
 ): Promise<{ passkey?: PasskeyView }> {
   if (relyingParty === undefined) return {};
   const options = await askForPasskey(
-    await writer(knex),
+    // Kept at once, where nothing of this request is open: one that nobody comes to answer does no harm.
+    reader(knex),
     relyingParty,
     { ...occasion, of: interaction.uid },
     // The page may be answered as long as it is good for anything (ux.md P1).

@@ -1,4 +1,4 @@
-import type { TransactionOrKnex } from "objection";
+import type { Statement } from "../database/statement.ts";
 import { uuidv7 } from "../lib/uuid.ts";
 import { IdentifiedModel } from "./base.ts";
 
@@ -20,8 +20,8 @@ export class AuditEvent extends IdentifiedModel {
   declare ipPrefix: string | null;
   declare details: Record<string, unknown>;
 
-  static async add(
-    db: TransactionOrKnex,
+  /** The write that adds an event. */
+  static adding(
     event: Readonly<
       Pick<
         AuditEvent,
@@ -39,14 +39,28 @@ export class AuditEvent extends IdentifiedModel {
         | "details"
       >
     >,
-  ): Promise<void> {
-    await AuditEvent.statement(
-      db,
-      `INSERT INTO audit_events (id, type, outcome, actor_type, actor_id, user_id, client_id, session_uid,
+  ): Statement {
+    return {
+      sql: `INSERT INTO audit_events (id, type, outcome, actor_type, actor_id, user_id, client_id, session_uid,
          target_type, target_id, request_id, ip_prefix, details)
-       VALUES (:id, :type, :outcome, :actorType, :actorId, :userId, :clientId, :sessionUid,
-         :targetType, :targetId, :requestId, :ipPrefix, :details)`,
-      { ...event, id: uuidv7(), details: JSON.stringify(event.details) },
-    );
+       SELECT k.id, k.type, k.outcome, k.actorType, k.actorId, k.userId, k.clientId, k.sessionUid,
+         k.targetType, k.targetId, k.requestId, k.ipPrefix, k.details FROM :each`,
+      each: {
+        id: "uuid",
+        type: "text",
+        outcome: "text",
+        actorType: "text",
+        actorId: "uuid",
+        userId: "uuid",
+        clientId: "uuid",
+        sessionUid: "text",
+        targetType: "text",
+        targetId: "text",
+        requestId: "text",
+        ipPrefix: "cidr",
+        details: "jsonb",
+      },
+      bindings: { ...event, id: uuidv7(), details: JSON.stringify(event.details) },
+    };
   }
 }

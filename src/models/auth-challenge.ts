@@ -1,5 +1,28 @@
 import type { TransactionOrKnex } from "objection";
+import type { LookUp } from "../database/look-up.ts";
 import { BaseModel } from "./base.ts";
+
+/** Two pages of one binding that ask at the same time get the same. */
+const CURRENT: LookUp = {
+  sql: `WITH asked AS (SELECT * FROM :each),
+     kept AS (
+       INSERT INTO auth_challenges AS c (binding_hash, challenge, created_at, expires_at)
+       SELECT DISTINCT ON (bindingHash) bindingHash, fresh, now, expiresAt FROM asked ORDER BY bindingHash, n
+       ON CONFLICT (binding_hash) DO UPDATE SET (challenge, created_at, expires_at) = (
+         SELECT CASE WHEN c.expires_at > excluded.created_at THEN c.challenge ELSE excluded.challenge END,
+                excluded.created_at, excluded.expires_at)
+       RETURNING binding_hash, challenge)
+   SELECT asked.n::int, kept.challenge FROM asked JOIN kept ON kept.binding_hash = asked.bindingHash`,
+  each: { bindingHash: "bytea", fresh: "bytea", now: "timestamptz", expiresAt: "timestamptz" },
+};
+
+/** Of two that spend one challenge at the same time, the row is deleted for one. */
+const CONSUME: LookUp = {
+  sql: `DELETE FROM auth_challenges c USING :each
+   WHERE c.binding_hash = k.bindingHash AND c.binding_hash = ANY(:bindingHash)
+     AND c.challenge = k.challenge AND c.expires_at > k.now RETURNING k.n::int`,
+  each: { bindingHash: "bytea", challenge: "bytea", now: "timestamptz" },
+};
 
 /** A random value that an authenticator signs once (WebAuthn §13.4.3), bound to what it is for. */
 export class AuthChallenge extends BaseModel {
@@ -18,17 +41,8 @@ export class AuthChallenge extends BaseModel {
     db: TransactionOrKnex,
     offer: { bindingHash: Buffer; fresh: Buffer; now: Date; expiresAt: Date },
   ): Promise<Buffer> {
-    const rows = await AuthChallenge.statement<{ challenge: Buffer }>(
-      db,
-      `INSERT INTO auth_challenges AS c (binding_hash, challenge, created_at, expires_at)
-       VALUES (:bindingHash, :fresh, :now, :expiresAt)
-       ON CONFLICT (binding_hash) DO UPDATE SET (challenge, created_at, expires_at) = (
-         SELECT CASE WHEN c.expires_at > excluded.created_at THEN c.challenge ELSE excluded.challenge END,
-                excluded.created_at, excluded.expires_at)
-       RETURNING challenge`,
-      offer,
-    );
-    return rows[0]?.challenge ?? offer.fresh;
+    const row = await AuthChallenge.lookUp<{ challenge: Buffer }>(db, CURRENT, offer);
+    return row?.challenge ?? offer.fresh;
   }
 
   /** Spends a challenge. Of any number of callers exactly one gets `true`. */
@@ -36,12 +50,6 @@ export class AuthChallenge extends BaseModel {
     db: TransactionOrKnex,
     answer: { bindingHash: Buffer; challenge: Buffer; now: Date },
   ): Promise<boolean> {
-    const rows = await AuthChallenge.statement(
-      db,
-      `DELETE FROM auth_challenges
-       WHERE binding_hash = :bindingHash AND challenge = :challenge AND expires_at > :now RETURNING 1`,
-      answer,
-    );
-    return rows.length === 1;
+    return (await AuthChallenge.lookUp(db, CONSUME, answer)) !== undefined;
   }
 }

@@ -1,5 +1,6 @@
 import { Model, type RelationMappings, type TransactionOrKnex } from "objection";
 import { lookUp } from "../database/look-up.ts";
+import type { Statement } from "../database/statement.ts";
 import { IdentifiedModel } from "./base.ts";
 import { Group } from "./group.ts";
 import { Identity } from "./identity.ts";
@@ -153,8 +154,13 @@ export class User extends IdentifiedModel {
     return row?.at ?? undefined;
   }
 
-  static async noteLogin(db: TransactionOrKnex, id: string, now: Date): Promise<void> {
-    await User.statement(db, "UPDATE users SET last_login_at = :now WHERE id = :id", { id, now });
+  /** The write that notes when somebody has signed in. */
+  static notingLogin(id: string, now: Date): Statement {
+    return {
+      sql: "UPDATE users SET last_login_at = k.now FROM :each WHERE users.id = k.id AND users.id = ANY(:id)",
+      each: { id: "uuid", now: "timestamptz" },
+      bindings: { id, now },
+    };
   }
 
   /** Counts that somebody puts off setting up a second step. Of any number of callers no more than `most` get `true`. */

@@ -1,4 +1,5 @@
 import type { TransactionOrKnex } from "objection";
+import type { Statement } from "../database/statement.ts";
 import { uuidv7 } from "../lib/uuid.ts";
 import { IdentifiedModel } from "./base.ts";
 
@@ -91,12 +92,15 @@ export class WebauthnCredential extends IdentifiedModel {
     return false;
   }
 
-  /** Notes with which of the user's browsers it was made or used. */
-  static async noteDevice(
-    db: TransactionOrKnex,
-    { id, deviceId, isBuiltIn }: { id: string; deviceId: string; isBuiltIn: boolean },
-  ): Promise<void> {
-    await WebauthnCredential.query(db).findById(id).patch({ lastDeviceId: deviceId, isBuiltIn });
+  /** The write that notes with which of the user's browsers it was made or used, where that is not known already. */
+  static notingDevice(made: { id: string; deviceId: string; isBuiltIn: boolean }): Statement {
+    return {
+      sql: `UPDATE webauthn_credentials w SET last_device_id = k.deviceId, is_built_in = k.isBuiltIn
+       FROM :each WHERE w.id = k.id AND w.id = ANY(:id)
+         AND (w.last_device_id, w.is_built_in) IS DISTINCT FROM (k.deviceId, k.isBuiltIn)`,
+      each: { id: "uuid", deviceId: "uuid", isBuiltIn: "boolean" },
+      bindings: made,
+    };
   }
 
   /**
