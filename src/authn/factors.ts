@@ -10,15 +10,17 @@ import type { Level, LevelNames } from "./levels.ts";
 /** What a person can show as a second step. */
 export type Factor = "webauthn" | "totp" | "email" | "recovery";
 
-const FACTORS = lookUp(
-  `SELECT
-     EXISTS (SELECT FROM webauthn_credentials WHERE user_id = k.userId
-       AND rp_id = coalesce(k.rpId, rp_id)) AS webauthn,
-     EXISTS (SELECT FROM mfa_factors WHERE user_id = k.userId AND type = 'totp' AND verified_at IS NOT NULL) AS totp,
-     EXISTS (SELECT FROM mfa_factors WHERE user_id = k.userId AND type = 'email') AS email,
-     EXISTS (SELECT FROM recovery_codes WHERE user_id = k.userId AND used_at IS NULL) AS recovery`,
-  { userId: "uuid", rpId: "text" },
-);
+/** Selects which factors somebody has, `k.userId`, at a relying party, `k.rpId`, or at any where that is null. */
+export const SELECT_FACTORS = `EXISTS (SELECT FROM webauthn_credentials WHERE user_id = k.userId
+    AND rp_id = coalesce(k.rpId, rp_id)) AS webauthn,
+  EXISTS (SELECT FROM mfa_factors WHERE user_id = k.userId AND type = 'totp' AND verified_at IS NOT NULL) AS totp,
+  EXISTS (SELECT FROM mfa_factors WHERE user_id = k.userId AND type = 'email') AS email,
+  EXISTS (SELECT FROM recovery_codes WHERE user_id = k.userId AND used_at IS NULL) AS recovery`;
+
+/** What {@link SELECT_FACTORS} finds. */
+export type FactorsRow = Readonly<Record<Factor, boolean>>;
+
+const FACTORS = lookUp(`SELECT ${SELECT_FACTORS}`, { userId: "uuid", rpId: "text" });
 
 /**
  * What a person can show as a second step, the strongest first. An app that was turned off after too many wrong codes
@@ -31,10 +33,12 @@ export async function factorsOf(
   userId: string,
   rpId?: string,
 ): Promise<Factor[]> {
-  const row = await User.lookUp<Record<Factor, boolean>>(db, FACTORS, {
-    userId,
-    rpId: rpId ?? null,
-  });
+  const about = { userId, rpId: rpId ?? null };
+  return readFactors(await User.lookUp<FactorsRow>(db, FACTORS, about));
+}
+
+/** The same where it was looked up with something else. */
+export function readFactors(row: FactorsRow | undefined): Factor[] {
   const has = (["webauthn", "totp", "email", "recovery"] as const).filter(
     (factor) => row?.[factor] === true,
   );

@@ -20,7 +20,7 @@ export async function findConsent(
 export function undecidedScopes(
   requested: readonly string[],
   client: Client,
-  consent: OAuthConsent | undefined,
+  consent: Pick<OAuthConsent, "scopes" | "rejectedScopes"> | undefined,
 ): string[] {
   if (isFirstParty(client)) return [];
   const decided = new Set([...(consent?.scopes ?? []), ...(consent?.rejectedScopes ?? [])]);

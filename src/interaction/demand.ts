@@ -1,7 +1,6 @@
 import type { Knex } from "knex";
 import type { Provider } from "oidc-provider";
 import {
-  factorsOf,
   hasStrongFactor,
   isAlwaysAskedFor,
   levelDemanded,
@@ -18,6 +17,7 @@ import type { User } from "../models/user.ts";
 import { levelTaken } from "../resources/access.ts";
 import { isInStrictName, policyFor } from "../users/requirements.ts";
 import type { Demand, Enrolment, Held, Progress } from "./flow.ts";
+import type { Person } from "./person.ts";
 import type { SignInBrowser } from "./trust.ts";
 import type { Visit } from "./visit.ts";
 
@@ -48,12 +48,11 @@ export function mustSignIn({ prompt, session }: Interaction, { account }: Progre
 export async function beyondFirstFactor(
   knex: Knex,
   visit: Pick<Visit, "levels" | "policy" | "relyingParty" | "browser"> & Taken,
-  user: User | undefined,
+  { user, factors: own = [] }: Partial<Pick<Person, "user" | "factors">>,
   progress: Progress,
 ): Promise<BeyondFirstFactor> {
-  const { relyingParty, browser, interaction } = visit;
+  const { browser, interaction } = visit;
   const policy = policyFor(visit.policy, user ?? {});
-  const own = user === undefined ? [] : await factorsOf(reader(knex), user.id, relyingParty?.id);
   const isAsked = user !== undefined && isAlwaysAskedFor(own, user, policy);
   const factors = isAsked ? own : withMailbox(own, user, progress);
   const isAnew = progress.userId !== interaction.session?.accountId;

@@ -7,10 +7,10 @@ import type { Issuer, RelyingParty, SecondFactorPolicy } from "../issuers.ts";
 import type { User } from "../models/user.ts";
 import { detailsIn, type AuthorizationDetail } from "../consents/authorization-details.ts";
 import {
-  findConsent,
   internalId,
   isAlwaysAsked,
   isFirstParty,
+  recordedId,
   undecidedScopes,
 } from "../consents/consents.ts";
 import { issuerFor } from "../http/host.ts";
@@ -20,7 +20,7 @@ import type { Api, ResourceCache } from "../resources/cache.ts";
 import type { TermsVersion } from "../models/terms.ts";
 import type { TermsCache } from "../terms/cache.ts";
 import { undecidedTerms } from "../terms/terms.ts";
-import { findUserWithClaims, scopesAskedFor, wordsOf } from "../users/claims.ts";
+import { scopesAskedFor, wordsOf } from "../users/claims.ts";
 import { organizationOf } from "../users/organization-claims.ts";
 import { isUnverified, missingClaims, requiredClaims } from "../users/requirements.ts";
 import type { ConnectionCache } from "../federation/cache.ts";
@@ -30,6 +30,7 @@ import { homeRealm, onlyConnectionOf, type HomeRealm } from "./home-realm.ts";
 import { parkedSessions, type Parked } from "./parked-sessions.ts";
 import { beyondFirstFactor, heldBySession, mustSignIn } from "./demand.ts";
 import { withoutSignIn, type Demand, type Progress } from "./flow.ts";
+import { findPerson, type Person } from "./person.ts";
 import { browserOf, type SignInBrowser } from "./trust.ts";
 
 type Interaction = Awaited<ReturnType<Provider["interactionDetails"]>>;
@@ -56,6 +57,7 @@ export interface Visit {
   readonly progress: Progress;
   readonly demand: Demand;
   /** Who is, or is about to be, signed in: from this interaction or from the session. */
+  readonly person: Person | undefined;
   readonly user: User | undefined;
   /** Where people can sign in elsewhere. */
   readonly connections: readonly IdentityProvider[];
@@ -120,7 +122,10 @@ export async function loadVisit(
 
 /** The same visit after the person has come a step further. */
 export async function advance(knex: Knex, visit: Visit, progress: Progress): Promise<Visit> {
-  return assess(knex, visit, progress);
+  const { userId, shown } = visit.progress;
+  const isSame = progress.userId === userId && progress.shown === shown;
+  // Who has shown nothing new, in a request that has written nothing, is who they were a moment ago.
+  return assess(knex, visit, progress, isSame && reader(knex) === knex ? visit.person : undefined);
 }
 
 async function assess(
@@ -141,15 +146,19 @@ async function assess(
     | "current"
   >,
   claimed: Progress,
+  known?: Person,
 ): Promise<Visit> {
-  const { interaction, client, issuer, parked, apis, current } = request;
+  const { interaction, client, issuer, relyingParty, parked, apis, current } = request;
   const create = interaction.prompt.name === "create";
   const signIn = create || mustSignIn(interaction, claimed);
   const chooseAccount = interaction.prompt.name === "select_account";
   const sessionUserId = interaction.session?.accountId;
   const userId = claimed.userId ?? sessionUserId;
-  const found = userId === undefined ? undefined : await findUserWithClaims(reader(knex), userId);
-  const user = found?.isActive === true ? found : undefined;
+  const about = { clientId: recordedId(client), rpId: relyingParty?.id };
+  const person =
+    known ??
+    (userId === undefined ? undefined : await findPerson(reader(knex), { userId, ...about }));
+  const user = person?.user;
   const isGood = isStillGood(claimed, user) && (await isStillConnected(knex, claimed));
   const progress = isGood ? claimed : withoutSignIn(claimed);
   const requestedScopes = [
@@ -167,19 +176,18 @@ async function assess(
     user === undefined || progress.userId !== undefined
       ? undefined
       : await heldBySession(knex, interaction);
-  const known = progress.userId !== undefined || held !== undefined ? user : undefined;
+  const who = progress.userId !== undefined || held !== undefined ? person : undefined;
   const undecided =
-    known === undefined ? [] : await undecidedTerms(reader(knex), known.id, current);
+    who === undefined ? [] : await undecidedTerms(reader(knex), who.user.id, current);
   const decided =
-    user !== undefined && knowsWho && !isFirstParty(client)
-      ? await findConsent(reader(knex), user.id, client)
-      : undefined;
+    person !== undefined && knowsWho && !isFirstParty(client) ? person.consent : undefined;
   const requestedDetails = detailsIn(interaction.params);
   const prompts = new Set(wordsOf(interaction.params["prompt"]));
   const redirectUri = interaction.params["redirect_uri"];
   return {
     ...request,
     progress,
+    person,
     user,
     requestedScopes,
     allowedScopes: new Set(decided?.scopes),
@@ -193,18 +201,18 @@ async function assess(
       held,
       create,
       homeRealm: signIn || chooseAccount ? await realmOf(knex, request, progress, user) : undefined,
-      verifyEmail: known !== undefined && isUnverified(known, client, issuer),
+      verifyEmail: who !== undefined && isUnverified(who.user, client, issuer),
       terms: undecided.length > 0,
-      missing: missingClaims(known, requiredClaims(client), interaction.params),
+      missing: missingClaims(who?.user, requiredClaims(client), interaction.params),
       ...(await beyondFirstFactor(
         knex,
         request,
-        signIn || chooseAccount ? known : undefined,
+        signIn || chooseAccount ? (who ?? {}) : {},
         progress,
       )),
       // Each detail is a decision of its own, whoever asks and whatever was allowed before.
       consent:
-        !isOfAnother(known, requestedScopes) &&
+        !isOfAnother(who?.user, requestedScopes) &&
         (requestedDetails.length > 0 ||
           isAlwaysAsked(
             client,

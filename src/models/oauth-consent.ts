@@ -7,6 +7,10 @@ const FIND = lookUp(
   { userId: "uuid", clientId: "uuid" },
 );
 
+/** Selects what somebody, `k.userId`, has decided about a client, `k.clientId`, as JSON. */
+export const SELECT_CONSENT = `(SELECT to_json(c) FROM oauth_consents c
+  WHERE c.user_id = k.userId AND c.client_id = k.clientId AND c.revoked_at IS NULL)`;
+
 /** What a user allowed a client, until one of them takes it back. */
 export class OAuthConsent extends IdentifiedModel {
   static override tableName = "oauth_consents";

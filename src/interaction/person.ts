@@ -1,0 +1,43 @@
+import type { TransactionOrKnex } from "objection";
+import { readFactors, SELECT_FACTORS, type Factor, type FactorsRow } from "../authn/factors.ts";
+import { lookUp } from "../database/look-up.ts";
+import { OAuthConsent, SELECT_CONSENT } from "../models/oauth-consent.ts";
+import { selectUser, User, type UserJson } from "../models/user.ts";
+
+/** Who is, or is about to be, signed in, and what a sign-in has to know of them. */
+export interface Person {
+  readonly user: User;
+  /** What they have decided about the client. */
+  readonly consent: Pick<OAuthConsent, "scopes" | "rejectedScopes"> | undefined;
+  /** What they can show as a second step here. */
+  readonly factors: readonly Factor[];
+}
+
+const FIND = lookUp(
+  `SELECT ${selectUser("k.userId")} AS account, ${SELECT_CONSENT} AS consent, ${SELECT_FACTORS}`,
+  { userId: "uuid", clientId: "uuid", rpId: "text" },
+);
+
+interface PersonRow extends FactorsRow {
+  readonly account: UserJson | null;
+  readonly consent: object | null;
+}
+
+/**
+ * Looks a person up, in one statement; nobody where they are disabled.
+ *
+ * @param about.clientId the key of the client's row, if it has one.
+ * @param about.rpId the relying party whose passkeys count; those of any where it is not said.
+ */
+export async function findPerson(
+  db: TransactionOrKnex,
+  about: { userId: string; clientId: string | undefined; rpId: string | undefined },
+): Promise<Person | undefined> {
+  const { userId, clientId = null, rpId = null } = about;
+  const row = await User.lookUp<PersonRow>(db, FIND, { userId, clientId, rpId });
+  if (!row?.account) return undefined;
+  const user = User.withClaims(row.account);
+  if (!user.isActive) return undefined;
+  const consent = row.consent === null ? undefined : OAuthConsent.fromRow(row.consent);
+  return { user, consent, factors: readFactors(row) };
+}
