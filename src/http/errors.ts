@@ -25,6 +25,9 @@ export function errorResponses(needs: { page: Page; log: Logger }): Middleware {
           "request failed",
         );
       }
+      // They would tell of what was about to be kept, and was not.
+      ctx.remove("Set-Cookie");
+      ctx.remove("Location");
       ctx.set("Cache-Control", "no-store");
       // What is left of a body that is too large is not read.
       if (error.status === 413) ctx.set("Connection", "close");
