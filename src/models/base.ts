@@ -5,6 +5,9 @@ import { uuidv7 } from "../lib/uuid.ts";
 
 const { parse: inCamelCase } = snakeCaseMappers();
 
+const TIMES = ["_at", "_after"];
+const BYTES = ["_handle", "_hash", "_enc"];
+
 /** What every model shares. Properties are camelCase, columns snake_case; `database/connect.ts` maps between them. */
 export class BaseModel extends Model {
   static override useLimitInFirst = true;
@@ -36,6 +39,18 @@ export class BaseModel extends Model {
   /** The model of a row that a written-out statement selected, whose columns are in snake case. */
   static fromRow<M extends Model>(this: new () => M, row: object): M {
     return (this as unknown as typeof BaseModel).fromDatabaseJson(inCamelCase({ ...row })) as M;
+  }
+
+  /** The same of a row that was selected as JSON, which has no times and no bytes: their columns have telling names. */
+  static fromJsonRow<M extends Model>(this: new () => M, row: object): M {
+    const columns: Record<string, unknown> = { ...row };
+    for (const [name, value] of Object.entries(columns)) {
+      if (typeof value !== "string") continue;
+      const ends = (end: string) => name.endsWith(end);
+      if (TIMES.some(ends)) columns[name] = new Date(value);
+      else if (BYTES.some(ends)) columns[name] = Buffer.from(value.slice(2), "hex");
+    }
+    return (this as unknown as typeof BaseModel).fromDatabaseJson(inCamelCase(columns)) as M;
   }
 }
 

@@ -1,6 +1,16 @@
-import { Model, type RelationMappings } from "objection";
+import { Model, type RelationMappings, type TransactionOrKnex } from "objection";
+import { lookUp } from "../database/look-up.ts";
 import { IdentifiedModel } from "./base.ts";
 import { OAuthClientSecret } from "./oauth-client-secret.ts";
+
+/** As JSON, because a prepared statement must not have other columns one day. */
+const FIND_ACTIVE = lookUp(
+  `SELECT to_json(c) AS client,
+     (SELECT json_agg(s) FROM oauth_client_secrets s WHERE s.client_id = c.id) AS secrets
+   FROM oauth_clients c
+   WHERE c.client_id = k.clientId AND c.status = 'active' AND c.deleted_at IS NULL`,
+  { clientId: "text" },
+);
 
 /** A registered relying party (RFC 7591 §2). `clientId` is its public identifier, `id` the key that rows refer to. */
 export class OAuthClient extends IdentifiedModel {
@@ -43,6 +53,22 @@ export class OAuthClient extends IdentifiedModel {
   declare updatedAt: Date;
   declare deletedAt: Date | null;
   declare secrets?: OAuthClientSecret[];
+
+  /** A client that may be used, by its public identifier, with its secrets. */
+  static async findActive(
+    db: TransactionOrKnex,
+    clientId: string,
+  ): Promise<OAuthClient | undefined> {
+    const row = await OAuthClient.lookUp<{ client: object; secrets: object[] | null }>(
+      db,
+      FIND_ACTIVE,
+      { clientId },
+    );
+    if (row === undefined) return undefined;
+    const client = OAuthClient.fromJsonRow(row.client);
+    client.secrets = (row.secrets ?? []).map((secret) => OAuthClientSecret.fromJsonRow(secret));
+    return client;
+  }
 
   static override get relationMappings(): RelationMappings {
     return {

@@ -37,16 +37,6 @@ export function selectUser(id: string): string {
 
 const FIND_WITH_CLAIMS = lookUp(`SELECT ${selectUser("k.id")} AS found`, { id: "uuid" });
 
-/** JSON has no times and no bytes; in columns they are by their names. */
-function fromJson(row: Json): Json {
-  for (const [name, value] of Object.entries(row)) {
-    if (typeof value !== "string") continue;
-    if (name.endsWith("_at") || name.endsWith("_after")) row[name] = new Date(value);
-    else if (name.endsWith("_handle")) row[name] = Buffer.from(value.slice(2), "hex");
-  }
-  return row;
-}
-
 const LAST_OVERTAKEN = lookUp(
   "SELECT greatest(credentials_changed_at, sessions_valid_after) AS at FROM users WHERE id = k.id",
   { id: "uuid" },
@@ -140,11 +130,11 @@ export class User extends IdentifiedModel {
   }
 
   static withClaims({ user, profile, emails, groups, organizations }: UserJson): User {
-    const model = User.fromRow(fromJson(user));
-    model.emails = emails.map((email) => UserEmail.fromRow(fromJson(email)));
-    model.groups = groups.map((group) => Group.fromRow(fromJson(group)));
-    model.organizations = organizations.map((one) => Organization.fromRow(fromJson(one)));
-    model.profile = profile && UserProfile.fromRow(fromJson(profile));
+    const model = User.fromJsonRow(user);
+    model.emails = emails.map((email) => UserEmail.fromJsonRow(email));
+    model.groups = groups.map((group) => Group.fromJsonRow(group));
+    model.organizations = organizations.map((one) => Organization.fromJsonRow(one));
+    model.profile = profile && UserProfile.fromJsonRow(profile);
     return model;
   }
 

@@ -85,10 +85,7 @@ export class ClientCache {
   }
 
   async #read(db: TransactionOrKnex, clientId: string): Promise<Entry> {
-    const row = await OAuthClient.query(db)
-      .findOne({ clientId, status: "active" })
-      .whereNull("deletedAt")
-      .withGraphFetched("secrets");
+    const row = await OAuthClient.findActive(db, clientId);
     const now = new Date();
     const until = now.getTime() + MAX_AGE;
     if (row === undefined) return { until, client: undefined };
