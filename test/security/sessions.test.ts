@@ -123,6 +123,30 @@ describe("sessions", () => {
     });
   });
 
+  describe("T-28: what it was read with", () => {
+    it("a grant that was revoked gives nothing more: what comes next has another", async () => {
+      const person = await aUser(server);
+      const browser = new WebBrowser(server);
+      const before = await tokensOf(await signIn(browser, person));
+      const ofPerson = server.database.knex("oauth_grants").where({ user_id: person.id });
+      await ofPerson.clone().update({ revoked_at: new Date(), tokens_valid_after: new Date() });
+      const { code = "" } = await silently(browser);
+      const after = json(await app.redeem(code)) as Record<string, string>;
+      assert.equal((await app.userinfo(before["access_token"] ?? "")).status, 401);
+      assert.equal((await app.userinfo(after["access_token"] ?? "")).status, 200);
+      assert.equal((await ofPerson.clone().whereNull("revoked_at")).length, 1);
+    });
+
+    it("an identifier that no client can have is refused as any unknown one is", async () => {
+      const browser = new WebBrowser(server);
+      await signIn(browser, await aUser(server));
+      for (const odd of ["\0", "a b", "ü", "x".repeat(600), "unknown"]) {
+        const answer = await browser.open(app.authorization({ client_id: odd }));
+        assert.ok(answer.status === 400 || answer.status === 401, `${odd}: ${answer.status}`);
+      }
+    });
+  });
+
   describe("T-29: cookies", () => {
     it("a cookie planted before the sign-in is replaced, and the old value is nobody", async () => {
       const attacker = new WebBrowser(server);
