@@ -4,11 +4,13 @@ import type {
   PublicKeyCredentialCreationOptionsJSON,
   PublicKeyCredentialRequestOptionsJSON,
 } from "@simplewebauthn/server";
+import type { Knex } from "knex";
 import type { TransactionOrKnex } from "objection";
+import { reader, writer } from "../database/transaction.ts";
 import type { RelyingParty } from "../issuers.ts";
 import { sha256 } from "../lib/secret.ts";
 import { AuthChallenge } from "../models/auth-challenge.ts";
-import { User } from "../models/user.ts";
+import type { User } from "../models/user.ts";
 import { WebauthnCredential } from "../models/webauthn-credential.ts";
 import { suggestName } from "./authenticators.ts";
 import { readAssertion, readRegistration, type ClientData } from "./passkey-responses.ts";
@@ -83,11 +85,11 @@ export async function askForPasskey(
 }
 
 /**
- * Checks the answer to {@link askForPasskey} (WebAuthn §7.2). The challenge is spent whatever comes of it, and an
- * authenticator that counts must have counted up.
+ * Checks the answer to {@link askForPasskey} (WebAuthn §7.2). The challenge is spent whatever comes of it, also where
+ * nothing else of the request is kept, and an authenticator that counts must have counted up.
  */
 export async function signInWithPasskey(
-  db: TransactionOrKnex,
+  knex: Knex,
   relyingParty: RelyingParty,
   occasion: Occasion,
   answer: string,
@@ -96,18 +98,18 @@ export async function signInWithPasskey(
   const read = readAssertion(answer);
   if (read === undefined) return { refused: "malformed" };
   const { response, clientData } = read;
-  const refused = await spend(db, occasion, clientData, now);
+  const refused = await spend(reader(knex), occasion, clientData, now);
   if (refused !== undefined) return { refused };
 
   const credentialId = response.id;
-  const passkey = await WebauthnCredential.query(db).findOne({
+  const found = await WebauthnCredential.findWithUser(reader(knex), {
     credentialId: Buffer.from(credentialId, "base64url"),
     rpId: relyingParty.id,
   });
-  if (passkey === undefined) return { refused: "unknown", credentialId };
+  if (found === undefined) return { refused: "unknown", credentialId };
+  const { passkey, user } = found;
   const about = { credentialId, passkeyId: passkey.id, userId: passkey.userId };
-  const user = await User.query(db).findById(passkey.userId);
-  if (user === undefined || !isTheirs(user, occasion, response.response.userHandle))
+  if (!isTheirs(user, occasion, response.response.userHandle))
     return { ...about, refused: "other_user" };
 
   const { verifyAuthenticationResponse } = await webauthn();
@@ -127,7 +129,8 @@ export async function signInWithPasskey(
   const isEligible = proof.authenticationInfo.credentialDeviceType === "multiDevice";
   // It never changes (WebAuthn §6.1.3): something else made this answer.
   if (isEligible !== passkey.backupEligible) return { ...about, refused: "not_verified" };
-  const isOnlyOne = await WebauthnCredential.use(db, { id: passkey.id, signCount, backedUp, now });
+  const use = { id: passkey.id, signCount, backedUp, now };
+  const isOnlyOne = await WebauthnCredential.use(await writer(knex), use);
   if (!isOnlyOne) return { ...about, refused: "cloned" };
   const { authenticatorAttachment: attachment } = response;
   return { user, passkeyId: passkey.id, reach: reachOf(attachment, passkey.transports) };

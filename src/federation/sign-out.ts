@@ -35,13 +35,13 @@ export async function signOutElsewhere(
   { uid, returnTo }: { uid: string; returnTo: string },
 ): Promise<void> {
   const { knex, seal, log, connections, connectors, issuer, page } = needs;
+  const providers = await connections.connections(issuer.name);
+  if (providers.length === 0) return;
   const session = await Session.query(knex).findById(uid);
   if (session?.identityId == null) return;
   const identity = await Identity.query(knex).findById(session.identityId);
   const upstream = openUpstream(seal, session);
-  const provider = (await connections.connections(issuer.name)).find(
-    ({ id }) => id === identity?.providerId,
-  );
+  const provider = providers.find(({ id }) => id === identity?.providerId);
   if (provider === undefined || upstream === undefined) return;
   if (returnTo.length > LONGEST_RETURN)
     return log.warn({ connection: provider.slug }, "no sign-out at the provider: long address");

@@ -1,7 +1,7 @@
 import type { Context } from "koa";
 import type { Knex } from "knex";
 import { z } from "zod";
-import { record } from "../audit/record.ts";
+import { record, recordAtEnd } from "../audit/record.ts";
 import type { Method } from "../authn/levels.ts";
 import {
   askForPasskey,
@@ -76,9 +76,9 @@ export async function provePasskey(
 ): Promise<PasskeyOutcome> {
   if (relyingParty === undefined) return refuse("err.passkey.failed");
   const now = new Date();
-  const db = await writer(knex);
   const occasion = { purpose, of: interaction.uid, userId };
-  const outcome = await signInWithPasskey(db, relyingParty, occasion, answer, now);
+  const outcome = await signInWithPasskey(knex, relyingParty, occasion, answer, now);
+  const db = await writer(knex);
   const method = purpose === "sign_in" ? "passkey" : "webauthn";
   const about = { ...originOf(ctx), clientId: recordedId(client) };
   if ("refused" in outcome) {
@@ -97,7 +97,7 @@ export async function provePasskey(
     return { ...refuse("err.account.disabled"), status: 403 };
   }
   const target = { type: "webauthn_credential", id: passkeyId };
-  await record(db, { ...whose, type: "passkey.used", target, details: { via } });
+  await recordAtEnd(knex, { ...whose, type: "passkey.used", target, details: { via } });
   const passkey = { id: passkeyId, reach };
   return { user, shown: { method, at: now.getTime() / 1000 }, passkey };
 }

@@ -2,11 +2,20 @@ import type { TransactionOrKnex } from "objection";
 import { lookUp } from "../database/look-up.ts";
 import type { Statement } from "../database/statement.ts";
 import { BaseModel } from "./base.ts";
+import { selectUser, type UserJson } from "./user.ts";
 
+/** With whoever is about to be signed in by it, or is signed in already. */
 const FIND = lookUp(
-  "SELECT payload_enc AS payload, browser_hash AS browser FROM oauth_interactions WHERE uid_hash = k.uidHash",
+  `SELECT i.payload_enc AS payload, i.browser_hash AS browser, ${selectUser("i.user_id")} AS account
+   FROM oauth_interactions i WHERE i.uid_hash = k.uidHash`,
   { uidHash: "bytea" },
 );
+
+interface InteractionRow {
+  readonly payload: Buffer | null;
+  readonly browser: Buffer | null;
+  readonly account: UserJson | null;
+}
 
 /**
  * A sign-in in progress. What it holds is sealed, because its id is the value of a cookie and its parameters are
@@ -59,11 +68,8 @@ export class OAuthInteraction extends BaseModel {
     };
   }
 
-  /** What an interaction holds, and which browser has it. */
-  static async find(
-    db: TransactionOrKnex,
-    uidHash: Buffer,
-  ): Promise<{ payload: Buffer | null; browser: Buffer | null } | undefined> {
+  /** What an interaction holds, which browser has it, and whom it is about. */
+  static async find(db: TransactionOrKnex, uidHash: Buffer): Promise<InteractionRow | undefined> {
     return OAuthInteraction.lookUp(db, FIND, { uidHash });
   }
 
@@ -79,20 +85,14 @@ export class OAuthInteraction extends BaseModel {
   }
 
   /**
-   * Ends everything that a browser has begun and not finished, except one interaction: whoever signs out leaves
+   * The write that ends everything that a browser has begun and not finished, except one interaction: whoever signs out leaves
    * nothing half done behind.
    */
-  static async finishOfBrowser(
-    db: TransactionOrKnex,
-    browserHash: Buffer,
-    except: Buffer,
-    now: Date,
-  ): Promise<void> {
-    await OAuthInteraction.statement(
-      db,
-      `UPDATE oauth_interactions SET finished_at = :now, payload_enc = NULL
+  static finishingOfBrowser(browserHash: Buffer, except: Buffer, now: Date): Statement {
+    return {
+      sql: `UPDATE oauth_interactions SET finished_at = :now, payload_enc = NULL
        WHERE browser_hash = :browserHash AND uid_hash <> :except AND finished_at IS NULL`,
-      { browserHash, except, now },
-    );
+      bindings: { browserHash, except, now },
+    };
   }
 }

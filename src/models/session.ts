@@ -1,5 +1,6 @@
-import { raw, type QueryBuilder, type TransactionOrKnex } from "objection";
+import type { QueryBuilder, TransactionOrKnex } from "objection";
 import { lookUp } from "../database/look-up.ts";
+import type { Statement } from "../database/statement.ts";
 import { BaseModel } from "./base.ts";
 import { GRANT_COLUMNS, type GrantRow } from "./token-context.ts";
 import { selectUser } from "./user.ts";
@@ -121,32 +122,55 @@ export class Session extends BaseModel {
     return Session.query(db).where({ userId }).whereNull("endedAt").where("expiresAt", ">", now);
   }
 
-  /** Keeps what is known of the sign-in that a session began with. */
-  static async describe(db: TransactionOrKnex, uid: string, signIn: SignIn): Promise<void> {
-    const { deviceId, method, country, place, riskScore, riskReasons, upstream } = signIn;
-    const notAfter = upstream?.notAfter === undefined ? null : new Date(upstream.notAfter);
-    await Session.query(db)
-      .findById(uid)
-      .patch({
+  /** The write that keeps from where a session was last used, and when whoever has it showed once more who they are. */
+  static noting(
+    uid: string,
+    use: { ipPrefix: string | null; userAgent: string; confirmedAt: Date | undefined },
+  ): Statement {
+    return {
+      sql: `UPDATE sessions SET ip_prefix = :ipPrefix, user_agent = :userAgent,
+         confirmed_at = coalesce(:confirmedAt, confirmed_at) WHERE uid = :uid`,
+      bindings: { ...use, uid, confirmedAt: use.confirmedAt ?? null },
+    };
+  }
+
+  /** The write that keeps what is known of the sign-in that a session began with. */
+  static describing(uid: string, signIn: SignIn): Statement {
+    const { deviceId, method, country, place, riskScore, riskReasons } = signIn;
+    return {
+      sql: `UPDATE sessions SET device_id = :deviceId, login_method = :method, country = :country,
+         place = point(CAST(:x AS float8), CAST(:y AS float8)), risk_score = :riskScore, risk_reasons = :riskReasons
+       WHERE uid = :uid`,
+      bindings: {
+        uid,
         deviceId,
-        loginMethod: method ?? null,
+        method: method ?? null,
         country: country ?? null,
-        place: place === undefined ? null : raw("point(?, ?)", [place.x, place.y]),
+        x: place?.x ?? null,
+        y: place?.y ?? null,
         riskScore,
-        riskReasons: raw("?::text[]", [riskReasons]),
-        // Who confirms by something else does not cut the session off from where it began.
-        ...(upstream === undefined
-          ? {}
-          : {
-              identityId: upstream.identityId,
-              upstreamEnc: Buffer.from(upstream.sealed, "base64"),
-              upstreamKey: upstream.key === undefined ? null : Buffer.from(upstream.key, "base64"),
-              upstreamAcr: upstream.acr ?? null,
-              upstreamAmr: upstream.amr === undefined ? null : raw("?::text[]", [upstream.amr]),
-              notAfter,
-            }),
-        ...(notAfter === null ? {} : { expiresAt: raw("least(expires_at, ?)", [notAfter]) }),
-      });
+        riskReasons: [...riskReasons],
+      },
+    };
+  }
+
+  /** The write that keeps where a session began elsewhere. */
+  static connecting(uid: string, upstream: UpstreamSignIn): Statement {
+    const { identityId, sealed, key, acr, amr, notAfter } = upstream;
+    return {
+      sql: `UPDATE sessions SET identity_id = :identityId, upstream_enc = :sealed, upstream_key = :key,
+         upstream_acr = :acr, upstream_amr = :amr, not_after = :notAfter, expires_at = least(expires_at, :notAfter)
+       WHERE uid = :uid`,
+      bindings: {
+        uid,
+        identityId,
+        sealed: Buffer.from(sealed, "base64"),
+        key: key === undefined ? null : Buffer.from(key, "base64"),
+        acr: acr ?? null,
+        amr: amr === undefined ? null : [...amr],
+        notAfter: notAfter === undefined ? null : new Date(notAfter),
+      },
+    };
   }
 
   /** The live session of a cookie, or of the cookie it replaced a moment ago: as much of it as the engine keeps. */
@@ -196,34 +220,30 @@ export class Session extends BaseModel {
   }
 
   /**
-   * Saves what the engine holds of a session. Two tabs may save at once, so authorizations are merged unless
+   * The write that saves what the engine holds of a session. Two tabs may save at once, so authorizations are merged unless
    * `replaceAuthorizations`; an ended session stays ended; the cookie that is replaced stays good until
    * `previousValidUntil` as long as the user is the same (another user's old cookie must die at once).
    */
-  static async save(
-    db: TransactionOrKnex,
-    session: {
-      uid: string;
-      cookieHash: Buffer;
-      cookieEnc: Buffer;
-      userId: string | null;
-      transient: boolean;
-      loggedInAt: Date | null;
-      acr: string | null;
-      amr: string[] | null;
-      authorizations: SessionAuthorizations | null;
-      state: Record<string, unknown> | null;
-      ipPrefix: string | null;
-      userAgent: string | null;
-      now: Date;
-      expiresAt: Date;
-      previousValidUntil: Date;
-      replaceAuthorizations: boolean;
-    },
-  ): Promise<void> {
-    await Session.statement(
-      db,
-      `INSERT INTO sessions AS s (uid, cookie_hash, cookie_enc, user_id, transient, logged_in_at, acr, amr,
+  static saving(session: {
+    uid: string;
+    cookieHash: Buffer;
+    cookieEnc: Buffer;
+    userId: string | null;
+    transient: boolean;
+    loggedInAt: Date | null;
+    acr: string | null;
+    amr: string[] | null;
+    authorizations: SessionAuthorizations | null;
+    state: Record<string, unknown> | null;
+    ipPrefix: string | null;
+    userAgent: string | null;
+    now: Date;
+    expiresAt: Date;
+    previousValidUntil: Date;
+    replaceAuthorizations: boolean;
+  }): Statement {
+    return {
+      sql: `INSERT INTO sessions AS s (uid, cookie_hash, cookie_enc, user_id, transient, logged_in_at, acr, amr,
          authorizations, state, ip_prefix, user_agent, created_at, last_active_at, expires_at, gc_on)
        VALUES (:uid, :cookieHash, :cookieEnc, :userId, :transient, :loggedInAt, :acr, :amr, :authorizations,
          :state, :ipPrefix, :userAgent, :now, :now, :expiresAt, (CAST(:expiresAt AS timestamptz) AT TIME ZONE 'UTC')::date + 2)
@@ -252,32 +272,26 @@ export class Session extends BaseModel {
          expires_at = least(EXCLUDED.expires_at, s.not_after),
          gc_on = EXCLUDED.gc_on
        WHERE s.ended_at IS NULL`,
-      {
+      bindings: {
         ...session,
         authorizations:
           session.authorizations === null ? null : JSON.stringify(session.authorizations),
         state: session.state === null ? null : JSON.stringify(session.state),
       },
-    );
+    };
   }
 
-  /** Ends a session for good, whatever its cookie is by now; returns whether there was one to end. */
-  static async end(
-    db: TransactionOrKnex,
+  /** The write that ends a session for good because somebody signed out, whatever its cookie is by now. */
+  static signingOut(
     session: { readonly uid: string } | { readonly cookieHash: Buffer },
     now: Date,
-    reason: NonNullable<Session["endReason"]>,
-  ): Promise<boolean> {
-    const ended = await Session.query(db)
-      .patch({
-        endedAt: now,
-        endReason: reason,
-        cookieHash: null,
-        cookieEnc: null,
-        previousCookieHash: null,
-      })
-      .where(session)
-      .whereNull("endedAt");
-    return ended === 1;
+  ): Statement {
+    const which = "uid" in session ? "uid = :uid" : "cookie_hash = :cookieHash";
+    return {
+      sql: `UPDATE sessions SET ended_at = :now, end_reason = 'logout', cookie_hash = NULL, cookie_enc = NULL,
+         previous_cookie_hash = NULL
+       WHERE ${which} AND ended_at IS NULL`,
+      bindings: { ...session, now },
+    };
   }
 }

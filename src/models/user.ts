@@ -37,10 +37,6 @@ export function selectUser(id: string): string {
 
 const FIND_WITH_CLAIMS = lookUp(`SELECT ${selectUser("k.id")} AS found`, { id: "uuid" });
 
-const LAST_OVERTAKEN = lookUp(
-  "SELECT greatest(credentials_changed_at, sessions_valid_after) AS at FROM users WHERE id = k.id",
-  { id: "uuid" },
-);
 
 /** A person who can sign in. `id` is the `sub` of every token (OIDC Core §2) and is never reused. */
 export class User extends IdentifiedModel {
@@ -138,10 +134,10 @@ export class User extends IdentifiedModel {
     return model;
   }
 
-  /** When what somebody had shown, or all their sign-ins, last ceased to count. */
-  static async lastOvertaken(db: TransactionOrKnex, id: string): Promise<Date | undefined> {
-    const row = await User.lookUp<{ at: Date | null }>(db, LAST_OVERTAKEN, { id });
-    return row?.at ?? undefined;
+  /** When what somebody had shown, or all their sign-ins, last ceased to count; in milliseconds since the epoch. */
+  static lastOvertaken({ user }: UserJson): number {
+    const ended = [user["credentials_changed_at"], user["sessions_valid_after"]];
+    return Math.max(...ended.map((at) => (typeof at === "string" ? Date.parse(at) : -Infinity)));
   }
 
   /** The write that notes when somebody has signed in. */

@@ -1,10 +1,18 @@
 import type { TransactionOrKnex } from "objection";
+import { lookUp } from "../database/look-up.ts";
 import type { Statement } from "../database/statement.ts";
 import { uuidv7 } from "../lib/uuid.ts";
 import { IdentifiedModel } from "./base.ts";
+import { selectUser, User, type UserJson } from "./user.ts";
 
 /** The most passkeys that a person may have. */
 const MOST = 20;
+
+const FIND_WITH_USER = lookUp(
+  `SELECT w.*, ${selectUser("w.user_id")} AS account
+   FROM webauthn_credentials w WHERE w.credential_id = k.credentialId AND w.rp_id = k.rpId`,
+  { credentialId: "bytea", rpId: "text" },
+);
 
 /** A passkey: the public half of a key pair that an authenticator made for one user (WebAuthn §4, credential record). */
 export class WebauthnCredential extends IdentifiedModel {
@@ -35,6 +43,17 @@ export class WebauthnCredential extends IdentifiedModel {
   /** A user's passkeys for a relying party, the oldest first. */
   static of(db: TransactionOrKnex, userId: string, rpId: string) {
     return WebauthnCredential.query(db).where({ userId, rpId }).orderBy(["createdAt", "id"]);
+  }
+
+  /** The passkey that an authenticator names, and whose it is. */
+  static async findWithUser(
+    db: TransactionOrKnex,
+    named: { credentialId: Buffer; rpId: string },
+  ): Promise<{ passkey: WebauthnCredential; user: User } | undefined> {
+    const row = await WebauthnCredential.lookUp<{ account: UserJson }>(db, FIND_WITH_USER, named);
+    if (row === undefined) return undefined;
+    const { account, ...columns } = row;
+    return { passkey: WebauthnCredential.fromRow(columns), user: User.withClaims(account) };
   }
 
   /**

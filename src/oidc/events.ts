@@ -1,9 +1,9 @@
 import type { Knex } from "knex";
 import type { KoaContextWithOIDC, Provider } from "oidc-provider";
-import { record } from "../audit/record.ts";
+import { record, recordAtEnd } from "../audit/record.ts";
 import { internalId } from "../consents/consents.ts";
 import type { Decision } from "./adapter/decoupled-adapter.ts";
-import { writer } from "../database/transaction.ts";
+import { defer, writer } from "../database/transaction.ts";
 import { currentBrowser } from "../http/browser.ts";
 import type { Logger } from "../lib/log.ts";
 import { sha256 } from "../lib/secret.ts";
@@ -106,13 +106,13 @@ async function recordOutcomeOf(needs: EventNeeds, ctx: KoaContextWithOIDC): Prom
     const { accountId: userId, uid: sessionUid } = oidc.session;
     if (!hasEnded || userId === undefined) return;
     const browser = currentBrowser();
-    const db = await writer(needs.knex);
     if (browser !== undefined) {
       // Somebody else who signs in ends the session of whoever was there, and then goes on.
       const goesOn = /\/(?:auth|device)\/([\w-]+)$/.exec(ctx.response.get("location"))?.[1] ?? "";
-      await OAuthInteraction.finishOfBrowser(db, browser, sha256(goesOn), new Date());
+      const finishing = OAuthInteraction.finishingOfBrowser(browser, sha256(goesOn), new Date());
+      await defer(needs.knex, finishing);
     }
-    await record(db, {
+    await recordAtEnd(needs.knex, {
       ...about,
       type: client === undefined ? "logout.user" : "logout.rp",
       actor: { type: "user", id: userId },

@@ -2,7 +2,7 @@ import { randomBytes } from "node:crypto";
 import type { Context } from "koa";
 import type { Knex } from "knex";
 import { errors, type Client, type Interaction, type Provider } from "oidc-provider";
-import { writer } from "../database/transaction.ts";
+import { defer } from "../database/transaction.ts";
 import { originOf } from "../http/origin.ts";
 import type { Issuer } from "../issuers.ts";
 import { Session, type SignIn } from "../models/session.ts";
@@ -116,12 +116,11 @@ export class OwnSignIns {
       prompt.reasons.includes("no_session") || result?.["spared"] === true ? undefined : new Date();
     const { ipPrefix = null } = originOf(ctx);
     const userAgent = ctx.get("user-agent").slice(0, 255);
-    const db = await writer(knex);
-    await Session.query(db)
-      .findById(session.uid)
-      .patch({ ipPrefix, userAgent, ...(confirmedAt === undefined ? {} : { confirmedAt }) });
+    await defer(knex, Session.noting(session.uid, { ipPrefix, userAgent, confirmedAt }));
     const signIn = result?.["signIn"] as SignIn | undefined;
-    if (signIn !== undefined) await Session.describe(db, session.uid, signIn);
+    if (signIn !== undefined) await defer(knex, Session.describing(session.uid, signIn));
+    if (signIn?.upstream !== undefined)
+      await defer(knex, Session.connecting(session.uid, signIn.upstream));
     return `${issuer.path}${String(params["return_to"])}`;
   }
 

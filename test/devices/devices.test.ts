@@ -6,6 +6,7 @@ import { join } from "node:path";
 import { readAgent } from "../../src/devices/agents.ts";
 import { openPlaces, type Place } from "../../src/devices/places.ts";
 import { weighSignIn, type Risk } from "../../src/devices/risk.ts";
+import { runStatement } from "../../src/database/statement.ts";
 import { Session } from "../../src/models/session.ts";
 import { UserDevice } from "../../src/models/user-device.ts";
 import { User } from "../../src/models/user.ts";
@@ -129,7 +130,7 @@ describe("devices", () => {
         expiresAt: NOW,
         gcOn: "2026-06-03",
       });
-      await Session.describe(database.knex, uid, {
+      const describing = Session.describing(uid, {
         deviceId: id,
         method: "pwd",
         country: "DE",
@@ -137,6 +138,7 @@ describe("devices", () => {
         riskScore: 0,
         riskReasons: [],
       });
+      await runStatement(database.knex, describing);
       return user;
     }
     const weigh = (

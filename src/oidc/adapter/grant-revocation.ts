@@ -13,7 +13,7 @@ interface Asked {
 
 /**
  * Voids the tokens of a grant by its watermark, or revokes it. The engine asks once for every kind of token and once
- * for the grant, all at the same time; at most two writes answer. What this request revoked, and no other before it,
+ * for the grant, all at the same time; one write answers, or two where the second comes later. What this request revoked, and no other before it,
  * is left in `ctx.state.revokedGrant`.
  */
 export class GrantRevocation {
@@ -25,9 +25,10 @@ export class GrantRevocation {
   }
 
   voidTokens(grantId: string): Promise<void> {
-    return this.#once(grantId, "void", async () =>
-      OAuthGrant.voidTokens(await writer(this.#knex), grantId),
-    );
+    return this.#once(grantId, "void", async (others) => {
+      // A revocation voids them too.
+      if (!others.has("revoke")) await OAuthGrant.voidTokens(await writer(this.#knex), grantId);
+    });
   }
 
   revoke(grantId: string): Promise<void> {
@@ -39,10 +40,14 @@ export class GrantRevocation {
     });
   }
 
-  #once(grantId: string, kind: "void" | "revoke", write: () => Promise<void>): Promise<void> {
+  #once(
+    grantId: string,
+    kind: "void" | "revoke",
+    write: (asked: Asked["done"]) => Promise<void>,
+  ): Promise<void> {
     if (!isUuid(grantId)) return Promise.resolve();
     const request: object | undefined = Provider.ctx;
-    if (request === undefined) return write();
+    if (request === undefined) return write(new Set());
     let grants = this.#requests.get(request);
     if (grants === undefined) {
       grants = new Map();
@@ -52,7 +57,7 @@ export class GrantRevocation {
     grants.set(grantId, asked);
     if (!asked.done.has(kind)) {
       asked.done.add(kind);
-      asked.writes = asked.writes.then(write);
+      asked.writes = asked.writes.then(() => write(asked.done));
     }
     return asked.writes;
   }

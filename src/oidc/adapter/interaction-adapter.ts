@@ -5,9 +5,10 @@ import { currentBrowser } from "../../http/browser.ts";
 import type { Seal } from "../../keys/seal.ts";
 import { sha256 } from "../../lib/secret.ts";
 import { OAuthInteraction } from "../../models/oauth-interaction.ts";
-import { User } from "../../models/user.ts";
+import { User, type UserJson } from "../../models/user.ts";
 import { ModelAdapter } from "./model-adapter.ts";
 import { expiry } from "./payload.ts";
+import { rememberUser } from "./prefetch.ts";
 
 const PAYLOAD_COLUMN = { table: "oauth_interactions", column: "payload_enc" } as const;
 
@@ -30,7 +31,7 @@ export class InteractionAdapter extends ModelAdapter {
       OAuthInteraction.saving({
         uidHash,
         clientId: typeof clientId === "string" ? clientId : null,
-        userId: payload.session?.accountId ?? null,
+        userId: payload.result?.login?.accountId ?? payload.session?.accountId ?? null,
         browserHash: currentBrowser() ?? null,
         payloadEnc: this.#seal.encrypt(JSON.stringify(payload), {
           ...PAYLOAD_COLUMN,
@@ -43,19 +44,13 @@ export class InteractionAdapter extends ModelAdapter {
 
   async find(id: string): Promise<AdapterPayload | undefined> {
     const uidHash = sha256(id);
-    const { payload: sealed = null, browser = null } =
-      (await OAuthInteraction.find(reader(this.#knex), uidHash)) ?? {};
-    if (sealed === null || !isThisBrowser(browser)) return undefined;
-    const opened = this.#seal.decrypt(sealed, { ...PAYLOAD_COLUMN, id: uidHash.toString("hex") });
-    const payload = JSON.parse(opened.toString()) as AdapterPayload;
-    return (await this.#isOvertaken(payload)) ? undefined : payload;
-  }
-
-  /** Whether a sign-in was finished and kept back until its person set another password, or ended everything (T-30). */
-  async #isOvertaken({ result }: AdapterPayload): Promise<boolean> {
-    if (result?.login === undefined) return false;
-    const overtaken = await User.lastOvertaken(reader(this.#knex), result.login.accountId);
-    return (overtaken?.getTime() ?? -Infinity) > Number(result["finishedAt"] ?? 0);
+    const row = await OAuthInteraction.find(reader(this.#knex), uidHash);
+    if (!row?.payload || !isThisBrowser(row.browser)) return undefined;
+    const place = { ...PAYLOAD_COLUMN, id: uidHash.toString("hex") };
+    const payload = JSON.parse(this.#seal.decrypt(row.payload, place).toString()) as AdapterPayload;
+    if (isOvertaken(payload, row.account)) return undefined;
+    if (row.account !== null) rememberUser(row.account);
+    return payload;
   }
 
   async destroy(id: string): Promise<void> {
@@ -63,6 +58,16 @@ export class InteractionAdapter extends ModelAdapter {
     if (await OAuthInteraction.finish(await writer(this.#knex), sha256(id), new Date())) return;
     throw new errors.SessionNotFound("the interaction has ended");
   }
+}
+
+/**
+ * Whether a sign-in was finished and kept back until its person set another password, or ended everything (T-30), or is
+ * no more.
+ */
+function isOvertaken({ result }: AdapterPayload, account: UserJson | null): boolean {
+  if (result?.login === undefined) return false;
+  if (account?.user["id"] !== result.login.accountId) return true;
+  return User.lastOvertaken(account) > Number(result["finishedAt"] ?? 0);
 }
 
 function isThisBrowser(hash: Buffer | null): boolean {

@@ -60,7 +60,11 @@ export function rememberGrant(row: GrantRow): void {
     const accountId = row.grant_user_id ?? undefined;
     known.set(`Grant:${id}`, restore(payload, { kind: "Grant", jti: id, expiresAt, accountId }));
   }
-  if (account) known.set(`User:${String(account.user["id"])}`, account);
+  if (account) rememberUser(account);
+}
+
+export function rememberUser(account: UserJson): void {
+  ofThisRequest()?.known.set(`User:${String(account.user["id"])}`, account);
 }
 
 /** Takes what was remembered, once. */

@@ -1,7 +1,7 @@
 import { isDeepStrictEqual } from "node:util";
 import type { Knex } from "knex";
 import { Provider, type AdapterPayload } from "oidc-provider";
-import { reader, writer } from "../../database/transaction.ts";
+import { defer, reader } from "../../database/transaction.ts";
 import type { Seal } from "../../keys/seal.ts";
 import { sha256 } from "../../lib/secret.ts";
 import { Session, type SignIn } from "../../models/session.ts";
@@ -44,8 +44,7 @@ export class SessionAdapter extends ModelAdapter {
     if (read !== undefined && isOnlyTouched(read, payload, now)) return;
     // Staying signed in while one client signs out takes that client away: the only save that may remove one.
     const replaceAuthorizations = request?.oidc.route === "end_session_confirm";
-    const db = await writer(this.#knex);
-    await Session.save(db, {
+    const saving = Session.saving({
       uid,
       cookieHash: sha256(id),
       cookieEnc: this.#seal.encrypt(id, { ...COOKIE_COLUMN, id: uid }),
@@ -64,8 +63,13 @@ export class SessionAdapter extends ModelAdapter {
       previousValidUntil: new Date(now.getTime() + PREVIOUS_COOKIE_GRACE * 1000),
       replaceAuthorizations,
     });
+    await defer(this.#knex, saving);
     const signIn = request?.oidc.result?.["signIn"] as SignIn | undefined;
-    if (signIn !== undefined) await Session.describe(db, uid, signIn);
+    if (signIn === undefined) return;
+    await defer(this.#knex, Session.describing(uid, signIn));
+    // Who confirms by something else does not cut the session off from where it began.
+    const { upstream } = signIn;
+    if (upstream !== undefined) await defer(this.#knex, Session.connecting(uid, upstream));
   }
 
   async find(id: string): Promise<AdapterPayload | undefined> {
@@ -107,7 +111,7 @@ export class SessionAdapter extends ModelAdapter {
     if (session !== undefined && "oldId" in session && session.oldId === id) return;
     // By its uid: another tab may have changed the cookie since this request read it.
     const which = session?.jti === id ? { uid: session.uid } : { cookieHash: sha256(id) };
-    await Session.end(await writer(this.#knex), which, new Date(), "logout");
+    await defer(this.#knex, Session.signingOut(which, new Date()));
   }
 
   #currentCookie(session: Session): string {
