@@ -1,6 +1,6 @@
 import type { TransactionOrKnex } from "objection";
 import { Session } from "../models/session.ts";
-import { UserDevice } from "../models/user-device.ts";
+import type { KnownDevices } from "../models/user-device.ts";
 import type { Place, Point } from "./places.ts";
 
 /** Why a sign-in is unusual, and how much each reason weighs. */
@@ -23,7 +23,7 @@ export interface Risk {
 /** A sign-in as it is weighed: after its first factor, before anything of it is noted. */
 export interface SignInSeen {
   readonly user: { readonly id: string; readonly lastLoginAt: Date | null };
-  readonly device: Buffer | undefined;
+  readonly devices: KnownDevices;
   readonly place: Place;
   /** Whether wrong passwords were tried on the account within the hour, more than a person types. */
   readonly hasManyFailures: boolean;
@@ -46,10 +46,9 @@ export async function weighSignIn(db: TransactionOrKnex, seen: SignInSeen): Prom
   const { user, place, now } = seen;
   const reasons: RiskReason[] = [];
   if (user.lastLoginAt !== null) {
-    const cookieHash = seen.device ?? null;
-    const { isKnown, countries } = await UserDevice.memory(db, { userId: user.id, cookieHash });
-    if (!isKnown) reasons.push("new_device");
-    if (place.country !== undefined && countries.length > 0 && !countries.includes(place.country))
+    const { here, countries } = seen.devices;
+    if (here === null) reasons.push("new_device");
+    if (place.country !== undefined && countries !== null && !countries.includes(place.country))
       reasons.push("new_country");
     if (await hasTravelledTooFast(db, seen)) reasons.push("impossible_travel");
     if (now.getTime() - user.lastLoginAt.getTime() > DORMANT) reasons.push("dormant_user");

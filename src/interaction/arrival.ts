@@ -7,7 +7,7 @@ import { readAgent, shownAgent } from "../devices/agents.ts";
 import { makeReport } from "../devices/not-me.ts";
 import type { FindPlace } from "../devices/places.ts";
 import { weighSignIn } from "../devices/risk.ts";
-import { deviceOf, keepDevice } from "../http/device.ts";
+import { keepDevice } from "../http/device.ts";
 import { issuerFor } from "../http/host.ts";
 import { originOf } from "../http/origin.ts";
 import type { Seal } from "../keys/seal.ts";
@@ -36,16 +36,16 @@ export async function weigh(
   ctx: Context,
   visit: Visit,
 ): Promise<Visit> {
-  const { progress, user } = visit;
-  if (progress.userId === undefined || user === undefined || progress.risk !== undefined)
+  const { progress, person } = visit;
+  if (progress.userId === undefined || person === undefined || progress.risk !== undefined)
     return visit;
+  const { user, devices } = person;
   const now = new Date();
   const db = reader(knex);
-  const device = deviceOf(ctx);
   const failures = await recentFailures(db, seal, user.id, now);
   const place = findPlace(originOf(ctx).ipPrefix);
   const hasManyFailures = failures >= MANY_FAILURES;
-  const risk = await weighSignIn(db, { user, device, place, hasManyFailures, now });
+  const risk = await weighSignIn(db, { user, devices, place, hasManyFailures, now });
   const isKnownDevice = user.lastLoginAt !== null && !risk.reasons.includes("new_device");
   const isUnusual = config.riskSecondStep > 0 && risk.score >= config.riskSecondStep;
   const isInDoubt =
@@ -63,10 +63,11 @@ export async function weigh(
 export async function arrive(
   { knex, seal, mailer, findPlace }: ArrivalNeeds,
   ctx: Context,
-  { client, progress, user }: Visit,
+  { client, progress, person }: Visit,
   now: Date,
 ): Promise<SignIn & { readonly isNewDevice: boolean }> {
-  if (user === undefined) throw new TypeError("somebody has signed in");
+  if (person === undefined) throw new TypeError("somebody has signed in");
+  const { user, devices } = person;
   const agent = readAgent(ctx.get("user-agent"));
   const { country, point: place } = findPlace(originOf(ctx).ipPrefix);
   const seen = {
@@ -77,11 +78,11 @@ export async function arrive(
     country: country ?? null,
     now,
   };
-  const noted = await UserDevice.noted(reader(knex), seen);
+  const { here } = devices;
   const device =
-    noted === undefined
-      ? await UserDevice.note(await writer(knex), seen)
-      : { id: noted, isNew: false };
+    here !== null && UserDevice.isNoted(here, seen)
+      ? { id: here.id, isNew: false }
+      : await UserDevice.note(await writer(knex), seen);
   const { passkey } = progress;
   if (passkey !== undefined) {
     const isBuiltIn = passkey.reach === "built-in";

@@ -154,7 +154,8 @@ async function assess(
   const chooseAccount = interaction.prompt.name === "select_account";
   const sessionUserId = interaction.session?.accountId;
   const userId = claimed.userId ?? sessionUserId;
-  const about = { clientId: recordedId(client), rpId: relyingParty?.id };
+  const { device } = request.browser;
+  const about = { clientId: recordedId(client), rpId: relyingParty?.id, device };
   const person =
     known ??
     (userId === undefined ? undefined : await findPerson(reader(knex), { userId, ...about }));

@@ -1,5 +1,4 @@
 import type { TransactionOrKnex } from "objection";
-import { lookUp } from "../database/look-up.ts";
 import { uuidv7 } from "../lib/uuid.ts";
 import { IdentifiedModel } from "./base.ts";
 
@@ -16,27 +15,23 @@ interface DeviceSeen {
   readonly now: Date;
 }
 
-const MEMORY = lookUp(
-  `SELECT bool_or(cookie_hash = k.cookieHash) AS is_known,
-     array_agg(DISTINCT last_country) FILTER (WHERE last_country IS NOT NULL) AS countries
-   FROM user_devices WHERE user_id = k.userId`,
-  { userId: "uuid", cookieHash: "bytea" },
-);
+/** What is known of the browsers of a person: the one that asks, if it is one of them, and where they were last. */
+export interface KnownDevices {
+  readonly here: {
+    readonly id: string;
+    readonly browser_family: string | null;
+    readonly os_family: string | null;
+    readonly last_country: string | null;
+    readonly last_seen_on: string;
+  } | null;
+  readonly countries: readonly string[] | null;
+}
 
-const NOTED = lookUp(
-  `SELECT id FROM user_devices
-   WHERE cookie_hash = k.cookieHash AND user_id = k.userId AND last_seen_on = k.today
-     AND browser_family IS NOT DISTINCT FROM k.browserFamily AND os_family IS NOT DISTINCT FROM k.osFamily
-     AND (k.country IS NULL OR last_country = k.country)`,
-  {
-    userId: "uuid",
-    cookieHash: "bytea",
-    browserFamily: "text",
-    osFamily: "text",
-    country: "text",
-    today: "date",
-  },
-);
+/** Selects {@link KnownDevices} of somebody, `k.userId`, and the browser with a cookie, `k.device`, as JSON. */
+export const SELECT_DEVICES = `(SELECT json_build_object(
+    'here', (array_agg(to_json(d)) FILTER (WHERE d.cookie_hash = k.device))[1],
+    'countries', array_agg(DISTINCT d.last_country) FILTER (WHERE d.last_country IS NOT NULL))
+  FROM user_devices d WHERE d.user_id = k.userId)`;
 
 /** A browser that a person has signed in with; of its cookie only the hash is kept. */
 export class UserDevice extends IdentifiedModel {
@@ -54,22 +49,14 @@ export class UserDevice extends IdentifiedModel {
     return dayOf(new Date(now.getTime() - DEVICE_LIFETIME));
   }
 
-  /** What is known of the browsers of a person: whether this is one of them, and where they were last. */
-  static async memory(
-    db: TransactionOrKnex,
-    of: { userId: string; cookieHash: Buffer | null },
-  ): Promise<{ isKnown: boolean; countries: readonly string[] }> {
-    const row = await UserDevice.lookUp<{ is_known: boolean; countries: string[] }>(db, MEMORY, of);
-    return { isKnown: row?.is_known === true, countries: row?.countries ?? [] };
-  }
-
-  /** The browser of a sign-in, where all that {@link note} would write down is there already. */
-  static async noted(db: TransactionOrKnex, seen: DeviceSeen): Promise<string | undefined> {
-    const row = await UserDevice.lookUp<{ id: string }>(db, NOTED, {
-      ...seen,
-      today: dayOf(seen.now),
-    });
-    return row?.id;
+  /** Whether all that {@link note} would write down of a browser is there already. */
+  static isNoted(here: NonNullable<KnownDevices["here"]>, seen: DeviceSeen): boolean {
+    return (
+      here.last_seen_on === dayOf(seen.now) &&
+      here.browser_family === seen.browserFamily &&
+      here.os_family === seen.osFamily &&
+      (seen.country === null || here.last_country === seen.country)
+    );
   }
 
   /** Notes that a person has signed in with a browser; of two tabs one makes the row. `isNew` where there was none. */

@@ -7,6 +7,7 @@ import { readAgent } from "../../src/devices/agents.ts";
 import { openPlaces, type Place } from "../../src/devices/places.ts";
 import { weighSignIn, type Risk } from "../../src/devices/risk.ts";
 import { runStatement } from "../../src/database/statement.ts";
+import { findPerson } from "../../src/interaction/person.ts";
 import { Session } from "../../src/models/session.ts";
 import { UserDevice } from "../../src/models/user-device.ts";
 import { User } from "../../src/models/user.ts";
@@ -141,17 +142,22 @@ describe("devices", () => {
       await runStatement(database.knex, describing);
       return user;
     }
-    const weigh = (
+    const weigh = async (
       user: User,
       seen: { device?: Buffer; place?: Place; hasManyFailures?: boolean },
-    ): Promise<Risk> =>
-      weighSignIn(database.knex, {
+    ): Promise<Risk> => {
+      const { device } = seen;
+      const about = { userId: user.id, clientId: undefined, rpId: undefined, device };
+      const person = await findPerson(database.knex, about);
+      assert.ok(person);
+      return weighSignIn(database.knex, {
         user,
-        device: seen.device,
+        devices: person.devices,
         place: seen.place ?? NOWHERE,
         hasManyFailures: seen.hasManyFailures ?? false,
         now: NOW,
       });
+    };
 
     it("is nothing for who comes back as always", async () => {
       assert.deepEqual(await weigh(await somebody(24), { device, place: BERLIN }), {
