@@ -128,20 +128,19 @@ export function bind(statement: Statement): Bound {
 /** Bound statements with one text; more than one only where that is about many things. */
 export type Alike = readonly [Bound, ...Bound[]];
 
-/** Puts together what is about many things, each where the first of its kind was; the rest stays by itself. */
+/**
+ * Puts together what is about many things, each where the last of its kind was: after what any of them needs, such as the grant
+ * of a code. The rest stays by itself.
+ */
 export function together(bounds: readonly Bound[]): Alike[] {
-  const byText = new Map<Compiled, [Bound, ...Bound[]]>();
-  const all: Alike[] = [];
+  const all = new Map<Compiled | Bound, [Bound, ...Bound[]]>();
   for (const bound of bounds) {
-    const before = bound.compiled.columns === 0 ? undefined : byText.get(bound.compiled);
-    if (before !== undefined) before.push(bound);
-    else {
-      const first: [Bound, ...Bound[]] = [bound];
-      byText.set(bound.compiled, first);
-      all.push(first);
-    }
+    const kind = bound.compiled.columns === 0 ? bound : bound.compiled;
+    const before = all.get(kind);
+    all.delete(kind);
+    all.set(kind, before === undefined ? [bound] : [...before, bound]);
   }
-  return all;
+  return [...all.values()];
 }
 
 /** Puts statements on the wire as one, at once; on a direct connection, whether or not the one before was answered. */

@@ -1,5 +1,6 @@
 import type { TransactionOrKnex } from "objection";
 import { lookUp } from "../database/look-up.ts";
+import type { Statement } from "../database/statement.ts";
 import { BaseModel } from "./base.ts";
 
 const FIND_LIVE = lookUp(
@@ -31,28 +32,36 @@ export class OAuthGrant extends BaseModel {
     return row && OAuthGrant.fromRow(row);
   }
 
-  /** Saves a grant; `clientId` is the client's public identifier. A revoked grant stays revoked. */
-  static async save(
-    db: TransactionOrKnex,
-    grant: {
-      id: string;
-      userId: string;
-      clientId: string;
-      sessionUid: string | null;
-      payload: Record<string, unknown>;
-      expiresAt: Date;
-    },
-  ): Promise<void> {
-    await OAuthGrant.statement(
-      db,
-      `INSERT INTO oauth_grants AS g (id, user_id, client_id, session_uid, payload, expires_at, gc_on)
-       SELECT :id, :userId, c.id, :sessionUid, :payload, :expiresAt,
-              (CAST(:expiresAt AS timestamptz) AT TIME ZONE 'UTC')::date + 2
-       FROM oauth_clients c WHERE c.client_id = :clientId
+  /**
+   * The write that saves a grant; `clientId` is the client's public identifier. A revoked grant stays revoked. Of several
+   * that are written together the last one is kept.
+   */
+  static saving(grant: {
+    id: string;
+    userId: string;
+    clientId: string;
+    sessionUid: string | null;
+    payload: Record<string, unknown>;
+    expiresAt: Date;
+  }): Statement {
+    return {
+      sql: `INSERT INTO oauth_grants AS g (id, user_id, client_id, session_uid, payload, expires_at, gc_on)
+       SELECT DISTINCT ON (k.id) k.id, k.userId, c.id, k.sessionUid, k.payload, k.expiresAt,
+              (k.expiresAt AT TIME ZONE 'UTC')::date + 2
+       FROM :each JOIN oauth_clients c ON c.client_id = k.clientId AND c.client_id = ANY(:clientId)
+       ORDER BY k.id, k.n DESC
        ON CONFLICT (id) DO UPDATE SET payload = EXCLUDED.payload, expires_at = EXCLUDED.expires_at, gc_on = EXCLUDED.gc_on
        WHERE g.revoked_at IS NULL`,
-      { ...grant, payload: JSON.stringify(grant.payload) },
-    );
+      each: {
+        id: "uuid",
+        userId: "uuid",
+        clientId: "text",
+        sessionUid: "text",
+        payload: "jsonb",
+        expiresAt: "timestamptz",
+      },
+      bindings: { ...grant, payload: JSON.stringify(grant.payload) },
+    };
   }
 
   /**

@@ -73,15 +73,15 @@ export class OAuthInteraction extends BaseModel {
     return OAuthInteraction.lookUp(db, FIND, { uidHash });
   }
 
-  /** Ends an interaction. Of any number of callers exactly one gets `true`. */
-  static async finish(db: TransactionOrKnex, uidHash: Buffer, now: Date): Promise<boolean> {
-    const rows = await OAuthInteraction.statement(
-      db,
-      `UPDATE oauth_interactions SET finished_at = :now, payload_enc = NULL
-       WHERE uid_hash = :uidHash AND finished_at IS NULL RETURNING 1`,
-      { uidHash, now },
-    );
-    return rows.length === 1;
+  /** The write that ends an interaction, and answers `k.n` for exactly one of any number. */
+  static finishing(uidHash: Buffer, now: Date): Statement {
+    return {
+      sql: `UPDATE oauth_interactions i SET finished_at = k.now, payload_enc = NULL
+       FROM :each WHERE i.uid_hash = k.uidHash AND i.uid_hash = ANY(:uidHash) AND i.finished_at IS NULL
+       RETURNING k.n::int`,
+      each: { uidHash: "bytea", now: "timestamptz" },
+      bindings: { uidHash, now },
+    };
   }
 
   /**

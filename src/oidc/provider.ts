@@ -270,7 +270,7 @@ export function createProvider(
       knex,
       next,
       () => ctx.status < 500 && ctx.state["isUndone"] !== true,
-      (error) => refuse(ctx, error, needs.observer),
+      (error) => refuse(ctx, error, needs),
     ),
   );
   if (config.conformanceSuiteUrl !== undefined) offerAccounts(provider, needs);
@@ -282,10 +282,18 @@ export function createProvider(
 }
 
 /** What the engine had answered does not hold, because somebody was faster: answers as it would have, had it known. */
-async function refuse(ctx: KoaContextWithOIDC, error: unknown, observer: Observer): Promise<void> {
+async function refuse(
+  ctx: KoaContextWithOIDC,
+  error: unknown,
+  { observer, pages }: Pick<EngineNeeds, "observer" | "pages">,
+): Promise<void> {
   if (!(error instanceof errors.OIDCProviderError)) throw error;
+  ctx.remove("Set-Cookie");
+  ctx.remove("Location");
   ctx.status = error.status;
-  ctx.body = { error: error.error, error_description: error.error_description };
+  const { error: code, error_description: description } = error;
+  const out = { error: code, ...(description !== undefined && { error_description: description }) };
+  await pages.renderError?.(ctx, out, error);
   await observer.recordOutcome(ctx);
 }
 

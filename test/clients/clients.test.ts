@@ -250,7 +250,7 @@ describe("clients", () => {
     );
     const grantId = uuidv7();
     const expiresAt = later(HOUR);
-    await OAuthGrant.save(db.knex, {
+    const saving = OAuthGrant.saving({
       id: grantId,
       userId: user.id,
       clientId: client.clientId,
@@ -258,6 +258,7 @@ describe("clients", () => {
       payload: {},
       expiresAt,
     });
+    await runStatement(db.knex, saving);
     const token = {
       counter: 0,
       grantId,

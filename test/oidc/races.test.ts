@@ -418,6 +418,31 @@ describe("races, on two servers", () => {
     ]);
   });
 
+  it("finish a sign-in once, and give nobody else a code, a session or a cookie of one (T-12)", async () => {
+    for (let repetition = 0; repetition < REPETITIONS; repetition += 1) {
+      const user = await aUser(server);
+      const app = new RelyingParty(server, await aClient(server));
+      const browser = new WebBrowser(server);
+      const page = await walk(server, browser, app.authorization({ scope: "openid" }), {
+        ...user,
+        until: "consent",
+      });
+      const { location = "" } = await browser.submit(page.url.href, { decision: "allow" });
+      const tabs = Array.from({ length: PARALLEL }, (_, turn) => browser.copy(nodeOf(turn)));
+      const answers = await Promise.all(tabs.map(async (tab) => tab.open(location)));
+      const won = answers.filter((answer) => answer.location !== undefined);
+      assert.equal(won.length, 1);
+      assert.ok(response(won[0] as Answer)["code"]);
+      for (const [index, answer] of answers.entries()) {
+        if (answer === won[0]) continue;
+        assert.deepEqual([answer.status, answer.page], [400, "stale"]);
+        assert.equal(tabs[index]?.cookie("lintel_session"), undefined);
+      }
+      const sessions = await Session.query(server.database.knex).where({ userId: user.id });
+      assert.equal(sessions.length, 1);
+    }
+  });
+
   it("never bring a session back that was ended while it was saved", async () => {
     const user = await aUser(server);
     const browser = new WebBrowser(server);

@@ -3,6 +3,7 @@ import { issuerOf, type Issuer } from "../../src/issuers.ts";
 import { openSeal } from "../../src/keys/seal.ts";
 import { uuidv7 } from "../../src/lib/uuid.ts";
 import { OAuthClient } from "../../src/models/oauth-client.ts";
+import { runStatement } from "../../src/database/statement.ts";
 import { OAuthGrant } from "../../src/models/oauth-grant.ts";
 import { User } from "../../src/models/user.ts";
 import type { Storage } from "../../src/oidc/adapter/index.ts";
@@ -41,11 +42,12 @@ export async function aGrant(
     redirectUris: ["https://rp.example/cb"],
   });
   const grant = { id: uuidv7(), userId: user.id, clientId };
-  await OAuthGrant.save(storage.knex, {
+  const saving = OAuthGrant.saving({
     ...grant,
     sessionUid: null,
     payload: { clientId, openid: { scope: "openid" } },
     expiresAt: new Date(Date.now() + 86_400_000),
   });
+  await runStatement(storage.knex, saving);
   return grant;
 }

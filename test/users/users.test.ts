@@ -110,7 +110,10 @@ describe("users", () => {
         gc_on: "2100-01-01",
       });
       const common = { userId, sessionUid: uid, payload: {}, expiresAt };
-      await OAuthGrant.save(db.knex, { ...common, id: grantId, clientId: client.clientId });
+      await runStatement(
+        db.knex,
+        OAuthGrant.saving({ ...common, id: grantId, clientId: client.clientId }),
+      );
       await runStatement(
         db.knex,
         RefreshToken.addition({

@@ -1,12 +1,16 @@
 import type { Knex } from "knex";
 import { Provider, type AdapterPayload } from "oidc-provider";
-import { reader, writer } from "../../database/transaction.ts";
+import { runStatement } from "../../database/statement.ts";
+import { defer, reader, writer } from "../../database/transaction.ts";
 import { isUuid } from "../../lib/uuid.ts";
 import { OAuthGrant } from "../../models/oauth-grant.ts";
 import type { GrantRevocation } from "./grant-revocation.ts";
 import { ModelAdapter } from "./model-adapter.ts";
 import { expiry, restore, strip } from "./payload.ts";
 import { takeKnown } from "./prefetch.ts";
+
+/** Where a grant is made for a code and nobody asks for its row any more. */
+const FOR_CODES: ReadonlySet<string> = new Set(["authorization", "resume"]);
 
 /** Grant: rows of `oauth_grants`. A grant's id is not a bearer value. */
 export class GrantAdapter extends ModelAdapter {
@@ -24,7 +28,7 @@ export class GrantAdapter extends ModelAdapter {
     if (accountId === undefined || clientId === undefined || !isUuid(id)) {
       throw new TypeError("a grant has a UUID, a user and a client");
     }
-    await OAuthGrant.save(await writer(this.#knex), {
+    const saving = OAuthGrant.saving({
       id,
       userId: accountId,
       clientId,
@@ -32,6 +36,8 @@ export class GrantAdapter extends ModelAdapter {
       expiresAt: expiry(payload, expiresIn),
       payload: strip(payload, "accountId"),
     });
+    if (FOR_CODES.has(Provider.ctx?.oidc.route ?? "")) await defer(this.#knex, saving);
+    else await runStatement(await writer(this.#knex), saving);
   }
 
   async find(id: string): Promise<AdapterPayload | undefined> {

@@ -1,6 +1,6 @@
 import type { Knex } from "knex";
 import { errors, type AdapterPayload } from "oidc-provider";
-import { defer, reader, writer } from "../../database/transaction.ts";
+import { decide, defer, reader } from "../../database/transaction.ts";
 import { currentBrowser } from "../../http/browser.ts";
 import type { Seal } from "../../keys/seal.ts";
 import { sha256 } from "../../lib/secret.ts";
@@ -55,8 +55,9 @@ export class InteractionAdapter extends ModelAdapter {
 
   async destroy(id: string): Promise<void> {
     // What a sign-in leads to happens once, though the browser may ask twice at the same time.
-    if (await OAuthInteraction.finish(await writer(this.#knex), sha256(id), new Date())) return;
-    throw new errors.SessionNotFound("the interaction has ended");
+    await decide(this.#knex, OAuthInteraction.finishing(sha256(id), new Date()), async () => {
+      throw new errors.SessionNotFound("the interaction has ended");
+    });
   }
 }
 
