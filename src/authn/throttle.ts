@@ -1,4 +1,4 @@
-import { createHmac } from "node:crypto";
+import { createHmac, createSecretKey } from "node:crypto";
 import type { TransactionOrKnex } from "objection";
 import { lookUp } from "../database/look-up.ts";
 import type { Seal } from "../keys/seal.ts";
@@ -459,7 +459,7 @@ function deviceCounters(seal: Seal, account: string, cookieHash: Buffer): Counte
 }
 
 function keyed(seal: Seal): (...parts: string[]) => Buffer {
-  const secret = seal.derive("throttle");
+  const secret = createSecretKey(seal.derive("throttle"));
   return (...parts) => createHmac("sha256", secret).update(JSON.stringify(parts)).digest();
 }
 
