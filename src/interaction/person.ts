@@ -1,7 +1,7 @@
 import type { TransactionOrKnex } from "objection";
 import { readFactors, SELECT_FACTORS, type Factor, type FactorsRow } from "../authn/factors.ts";
 import { lookUp } from "../database/look-up.ts";
-import { OAuthConsent, SELECT_CONSENT } from "../models/oauth-consent.ts";
+import { OAuthConsent, selectConsent, type ConsentJson } from "../models/oauth-consent.ts";
 import { SELECT_DEVICES, type KnownDevices } from "../models/user-device.ts";
 import { selectUser, User, type UserJson } from "../models/user.ts";
 
@@ -17,14 +17,14 @@ export interface Person {
 }
 
 const FIND = lookUp(
-  `SELECT ${selectUser("k.userId")} AS account, ${SELECT_CONSENT} AS consent,
+  `SELECT ${selectUser("k.userId")} AS account, ${selectConsent("k.userId", "k.clientId")} AS consent,
      ${SELECT_DEVICES} AS devices, ${SELECT_FACTORS}`,
   { userId: "uuid", clientId: "uuid", rpId: "text", device: "bytea" },
 );
 
 interface PersonRow extends FactorsRow {
   readonly account: UserJson | null;
-  readonly consent: object | null;
+  readonly consent: ConsentJson | null;
   readonly devices: KnownDevices;
 }
 

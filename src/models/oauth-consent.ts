@@ -7,9 +7,17 @@ const FIND = lookUp(
   { userId: "uuid", clientId: "uuid" },
 );
 
-/** Selects what somebody, `k.userId`, has decided about a client, `k.clientId`, as JSON. */
-export const SELECT_CONSENT = `(SELECT to_json(c) FROM oauth_consents c
-  WHERE c.user_id = k.userId AND c.client_id = k.clientId AND c.revoked_at IS NULL)`;
+/** A consent, as {@link selectConsent} has it. */
+export interface ConsentJson {
+  readonly user_id: string;
+  readonly client_id: string;
+}
+
+/** Selects what somebody has decided about a client, as JSON, by expressions for the keys of both. */
+export function selectConsent(userId: string, clientId: string): string {
+  return `(SELECT to_json(c) FROM oauth_consents c
+    WHERE c.user_id = ${userId} AND c.client_id = ${clientId} AND c.revoked_at IS NULL)`;
+}
 
 /** What a user allowed a client, until one of them takes it back. */
 export class OAuthConsent extends IdentifiedModel {

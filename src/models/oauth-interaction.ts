@@ -2,11 +2,13 @@ import type { TransactionOrKnex } from "objection";
 import { lookUp } from "../database/look-up.ts";
 import type { Statement } from "../database/statement.ts";
 import { BaseModel } from "./base.ts";
+import { selectConsent, type ConsentJson } from "./oauth-consent.ts";
 import { selectUser, type UserJson } from "./user.ts";
 
-/** With whoever is about to be signed in by it, or is signed in already. */
+/** With whoever is about to be signed in by it, or is signed in already, and what they have decided about the client. */
 const FIND = lookUp(
-  `SELECT i.payload_enc AS payload, i.browser_hash AS browser, ${selectUser("i.user_id")} AS account
+  `SELECT i.payload_enc AS payload, i.browser_hash AS browser, ${selectUser("i.user_id")} AS account,
+     ${selectConsent("i.user_id", "(SELECT o.id FROM oauth_clients o WHERE o.client_id = i.client_id)")} AS consent
    FROM oauth_interactions i WHERE i.uid_hash = k.uidHash`,
   { uidHash: "bytea" },
 );
@@ -15,6 +17,7 @@ interface InteractionRow {
   readonly payload: Buffer | null;
   readonly browser: Buffer | null;
   readonly account: UserJson | null;
+  readonly consent: ConsentJson | null;
 }
 
 /**

@@ -1,10 +1,12 @@
 import type { Knex } from "knex";
 import type { Client, Grant, KoaContextWithOIDC, Provider } from "oidc-provider";
 import { detailsIn, type AuthorizationDetail } from "../consents/authorization-details.ts";
-import { findConsent, isFirstParty, undecidedScopes } from "../consents/consents.ts";
+import { findConsent, internalId, isFirstParty, undecidedScopes } from "../consents/consents.ts";
 import { reader, writer } from "../database/transaction.ts";
 import { uuidv7 } from "../lib/uuid.ts";
+import { OAuthConsent } from "../models/oauth-consent.ts";
 import { Session } from "../models/session.ts";
+import { takeKnown } from "./adapter/prefetch.ts";
 import { permissionsAskedFor, readItem } from "../resources/access.ts";
 import { CLAIMS_BY_SCOPE, claimsAskedFor, scopeOf, scopesAskedFor } from "../users/claims.ts";
 
@@ -140,7 +142,10 @@ async function decisionOnFile(
 ): Promise<Omit<Decision, "claims" | "details"> | undefined> {
   // Nobody is asked for the operator's own, but whoever was has answered.
   if (isFirstParty(client) && !hasAnswered) return { scopes: [...requested], rejected: [] };
-  const consent = await findConsent(reader(knex), userId, client);
+  const known = takeKnown("Consent", `${userId} ${internalId(client)}`);
+  const consent = known
+    ? OAuthConsent.fromRow(known.payload)
+    : await findConsent(reader(knex), userId, client);
   if (consent === undefined || undecidedScopes(requested, client, consent).length > 0)
     return undefined;
   return {

@@ -15,7 +15,7 @@ const COSTS: Readonly<Record<string, number>> = {
   "password form": 7,
   "consent page": 2,
   "consent form": 7,
-  "code after sign-in": 7,
+  "code after sign-in": 6,
   "token: code": 4,
   "token: refresh": 3,
   userinfo: 1,

@@ -8,7 +8,7 @@ import { OAuthInteraction } from "../../models/oauth-interaction.ts";
 import { User, type UserJson } from "../../models/user.ts";
 import { ModelAdapter } from "./model-adapter.ts";
 import { expiry } from "./payload.ts";
-import { rememberUser } from "./prefetch.ts";
+import { rememberConsent, rememberUser } from "./prefetch.ts";
 
 const PAYLOAD_COLUMN = { table: "oauth_interactions", column: "payload_enc" } as const;
 
@@ -50,6 +50,7 @@ export class InteractionAdapter extends ModelAdapter {
     const payload = JSON.parse(this.#seal.decrypt(row.payload, place).toString()) as AdapterPayload;
     if (isOvertaken(payload, row.account)) return undefined;
     if (row.account !== null) rememberUser(row.account);
+    if (row.consent !== null) rememberConsent(row.consent);
     return payload;
   }
 

@@ -1,6 +1,7 @@
 import { Provider } from "oidc-provider";
 import type { AdapterPayload } from "oidc-provider";
 import type { GrantRow, TokenContextRow } from "../../models/token-context.ts";
+import type { ConsentJson } from "../../models/oauth-consent.ts";
 import type { UserJson } from "../../models/user.ts";
 import { restore, toEpoch } from "./payload.ts";
 
@@ -10,6 +11,8 @@ interface Known {
   /** `undefined` where it is known that there is none. */
   readonly Session: AdapterPayload | undefined;
   readonly User: UserJson;
+  /** By the keys of the user and the client. */
+  readonly Consent: ConsentJson;
 }
 
 /*
@@ -65,6 +68,10 @@ export function rememberGrant(row: GrantRow): void {
 
 export function rememberUser(account: UserJson): void {
   ofThisRequest()?.known.set(`User:${String(account.user["id"])}`, account);
+}
+
+export function rememberConsent(consent: ConsentJson): void {
+  ofThisRequest()?.known.set(`Consent:${consent.user_id} ${consent.client_id}`, consent);
 }
 
 /** Takes what was remembered, once. */
