@@ -37,7 +37,6 @@ export function selectUser(id: string): string {
 
 const FIND_WITH_CLAIMS = lookUp(`SELECT ${selectUser("k.id")} AS found`, { id: "uuid" });
 
-
 /** A person who can sign in. `id` is the `sub` of every token (OIDC Core §2) and is never reused. */
 export class User extends IdentifiedModel {
   static override tableName = "users";
