@@ -5,8 +5,8 @@ import { uuidv7 } from "../lib/uuid.ts";
 
 const { parse: inCamelCase } = snakeCaseMappers();
 
-const TIMES = ["_at", "_after"];
-const BYTES = ["_handle", "_hash", "_enc"];
+const TIMES = /(?:At|After)$/;
+const BYTES = /(?:Handle|Hash|Enc)$/;
 
 /** What every model shares. Properties are camelCase, columns snake_case; `database/connect.ts` maps between them. */
 export class BaseModel extends Model {
@@ -41,16 +41,16 @@ export class BaseModel extends Model {
     return (this as unknown as typeof BaseModel).fromDatabaseJson(inCamelCase({ ...row })) as M;
   }
 
-  /** The same of a row that was selected as JSON, which has no times and no bytes: their columns have telling names. */
+  /** The same of a row that was selected as JSON, which has no times and no bytes: their names tell them. */
   static fromJsonRow<M extends Model>(this: new () => M, row: object): M {
-    const columns: Record<string, unknown> = { ...row };
-    for (const [name, value] of Object.entries(columns)) {
+    const properties: Record<string, unknown> = inCamelCase(row);
+    for (const name of Object.keys(properties)) {
+      const value = properties[name];
       if (typeof value !== "string") continue;
-      const ends = (end: string) => name.endsWith(end);
-      if (TIMES.some(ends)) columns[name] = new Date(value);
-      else if (BYTES.some(ends)) columns[name] = Buffer.from(value.slice(2), "hex");
+      if (TIMES.test(name)) properties[name] = new Date(value);
+      else if (BYTES.test(name)) properties[name] = Buffer.from(value.slice(2), "hex");
     }
-    return (this as unknown as typeof BaseModel).fromDatabaseJson(inCamelCase(columns)) as M;
+    return (this as unknown as typeof BaseModel).fromDatabaseJson(properties) as M;
   }
 }
 
