@@ -145,7 +145,9 @@ interface Outcome {
  */
 async function transact(wire: Wire, begin: string, members: readonly Member[]): Promise<Outcome> {
   const won = new Set<Bound>();
-  const decisions = together(members.flatMap(({ decision }) => decision ?? []));
+  const decisions = together(
+    members.map(({ decision }) => (decision === undefined ? [] : [decision])),
+  );
   const decide = decisions.map((alike) => async () => {
     for (const { n } of (await wire.send(alike)).rows as { n: number }[]) {
       const winner = alike[n - 1];
@@ -157,7 +159,7 @@ async function transact(wire: Wire, begin: string, members: readonly Member[]): 
   throwRejected(begun);
 
   const winners = members.filter(({ decision }) => isWon(decision, won));
-  const write = together(winners.flatMap(({ statements }) => statements)).map(
+  const write = together(winners.map(({ statements }) => statements)).map(
     (alike) => async () => void (await wire.send(alike)),
   );
   let command = "";

@@ -129,18 +129,23 @@ export function bind(statement: Statement): Bound {
 export type Alike = readonly [Bound, ...Bound[]];
 
 /**
- * Puts together what is about many things, each where the last of its kind was: after what any of them needs, such as the grant
- * of a code. The rest stays by itself.
+ * Puts together what is about many things, of whichever units; the rest stays by itself. What a unit wrote after
+ * something else stays behind it, for it may need that, as a code its grant.
  */
-export function together(bounds: readonly Bound[]): Alike[] {
-  const all = new Map<Compiled | Bound, [Bound, ...Bound[]]>();
-  for (const bound of bounds) {
-    const kind = bound.compiled.columns === 0 ? bound : bound.compiled;
-    const before = all.get(kind);
-    all.delete(kind);
-    all.set(kind, before === undefined ? [bound] : [...before, bound]);
+export function together(units: readonly (readonly Bound[])[]): Alike[] {
+  const all: [Bound, ...Bound[]][] = [];
+  for (const unit of units) {
+    let last = 0;
+    for (const bound of unit) {
+      const { compiled } = bound;
+      const isSame = ([first]: Alike, index: number) =>
+        index >= last && compiled.columns > 0 && first.compiled === compiled;
+      const place = all.findIndex(isSame);
+      last = place < 0 ? all.push([bound]) - 1 : place;
+      if (place >= 0) all[place]?.push(bound);
+    }
   }
-  return [...all.values()];
+  return all;
 }
 
 /** Puts statements on the wire as one, at once; on a direct connection, whether or not the one before was answered. */

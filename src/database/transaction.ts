@@ -208,7 +208,7 @@ async function writeEarly({ opening, deferred }: UnitOfWork): Promise<void> {
   const { client } = transaction;
   const connection: object = await client.acquireConnection();
   if (isDirect(connection)) return;
-  for (const alike of together(deferred.splice(0))) await send(client, connection, alike);
+  for (const alike of together([deferred.splice(0)])) await send(client, connection, alike);
 }
 
 async function commit({ knex, opening, decision, deferred }: UnitOfWork): Promise<Fate> {
@@ -225,7 +225,7 @@ async function end(transaction: Knex.Transaction, deferred: readonly Bound[]): P
   const { client } = transaction;
   const connection: object = await client.acquireConnection();
   const [[answer]] = await inOnePiece(connection, () => {
-    const written = together(deferred).map((alike) => send(client, connection, alike));
+    const written = together([deferred]).map((alike) => send(client, connection, alike));
     // knex tells a failed COMMIT through executionPromise alone.
     const ended = Promise.all([
       transaction.commit() as unknown as Promise<{ response?: { command?: string } } | undefined>,

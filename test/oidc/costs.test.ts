@@ -14,7 +14,7 @@ const COSTS: Readonly<Record<string, number>> = {
   "password page": 2,
   "password form": 7,
   "consent page": 2,
-  "consent form": 7,
+  "consent form": 8,
   "code after sign-in": 6,
   "token: code": 4,
   "token: refresh": 3,

@@ -4,7 +4,11 @@ import { bind } from "../../src/database/statement.ts";
 import { defer, runInUnitOfWork } from "../../src/database/transaction.ts";
 import { OAuthInteraction } from "../../src/models/oauth-interaction.ts";
 import { sha256 } from "../../src/lib/secret.ts";
+import { uuidv7 } from "../../src/lib/uuid.ts";
+import { OAuthAuthorization } from "../../src/models/oauth-authorization.ts";
+import { OAuthGrant } from "../../src/models/oauth-grant.ts";
 import { testDatabase, type TestDatabase } from "../support/database.ts";
+import { aGrant } from "../support/storage.ts";
 
 describe("writes that are committed together, reviewed", () => {
   let database: TestDatabase;
@@ -56,5 +60,29 @@ describe("writes that are committed together, reviewed", () => {
       "SELECT count(DISTINCT xmin::text)::int AS n FROM oauth_interactions",
     );
     assert.equal(rows[0].n, 2);
+  });
+
+  it("keep a code whose grant goes with it, whatever grants others write after it (R-03)", async () => {
+    const { knex } = database;
+    const { userId, clientId } = await aGrant({ knex });
+    const expiresAt = new Date(Date.now() + 60_000);
+    const about = { userId, sessionUid: null, payload: {}, expiresAt };
+    const grant = (id: string) => OAuthGrant.saving({ ...about, id, clientId });
+    const codeHash = sha256("a code");
+    const where = { codeHash, redirectUri: "https://rp.example/callback", scope: "openid" };
+    const mine = uuidv7();
+    // The first is being written when the other two end, in this order.
+    await Promise.all([
+      runInUnitOfWork(knex, () => defer(knex, grant(uuidv7()))),
+      runInUnitOfWork(knex, async () => {
+        await defer(knex, grant(mine));
+        await defer(knex, OAuthAuthorization.addition({ ...about, ...where, grantId: mine }));
+      }),
+      runInUnitOfWork(knex, async () => {
+        for (let others = 0; others < 5; others += 1) await defer(knex, grant(uuidv7()));
+      }),
+    ]);
+    const found = await OAuthAuthorization.find(knex, codeHash, new Date());
+    assert.equal(found?.grant_id, mine);
   });
 });
