@@ -265,14 +265,12 @@ export function createProvider(
   provider.on("authorization.error", (ctx, error) => {
     if (error instanceof AppError) ctx.state["isUndone"] = true;
   });
-  provider.use((ctx: KoaContextWithOIDC, next) =>
-    runInUnitOfWork(
-      knex,
-      next,
-      () => ctx.status < 500 && ctx.state["isUndone"] !== true,
-      (error) => refuse(ctx, error, needs),
-    ),
-  );
+  provider.use(async (ctx: KoaContextWithOIDC, next) => {
+    const isKept = () => ctx.status < 500 && ctx.state["isUndone"] !== true;
+    await runInUnitOfWork(knex, next, isKept, (error) => refuse(ctx, error, needs));
+    // They would tell of a session that is not there, and take away the one that is.
+    if (!isKept()) ctx.remove("Set-Cookie");
+  });
   if (config.conformanceSuiteUrl !== undefined) offerAccounts(provider, needs);
   const writing = new Afterwards();
   writing.addTo(provider);

@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
 import { randomUUID } from "node:crypto";
+import { setTimeout as delay } from "node:timers/promises";
 import { exportJWK, generateKeyPair, SignJWT } from "jose";
 import {
   errorOf,
@@ -11,7 +12,7 @@ import {
   type Answer,
   type Credentials,
 } from "../support/rp.ts";
-import { aClient, aServer, aUser, type TestServer } from "../support/server.ts";
+import { aClient, aServer, aUser, PASSWORD, type TestServer } from "../support/server.ts";
 
 /** Each statement that a token request writes. */
 const WRITES = {
@@ -222,4 +223,31 @@ describe("faults at POST /token (R-03)", () => {
       const answer = await browser.open(app.authorization({ prompt: "none" }));
       assert.equal(response(answer)["error"], "login_required");
     });
+
+  it("never send the cookie of a session that was not kept, nor take away the one before (T-12)", async () => {
+    const app = new RelyingParty(server, await aClient(server));
+    const browser = new WebBrowser(server);
+    const user = await aUser(server);
+    assert.ok(response(await walk(server, browser, app.authorization(), user))["code"]);
+    const page = await walk(server, browser, app.authorization({ prompt: "login" }), {
+      ...user,
+      until: "password",
+    });
+    const { location = "" } = await browser.submit(page.url.href, { password: PASSWORD });
+    // What is to be made anew now waits for a lock, and loses its connection there.
+    await raw(`UPDATE oauth_grants SET revoked_at = now() WHERE user_id = '${user.id}'`);
+    const held = browser.cookie("lintel_session");
+    const other = await server.database.knex.transaction();
+    await other.raw(`SELECT FROM sessions WHERE user_id = '${user.id}' FOR UPDATE`);
+    const request = browser.open(location);
+    const cut = `SELECT pg_terminate_backend(pid) FROM pg_stat_activity
+      WHERE datname = current_database() AND wait_event_type = 'Lock'`;
+    while ((await raw(cut)).rowCount === 0) await delay(5);
+    const failed = await request;
+    await other.rollback();
+    assert.equal(response(failed)["error"], "temporarily_unavailable");
+    assert.deepEqual(failed.setCookies, []);
+    assert.equal(browser.cookie("lintel_session"), held);
+    assert.ok(response(await browser.open(location))["code"]);
+  });
 });
