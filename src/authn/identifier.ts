@@ -19,7 +19,7 @@ export interface FoundUser {
   readonly isKnownDevice: boolean;
 }
 
-const FOUND = `u.*, p.hash AS password_hash, EXISTS (SELECT FROM user_devices d
+const FOUND = `to_json(u) AS found, p.hash AS password_hash, EXISTS (SELECT FROM user_devices d
   WHERE d.user_id = u.id AND d.cookie_hash = k.device AND d.last_seen_on >= k.since) AS is_known_device`;
 const KEYS = { value: "text", device: "bytea", since: "date" } as const;
 
@@ -80,11 +80,12 @@ export async function findByIdentifier(
   const keys = { value, device: device ?? null, since: UserDevice.oldestDay(now) };
   const row = await User.lookUp<FoundRow>(db, FIND_BY[kind], keys);
   if (row === undefined) return undefined;
-  const { password_hash: passwordHash, is_known_device: isKnownDevice, ...columns } = row;
-  return { user: User.fromRow(columns), passwordHash: passwordHash ?? undefined, isKnownDevice };
+  const { found, password_hash: passwordHash, is_known_device: isKnownDevice } = row;
+  return { user: User.fromJsonRow(found), passwordHash: passwordHash ?? undefined, isKnownDevice };
 }
 
 interface FoundRow {
+  readonly found: object;
   readonly password_hash: string | null;
   readonly is_known_device: boolean;
 }

@@ -5,7 +5,10 @@ import pg, { type Client, type QueryResult } from "pg";
 
 /** A statement that is written out. `:name` in its text stands for a binding. */
 export interface Statement {
-  /** A constant: each text is kept as long as the process, and by every connection. */
+  /**
+   * A constant: each text is kept as long as the process, and by every connection. Its columns are named, never `*`: what
+   * was prepared fails once a newer version has added one.
+   */
   readonly sql: string;
   readonly bindings: Readonly<Record<string, unknown>>;
   /**

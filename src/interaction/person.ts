@@ -49,6 +49,6 @@ export async function findPerson(
   if (!row?.account) return undefined;
   const user = User.withClaims(row.account);
   if (!user.isActive) return undefined;
-  const consent = row.consent === null ? undefined : OAuthConsent.fromRow(row.consent);
+  const consent = row.consent === null ? undefined : OAuthConsent.fromJsonRow(row.consent);
   return { user, consent, factors: readFactors(row), devices: row.devices };
 }

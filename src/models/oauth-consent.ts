@@ -2,11 +2,6 @@ import type { TransactionOrKnex } from "objection";
 import { lookUp } from "../database/look-up.ts";
 import { IdentifiedModel } from "./base.ts";
 
-const FIND = lookUp(
-  "SELECT * FROM oauth_consents WHERE user_id = k.userId AND client_id = k.clientId AND revoked_at IS NULL",
-  { userId: "uuid", clientId: "uuid" },
-);
-
 /** A consent, as {@link selectConsent} has it. */
 export interface ConsentJson {
   readonly user_id: string;
@@ -18,6 +13,11 @@ export function selectConsent(userId: string, clientId: string): string {
   return `(SELECT to_json(c) FROM oauth_consents c
     WHERE c.user_id = ${userId} AND c.client_id = ${clientId} AND c.revoked_at IS NULL)`;
 }
+
+const FIND = lookUp(`SELECT ${selectConsent("k.userId", "k.clientId")} AS found`, {
+  userId: "uuid",
+  clientId: "uuid",
+});
 
 /** What a user allowed a client, until one of them takes it back. */
 export class OAuthConsent extends IdentifiedModel {
@@ -35,7 +35,7 @@ export class OAuthConsent extends IdentifiedModel {
     db: TransactionOrKnex,
     about: { userId: string; clientId: string },
   ): Promise<OAuthConsent | undefined> {
-    const row = await OAuthConsent.lookUp(db, FIND, about);
-    return row && OAuthConsent.fromRow(row);
+    const row = await OAuthConsent.lookUp<{ found: ConsentJson | null }>(db, FIND, about);
+    return row?.found ? OAuthConsent.fromJsonRow(row.found) : undefined;
   }
 }

@@ -9,7 +9,9 @@ import { selectUser, User, type UserJson } from "./user.ts";
 const MOST = 20;
 
 const FIND_WITH_USER = lookUp(
-  `SELECT w.*, ${selectUser("w.user_id")} AS account
+  `SELECT w.id, w.user_id, w.credential_id, w.public_key, w.rp_id, w.sign_count, w.aaguid, w.transports,
+     w.backup_eligible, w.backed_up, w.name, w.clone_warning_at, w.last_used_at, w.last_device_id, w.is_built_in,
+     w.created_at, ${selectUser("w.user_id")} AS account
    FROM webauthn_credentials w WHERE w.credential_id = k.credentialId AND w.rp_id = k.rpId`,
   { credentialId: "bytea", rpId: "text" },
 );

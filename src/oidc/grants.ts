@@ -144,7 +144,7 @@ async function decisionOnFile(
   if (isFirstParty(client) && !hasAnswered) return { scopes: [...requested], rejected: [] };
   const known = takeKnown("Consent", `${userId} ${internalId(client)}`);
   const consent = known
-    ? OAuthConsent.fromRow(known.payload)
+    ? OAuthConsent.fromJsonRow(known.payload)
     : await findConsent(reader(knex), userId, client);
   if (consent === undefined || undecidedScopes(requested, client, consent).length > 0)
     return undefined;
