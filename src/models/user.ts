@@ -120,8 +120,14 @@ export class User extends IdentifiedModel {
    * A user with addresses, groups, organizations and profile. Asked for in nearly every request, so it is one statement.
    */
   static async findWithClaims(db: TransactionOrKnex, id: string): Promise<User | undefined> {
+    const found = await User.findJson(db, id);
+    return found && User.withClaims(found);
+  }
+
+  /** The same as it is selected. */
+  static async findJson(db: TransactionOrKnex, id: string): Promise<UserJson | undefined> {
     const row = await User.lookUp<{ found: UserJson | null }>(db, FIND_WITH_CLAIMS, { id });
-    return row?.found ? User.withClaims(row.found) : undefined;
+    return row?.found ?? undefined;
   }
 
   static withClaims({ user, profile, emails, groups, organizations }: UserJson): User {

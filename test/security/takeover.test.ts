@@ -85,6 +85,20 @@ describe("taking an account over, and keeping it", function () {
     assert.equal((await walk(server, thief, "/account/emails")).page, "login");
   });
 
+  it("a sign-in that was finished at a server of an earlier version goes on, unless the password ends it (T-30)", async () => {
+    for (const isChanged of [false, true]) {
+      const user = await aUser(server);
+      const app = new RelyingParty(server, await aClient(server, { first_party: true }));
+      const browser = new WebBrowser(server);
+      const page = await walk(server, browser, app.authorization());
+      const given = { username: user.email, password: PASSWORD };
+      const { location = "" } = await browser.submit(page.url.href, given);
+      await server.database.knex("oauth_interactions").update({ user_id: null });
+      if (isChanged) await changePassword(await signedIn(user.email));
+      assert.equal((await browser.open(location)).location === undefined, isChanged);
+    }
+  });
+
   it("a sign-in that waits for consent ends when its owner ends all others (T-30)", async () => {
     const user = await aUser(server);
     const app = new RelyingParty(server, await aClient(server));

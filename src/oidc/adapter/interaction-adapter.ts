@@ -48,10 +48,21 @@ export class InteractionAdapter extends ModelAdapter {
     if (!row?.payload || !isThisBrowser(row.browser)) return undefined;
     const place = { ...PAYLOAD_COLUMN, id: uidHash.toString("hex") };
     const payload = JSON.parse(this.#seal.decrypt(row.payload, place).toString()) as AdapterPayload;
-    if (isOvertaken(payload, row.account)) return undefined;
-    if (row.account !== null) rememberUser(row.account);
+    const account = await this.#accountOf(payload, row.account);
+    if (isOvertaken(payload, account)) return undefined;
+    if (account !== undefined) rememberUser(account);
     if (row.consent !== null) rememberConsent(row.consent);
     return payload;
+  }
+
+  /** Whom it is about. A server of an earlier version, of which one may still run, does not write beside it who signs in. */
+  async #accountOf(
+    { result }: AdapterPayload,
+    beside: UserJson | null,
+  ): Promise<UserJson | undefined> {
+    const { accountId } = result?.login ?? {};
+    if (accountId === undefined || accountId === beside?.user["id"]) return beside ?? undefined;
+    return User.findJson(reader(this.#knex), accountId);
   }
 
   async destroy(id: string): Promise<void> {
@@ -66,9 +77,9 @@ export class InteractionAdapter extends ModelAdapter {
  * Whether a sign-in was finished and kept back until its person set another password, or ended everything (T-30), or is
  * no more.
  */
-function isOvertaken({ result }: AdapterPayload, account: UserJson | null): boolean {
+function isOvertaken({ result }: AdapterPayload, account: UserJson | undefined): boolean {
   if (result?.login === undefined) return false;
-  if (account?.user["id"] !== result.login.accountId) return true;
+  if (account === undefined) return true;
   return User.lastOvertaken(account) > Number(result["finishedAt"] ?? 0);
 }
 
