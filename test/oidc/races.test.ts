@@ -3,6 +3,7 @@ import { setTimeout as delay } from "node:timers/promises";
 import { exportJWK, generateKeyPair, SignJWT, type CryptoKey, type JWK } from "jose";
 import type { Knex } from "knex";
 import { OAuthConsent } from "../../src/models/oauth-consent.ts";
+import { OAuthGrant } from "../../src/models/oauth-grant.ts";
 import { RefreshToken } from "../../src/models/refresh-token.ts";
 import { Session } from "../../src/models/session.ts";
 import {
@@ -17,7 +18,7 @@ import {
   type Credentials,
   type Target,
 } from "../support/rp.ts";
-import { aClient, aServer, aUser, type TestServer } from "../support/server.ts";
+import { aClient, aServer, aUser, PASSWORD, type TestServer } from "../support/server.ts";
 
 const PARALLEL = 40;
 const REPETITIONS = 3;
@@ -418,29 +419,58 @@ describe("races, on two servers", () => {
     ]);
   });
 
-  it("finish a sign-in once, and give nobody else a code, a session or a cookie of one (T-12)", async () => {
-    for (let repetition = 0; repetition < REPETITIONS; repetition += 1) {
-      const user = await aUser(server);
-      const app = new RelyingParty(server, await aClient(server));
-      const browser = new WebBrowser(server);
-      const page = await walk(server, browser, app.authorization({ scope: "openid" }), {
-        ...user,
-        until: "consent",
-      });
-      const { location = "" } = await browser.submit(page.url.href, { decision: "allow" });
-      const tabs = Array.from({ length: PARALLEL }, (_, turn) => browser.copy(nodeOf(turn)));
-      const answers = await Promise.all(tabs.map(async (tab) => tab.open(location)));
-      const won = answers.filter((answer) => answer.location !== undefined);
-      assert.equal(won.length, 1);
-      assert.ok(response(won[0] as Answer)["code"]);
-      for (const [index, answer] of answers.entries()) {
-        if (answer === won[0]) continue;
-        assert.deepEqual([answer.status, answer.page], [400, "stale"]);
-        assert.equal(tabs[index]?.cookie("lintel_session"), undefined);
-      }
-      const sessions = await Session.query(server.database.knex).where({ userId: user.id });
-      assert.equal(sessions.length, 1);
+  /** Opens the address that ends a sign-in in many tabs at once: exactly one comes to the client. */
+  async function finishInTabs(
+    browser: WebBrowser,
+    location: string,
+    userId: string,
+  ): Promise<void> {
+    const before = browser.cookie("lintel_session");
+    const tabs = Array.from({ length: PARALLEL }, (_, turn) => browser.copy(nodeOf(turn)));
+    const answers = await Promise.all(tabs.map(async (tab) => tab.open(location)));
+    const won = answers.filter((answer) => answer.location !== undefined);
+    assert.equal(won.length, 1);
+    assert.ok(response(won[0] as Answer)["code"]);
+    for (const [index, answer] of answers.entries()) {
+      if (answer === won[0]) continue;
+      assert.deepEqual([answer.status, answer.page], [400, "stale"]);
+      assert.equal(tabs[index]?.cookie("lintel_session"), before);
     }
+    const sessions = await Session.query(server.database.knex).where({ userId });
+    assert.equal(sessions.length, 1);
+  }
+
+  for (const kind of ["sent", "pushed"])
+    it(`finish a sign-in that was ${kind} once, and give nobody else a code, a session or a cookie of one (T-12)`, async () => {
+      for (let repetition = 0; repetition < REPETITIONS; repetition += 1) {
+        const user = await aUser(server);
+        const app = new RelyingParty(server, await aClient(server));
+        const browser = new WebBrowser(server);
+        const { clientId } = app.credentials;
+        const push = async () => {
+          const pushed = json(await app.post("/request", app.parameters({ scope: "openid" })));
+          const uri = encodeURIComponent(String(pushed["request_uri"]));
+          return `/auth?client_id=${clientId}&request_uri=${uri}`;
+        };
+        const asked = kind === "sent" ? app.authorization({ scope: "openid" }) : await push();
+        const page = await walk(server, browser, asked, { ...user, until: "consent" });
+        const { location = "" } = await browser.submit(page.url.href, { decision: "allow" });
+        await finishInTabs(browser, location, user.id);
+      }
+    });
+
+  it("finish a confirmation once, also where its grant is made anew (T-12)", async () => {
+    const user = await aUser(server);
+    const app = new RelyingParty(server, await aClient(server));
+    const browser = new WebBrowser(server);
+    await walk(server, browser, app.authorization(), user);
+    const again = app.authorization({ prompt: "login" });
+    const page = await walk(server, browser, again, { ...user, until: "password" });
+    const { location = "" } = await browser.submit(page.url.href, { password: PASSWORD });
+    await OAuthGrant.query(server.database.knex)
+      .where({ userId: user.id })
+      .patch({ revokedAt: new Date() });
+    await finishInTabs(browser, location, user.id);
   });
 
   it("never bring a session back that was ended while it was saved", async () => {

@@ -1,5 +1,5 @@
 import type { Knex } from "knex";
-import { errors, type AdapterPayload } from "oidc-provider";
+import { errors, Provider, type AdapterPayload } from "oidc-provider";
 import { decide, defer, reader } from "../../database/transaction.ts";
 import { currentBrowser } from "../../http/browser.ts";
 import type { Seal } from "../../keys/seal.ts";
@@ -68,7 +68,10 @@ export class InteractionAdapter extends ModelAdapter {
   async destroy(id: string): Promise<void> {
     // What a sign-in leads to happens once, though the browser may ask twice at the same time.
     await decide(this.#knex, OAuthInteraction.finishing(sha256(id), new Date()), async () => {
-      throw new errors.SessionNotFound("the interaction has ended");
+      // Found out late, when a session and a grant may have been made: nothing of that is kept, and the client not told.
+      if (Provider.ctx !== undefined) Provider.ctx.state["isUndone"] = true;
+      const ended = new errors.SessionNotFound("the interaction has ended");
+      throw Object.assign(ended, { allow_redirect: false });
     });
   }
 }
