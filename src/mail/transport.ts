@@ -47,16 +47,25 @@ export function createMailTransport(config: {
 export function smtpTransport(url: string): MailTransport {
   const address = withRequiredTls(url);
   let smtp: ReturnType<typeof openSmtp> | undefined;
+  /** What could not be loaded, for want of files to open, is loaded for the next mail. */
+  const forget = (error: unknown) => {
+    smtp = undefined;
+    throw error;
+  };
   return {
     async send(mail) {
       try {
-        smtp ??= openSmtp(address);
+        smtp ??= openSmtp(address).catch(forget);
         await (await smtp).sendMail(toMessage(mail));
       } catch (error) {
         throw toMailError(error as SmtpFailure);
       }
     },
-    close: () => void smtp?.then((opened) => opened.close()),
+    close: () =>
+      void smtp?.then(
+        (opened) => opened.close(),
+        () => {},
+      ),
   };
 }
 
