@@ -1,5 +1,5 @@
 import type { Knex } from "knex";
-import type { Client, Configuration, KoaContextWithOIDC } from "oidc-provider";
+import type { Client, Configuration, KoaContextWithOIDC, Provider } from "oidc-provider";
 import { clientView } from "../consents/client-view.ts";
 import { explainedScopes } from "../consents/scopes.ts";
 import { reader } from "../database/transaction.ts";
@@ -35,6 +35,19 @@ const WRONG_CODES: Readonly<Record<string, FieldError["message"]>> = {
 /** What a person is told of the device that asks, so that somebody else's is noticed (RFC 8628 §5.4). */
 export function deviceInfo(ctx: KoaContextWithOIDC): Record<string, unknown> {
   return { network: ctx.state["ipPrefix"], requestedAt: Date.now() };
+}
+
+/**
+ * Who comes to a form of devices without a session is shown what went wrong. The engine began one to show its form
+ * instead, and fails where it wants to keep that, which never was kept before.
+ */
+export function keepNoNewSession(provider: Provider): void {
+  const persist = Reflect.get(provider.Session.prototype, "persist") as () => Promise<unknown>;
+  Object.assign(provider.Session.prototype, {
+    async persist(this: { exp?: number }) {
+      if (this.exp !== undefined) await persist.call(this);
+    },
+  });
 }
 
 /**

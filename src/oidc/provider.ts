@@ -40,7 +40,7 @@ import { CHECK_SESSION_PATH } from "./check-session.ts";
 import { assertSignedRequest, ciba } from "./ciba.ts";
 import { queuePings } from "./ciba-requests.ts";
 import { sayWhatIsOffered } from "./decoupled-answers.ts";
-import { deviceInfo, type DevicePages } from "./device-pages.ts";
+import { deviceInfo, keepNoNewSession, type DevicePages } from "./device-pages.ts";
 import type { Observer } from "./events.ts";
 import { showLogoutFrames, type ShowFrames } from "./frontchannel-logout.ts";
 import { loadExistingGrant } from "./grants.ts";
@@ -240,6 +240,7 @@ export function createProvider(
   answered.addTo(provider);
   if (preset.responseTypes.every((type) => type === "code"))
     keepCodesOutOfFragments(provider, answered);
+  keepNoNewSession(provider);
   describeMutualTls(answered, issuer);
   keepToTheLetter(provider, issuer);
   compareSecretsByHash(provider);

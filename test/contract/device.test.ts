@@ -378,6 +378,14 @@ describe("device authorization grant", () => {
       assert.equal(right.page, "device-confirm");
     });
 
+    it("tells whoever comes without a session what to do, at each of its addresses", async () => {
+      const browser = new WebBrowser(server);
+      const lost = await browser.open("/device/no-such-decision");
+      const sent = await browser.submit("/device", { xsrf: "", user_code: "BBBB-BBBB" });
+      assert.deepEqual([lost.status, lost.page], [400, "stale"]);
+      assert.deepEqual([sent.status, sent.page], [400, "error"]);
+    });
+
     it("says that a code has expired (RFC 8628 §3.3)", async () => {
       const shown = await start();
       await expire(shown);
