@@ -36,6 +36,8 @@ export interface Population {
 
 /** Rows of a comparison of clients. */
 const FEW_ROWS = 10_000;
+/** And with how many it begins: so many that the same share of them has keys. */
+const FEW_CLIENTS = 10;
 /** The flows of a comparison of databases, unless it is told which. */
 const HOT_FLOWS = new Set<FlowName>([
   "client_credentials_opaque",
@@ -58,7 +60,7 @@ Measures Lintel against the bare engine in memory, on this machine, in rounds th
   --default-memory    also a Lintel with Node's own settings for memory, which takes twice as much
   --against DIR       also the Lintel of another checkout, to see what a change is worth
   --rows 1e3,1e5,1e7  instead: Lintel on databases of so many people, beside the smallest
-  --clients N         instead: N applications, a tenth with jwks_uri, beside two (one with)
+  --clients N         instead: N applications, a tenth with jwks_uri, beside ten
   --flood N           instead: flows with and without N people beside who send passwords over and over
   --hash              instead: password hashing alone, by every build that is here
   --mixed MINUTES     instead: everything at once for so long, and what memory does
@@ -138,7 +140,7 @@ export function readOptions(args: readonly string[]): Options | string {
 /** Either sizes or clients are compared: what one of them costs shows only where the other stays. */
 function populationsOf(rows: string, clients: string): Population[] {
   if (clients !== "")
-    return [2, Number(clients)].map((count) => ({
+    return [FEW_CLIENTS, Number(clients)].map((count) => ({
       rows: numbers(rows)[0] ?? FEW_ROWS,
       clients: count,
     }));
