@@ -13,8 +13,8 @@ interface Asked {
 
 /**
  * Voids the tokens of a grant by its watermark, or revokes it. The engine asks once for every kind of token and once
- * for the grant, all at the same time; one write answers, or two where the second comes later. What this request revoked, and no other before it,
- * is left in `ctx.state.revokedGrant`.
+ * for the grant, all at the same time; one write answers, or two where the second comes later. What this request revoked,
+ * and no other before it, is left in `ctx.state.revokedGrant`.
  */
 export class GrantRevocation {
   readonly #knex: Knex;
