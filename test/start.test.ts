@@ -3,9 +3,10 @@ import { mkdtempSync, readdirSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
+import { ask } from "./support/raw.ts";
 import { aProcess, type TestProcess } from "./support/process.ts";
 
-/** Says of every package that is loaded that it is. */
+/** Says of every package that is loaded that it is, and how the engine defines what it knows of a request. */
 const TELL = `data:text/javascript,${encodeURIComponent(`
   import { registerHooks } from "node:module";
   registerHooks({
@@ -14,6 +15,11 @@ const TELL = `data:text/javascript,${encodeURIComponent(`
       return next(name, context);
     },
   });
+  const { defineProperty } = Object;
+  Object.defineProperty = (object, key, descriptor) => {
+    if (key === "oidc") process.stderr.write("oidc has " + Object.keys(descriptor).join() + "\\n");
+    return defineProperty(object, key, descriptor);
+  };
 `)}`;
 
 /** Of a thousand modules and 5 MB of source together, and needed by few requests, or by none. */
@@ -55,6 +61,17 @@ describe("a server that has just started", function () {
       LARGE.filter((name) => loaded.includes(name)),
       [],
     );
+  });
+
+  it("keeps no request for longer than it takes", async () => {
+    const { status, body } = await ask(`http://127.0.0.1:${server.port}/token`, {
+      method: "POST",
+      headers: { Host: "id.example" },
+    });
+    assert.equal(status, 400, body);
+    const said = (): string[] | null => server.printed().err.match(/^oidc has .+$/gm);
+    for (let tries = 0; said() === null && tries < 100; tries += 1) await delay(50);
+    assert.deepEqual(said(), ["oidc has value"]);
   });
 
   it("writes down what it compiled, however it ends", async () => {

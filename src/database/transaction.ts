@@ -1,4 +1,4 @@
-import { AsyncLocalStorage } from "node:async_hooks";
+import { AsyncLocalStorage, AsyncResource } from "node:async_hooks";
 
 import type { Knex } from "knex";
 import type { TransactionOrKnex } from "objection";
@@ -19,8 +19,8 @@ interface Decision {
   /** Read when it is written: until then its bindings may change. */
   readonly statement: Statement;
   readonly otherwise: () => Promise<void>;
-  /** Runs a function as if it were called where the decision was. */
-  readonly there: ReturnType<typeof AsyncLocalStorage.snapshot>;
+  /** Runs a function as if it were called where the decision was; `snapshot()` makes the request outlive young collections. */
+  readonly there: AsyncResource;
 }
 
 interface UnitOfWork {
@@ -122,7 +122,7 @@ async function endAgain<T>(
     unit?.afterCommit.push(...afterCommit);
     return ending.result;
   };
-  return decision.there(() => runInUnitOfWork(knex, again, ending.shouldCommit));
+  return decision.there.runInAsyncScope(() => runInUnitOfWork(knex, again, ending.shouldCommit));
 }
 
 /** Where to read: the unit's transaction once it is open, so that it sees its own writes; before that, the pool. */
@@ -160,7 +160,7 @@ export async function decide(
 ): Promise<void> {
   const unit = unitOf(knex);
   if (unit !== undefined && unit.opening === undefined && unit.decision === undefined) {
-    unit.decision = { statement, otherwise, there: AsyncLocalStorage.snapshot() };
+    unit.decision = { statement, otherwise, there: new AsyncResource("decision") };
     return;
   }
   const rows = await runStatement(await writer(knex), statement);
