@@ -94,12 +94,12 @@ class Group {
     try {
       const isAlone = members.length === 1;
       const outcome = await this.#transact(members, isAlone ? LOCK_TIMEOUT : PATIENCE);
-      if (!outcome.isCommitted && !isAlone) {
+      if ("failure" in outcome && !isAlone) {
         await Promise.all(members.map((member) => this.#write([member])));
         return;
       }
       for (const { decision, fate } of members) {
-        if (!outcome.isCommitted) fate.reject(explain(outcome.failure));
+        if ("failure" in outcome) fate.reject(explain(outcome.failure));
         else fate.resolve(isWon(decision, outcome.won) ? "committed" : "lost");
       }
     } catch (error) {
@@ -127,15 +127,8 @@ class Group {
   }
 }
 
-/** What became of a transaction. */
-interface Outcome {
-  /** Otherwise the database has undone it. */
-  readonly isCommitted: boolean;
-  /** The decisions that did what they say. */
-  readonly won: ReadonlySet<Bound>;
-  /** Why the database has undone it. */
-  readonly failure: unknown;
-}
+/** What became of a transaction: the decisions that did what they say, or why the database has undone it. */
+type Outcome = { readonly won: ReadonlySet<Bound> } | { readonly failure: unknown };
 
 /**
  * BEGIN, what decides, what is to be written by those whose decision holds, and COMMIT; all in one piece where nothing
@@ -170,12 +163,9 @@ async function transact(wire: Wire, begin: string, members: readonly Member[]): 
   const answers = await wire.inOrder(isOpen ? write : [open, ...write], close);
   throwRejected(answers.at(-1));
   if (!isOpen) throwRejected(answers[0]);
+  if (command === "COMMIT") return { won };
   const failure = [...decided, ...answers].find(isRejected);
-  return {
-    isCommitted: command === "COMMIT",
-    won,
-    failure: failure?.reason ?? new Error("The database rolled it back."),
-  };
+  return { failure: failure?.reason ?? new Error("The database rolled it back.") };
 }
 
 function isWon(decision: Bound | undefined, won: ReadonlySet<Bound>): boolean {

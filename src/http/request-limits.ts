@@ -25,8 +25,10 @@ export function requestLimits(): Middleware {
     if (ctx.method === "POST" && ctx.querystring !== "" && PROTOCOL.test(ctx.path)) {
       throw errors.badRequest("Send the parameters of a POST in its body, not in its address.");
     }
-    const problem = problemWith(new URLSearchParams(ctx.querystring));
-    if (problem !== undefined) throw errors.badRequest(problem);
+    if (ctx.querystring !== "") {
+      const problem = problemWith(new URLSearchParams(ctx.querystring));
+      if (problem !== undefined) throw errors.badRequest(problem);
+    }
     return next();
   };
 }
