@@ -63,7 +63,7 @@ describe("a server that has just started", function () {
     );
   });
 
-  it("keeps no request for longer than it takes", async () => {
+  it("has the engine keep a request in a value, not a getter", async () => {
     const { status, body } = await ask(`http://127.0.0.1:${server.port}/token`, {
       method: "POST",
       headers: { Host: "id.example" },
