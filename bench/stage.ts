@@ -13,14 +13,20 @@ import { LoadProcess } from "./load-process.ts";
  */
 
 const closers: (() => unknown)[] = [];
+let closing: Promise<void> | undefined;
 
 /** Stops something when the run ends; what was started last goes first. */
 export function atEnd(close: () => unknown): void {
   closers.push(close);
 }
 
-export async function closeAll(): Promise<void> {
-  for (const close of closers.splice(0).toReversed()) await close();
+/** Stops everything; asked again, by whom the first to be stopped threw, it waits until all is. */
+export function closeAll(): Promise<void> {
+  return (closing ??= closeEach());
+}
+
+async function closeEach(): Promise<void> {
+  for (const close of closers.toReversed()) await close();
 }
 
 /** Starts the load generator. */
