@@ -1,4 +1,5 @@
-import type { Pool } from "undici";
+import type { IncomingHttpHeaders } from "node:http";
+import type { Dispatcher, Pool } from "undici";
 import { ISSUER } from "../world.ts";
 
 /** What came back, redirects not followed. */
@@ -21,25 +22,63 @@ export interface Sent {
 
 const { host } = new URL(ISSUER);
 
-/** Sends one request as a proxy that ended TLS would. */
-export async function send(pool: Pool, { path, fields, headers }: Sent): Promise<Answer> {
-  const answer = await pool.request({
+/** A request as a proxy that ended TLS would send it, in the way of the HTTP client. */
+export function written({ path, fields, headers }: Sent): Dispatcher.DispatchOptions {
+  const isForm = fields !== undefined;
+  return {
     path,
-    method: fields === undefined ? "GET" : "POST",
+    method: isForm ? "POST" : "GET",
     headers: {
       host,
       "x-forwarded-proto": "https",
-      ...(fields === undefined ? {} : { "content-type": "application/x-www-form-urlencoded" }),
+      ...(isForm ? { "content-type": "application/x-www-form-urlencoded" } : {}),
       ...headers,
     },
-    body: fields === undefined ? null : encode(fields),
-  });
-  return {
-    status: answer.statusCode,
-    location: pathOf(answer.headers["location"]),
-    text: await answer.body.text(),
-    cookies: [answer.headers["set-cookie"] ?? []].flat(),
+    body: isForm ? encode(fields) : null,
   };
+}
+
+/** Sends one request. */
+export function send(pool: Pool, request: Dispatcher.DispatchOptions): Promise<Answer> {
+  return new Promise((resolve, reject) => {
+    pool.dispatch(request, new Reception(resolve, reject));
+  });
+}
+
+/** Takes in one answer. `pool.request` would make a stream of each body, for half as much again of this process' time. */
+class Reception implements Dispatcher.DispatchHandler {
+  readonly #resolve: (answer: Answer) => void;
+  readonly onResponseError: (controller: unknown, error: Error) => void;
+  readonly #chunks: Buffer[] = [];
+  #status = 0;
+  #headers: IncomingHttpHeaders = {};
+
+  constructor(resolve: (answer: Answer) => void, reject: (error: Error) => void) {
+    this.#resolve = resolve;
+    this.onResponseError = (_controller, error) => reject(error);
+  }
+
+  onRequestStart(): void {}
+
+  onResponseStart(_controller: unknown, status: number, headers: IncomingHttpHeaders): void {
+    this.#status = status;
+    this.#headers = headers;
+  }
+
+  onResponseData(_controller: unknown, chunk: Buffer): void {
+    this.#chunks.push(chunk);
+  }
+
+  onResponseEnd(): void {
+    const [first, ...others] = this.#chunks;
+    const body = others.length === 0 ? first : Buffer.concat(this.#chunks);
+    this.#resolve({
+      status: this.#status,
+      location: pathOf(this.#headers["location"]),
+      text: body?.toString() ?? "",
+      cookies: [this.#headers["set-cookie"] ?? []].flat(),
+    });
+  }
 }
 
 function encode(fields: Fields): string {
@@ -87,10 +126,8 @@ export class Browser {
 
   /** Asks for a path once, with its cookies, and keeps none: for what is asked over and over again. */
   peek(path: string): Promise<Answer> {
-    return send(this.#pool, {
-      path,
-      headers: { ...this.#headers, cookie: this.#cookiesFor(path) },
-    });
+    const headers = { ...this.#headers, cookie: this.#cookiesFor(path) };
+    return send(this.#pool, written({ path, headers }));
   }
 
   /** The same browser in another network. */
@@ -109,7 +146,7 @@ export class Browser {
   async #ask(sent: Sent): Promise<Answer> {
     const cookie = this.#cookiesFor(sent.path);
     const headers = { ...this.#headers, ...sent.headers, ...(cookie === "" ? {} : { cookie }) };
-    const answer = await send(this.#pool, { ...sent, headers });
+    const answer = await send(this.#pool, written({ ...sent, headers }));
     for (const line of answer.cookies) this.#keep(line);
     this.path = sent.path;
     return answer;

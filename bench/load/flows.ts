@@ -9,7 +9,7 @@ import {
   type Person,
   type Site,
 } from "../world.ts";
-import { Browser, send, type Sent } from "./browser.ts";
+import { Browser, send, written, type Answer, type Sent } from "./browser.ts";
 import { proofOf } from "./caller.ts";
 import {
   authorization,
@@ -20,6 +20,7 @@ import {
   tokens,
   type Tokens,
 } from "./visitor.ts";
+import { Wire } from "./wire.ts";
 
 /** A server as the load generator knows it: where it is, and who is signed in there. */
 export interface Place {
@@ -61,11 +62,17 @@ type Ask = (slot: number) => Promise<unknown>;
  */
 export type Flow = (place: Place, slots: number, operations: number) => Promise<Ask>;
 
-const repeat =
-  (sent: (place: Place) => Sent): Flow =>
-  async (place) => {
-    const request = sent(place);
-    return () => expect200(place.pool, request);
+/** The same over and over, written once. */
+function repeated({ pool }: Place, sent: Sent, status = 200): Ask {
+  const request = written(sent);
+  return async () => assertIs(status, sent, await send(pool, request));
+}
+
+const get =
+  (path: string): Flow =>
+  async ({ site }, slots) => {
+    const wires = Array.from({ length: slots }, () => new Wire(site.origin, path));
+    return async (slot) => wires[slot]?.ask();
   };
 
 const clientCredentials = (resource: string, id = CLIENTS.machine): Flow => {
@@ -73,14 +80,14 @@ const clientCredentials = (resource: string, id = CLIENTS.machine): Flow => {
     const { headers } = await proofOf({ id });
     const path = `${id === CLIENTS.edwards ? place.site.edwards : ""}/token`;
     const fields = { grant_type: "client_credentials", resource, scope: PERMISSION };
-    return () => expect200(place.pool, { path, fields, headers });
+    return repeated(place, { path, fields, headers });
   };
 };
 
 /** Every flow, by the name under which it is reported. */
 export const FLOWS = {
-  discovery: repeat(() => ({ path: "/.well-known/openid-configuration" })),
-  jwks: repeat(() => ({ path: "/jwks" })),
+  discovery: get("/.well-known/openid-configuration"),
+  jwks: get("/jwks"),
   client_credentials_opaque: async (place) => () =>
     askForItself(place.pool, place.machines[randomInt(place.machines.length)] ?? WEB),
   client_credentials_jwt: clientCredentials(APIS.ES256),
@@ -125,10 +132,9 @@ export const FLOWS = {
       return expect200(place.pool, { ...sent, fields: asked }, '"active":true');
     };
   },
-  par: async ({ pool }) => {
+  par: async (place) => {
     const { headers } = await proofOf(WEB);
-    const sent = { path: "/request", fields: authorization(), headers };
-    return () => expect(pool, sent, 201);
+    return repeated(place, { path: "/request", fields: authorization(), headers }, 201);
   },
   silent_sign_in: async (place, slots) => {
     await signInAll(place, slots);
@@ -161,13 +167,12 @@ async function askForItself(pool: Pool, caller: Caller): Promise<void> {
 }
 
 async function expect200(pool: Pool, sent: Sent, text = ""): Promise<void> {
-  await expect(pool, sent, 200, text);
+  assertIs(200, sent, await send(pool, written(sent)), text);
 }
 
-async function expect(pool: Pool, sent: Sent, status: number, text = ""): Promise<void> {
-  const answer = await send(pool, sent);
+function assertIs(status: number, { path }: Sent, answer: Answer, text = ""): void {
   if (answer.status !== status || !answer.text.includes(text))
-    throw new Error(`${sent.path}: ${answer.status} ${answer.text.slice(0, 300)}`);
+    throw new Error(`${path}: ${answer.status} ${answer.text.slice(0, 300)}`);
 }
 
 /** Does something a number of times, `slots` at a time. */

@@ -2,7 +2,7 @@ import { setTimeout as delay } from "node:timers/promises";
 import type { Pool } from "undici";
 import { CLIENTS, PASSWORD, REDIRECT_URI, SCOPE, type Caller, type Person } from "../world.ts";
 import { proofOf } from "./caller.ts";
-import { Browser, send, type Answer, type Fields } from "./browser.ts";
+import { Browser, send, written, type Answer, type Fields } from "./browser.ts";
 import { answerWith } from "./passkey.ts";
 
 const BUSY = 503;
@@ -78,11 +78,8 @@ export interface Tokens {
 export async function tokens(pool: Pool, caller: Caller, fields: Fields): Promise<Tokens> {
   const proof = await proofOf(caller);
   const { headers } = proof;
-  const answer = await send(pool, {
-    path: "/token",
-    fields: { ...fields, ...proof.fields },
-    headers,
-  });
+  const sent = { path: "/token", fields: { ...fields, ...proof.fields }, headers };
+  const answer = await send(pool, written(sent));
   if (answer.status !== 200) throw new Error(`/token: ${answer.status} ${answer.text}`);
   return JSON.parse(answer.text) as Tokens;
 }

@@ -5,7 +5,8 @@ import { createServer } from "node:http";
 const BODY = JSON.stringify({ keys: [{ kty: "EC", crv: "P-256", x: "x".repeat(43) }] });
 
 const server = createServer((_request, response) => {
-  response.writeHead(200, { "Content-Type": "application/json" }).end(BODY);
+  const headers = { "Content-Type": "application/json", "Content-Length": BODY.length };
+  response.writeHead(200, headers).end(BODY);
 });
 process.once("message", () => {
   server.listen(0, "127.0.0.1", () => {
