@@ -3,7 +3,7 @@ import { Database, temporaryDatabase } from "./database.ts";
 import type { LoadProcess } from "./load-process.ts";
 import type { Options } from "./options.ts";
 import { reportOf, tableOf } from "./report.ts";
-import { measureAll, WARM_UP } from "./rounds.ts";
+import { measureAll, warmUp } from "./rounds.ts";
 import { startLintel } from "./servers/lintel.ts";
 import { Subject, type Measurement } from "./subject.ts";
 import { EDWARDS_PATH, type Person, type Site } from "./world.ts";
@@ -72,7 +72,7 @@ async function ceilingOf(load: LoadProcess, options: Options): Promise<Measureme
   const { child, port } = await forked("servers/trivial.ts", []);
   const subject = new Subject(siteAt("trivial", port, []), child);
   await load.meet(subject.site, options.concurrency);
-  await subject.measure(load, "jwks", { ...options, seconds: Math.min(WARM_UP, options.seconds) });
+  await warmUp(subject, load, "jwks", options);
   const measurement = await subject.measure(load, "jwks", options);
   child.disconnect();
   return measurement;
