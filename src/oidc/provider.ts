@@ -266,6 +266,11 @@ export function createProvider(
   provider.on("authorization.error", (ctx, error) => {
     if (error instanceof AppError) ctx.state["isUndone"] = true;
   });
+  // The engine rotates before it has looked at all that is asked for. A client that is refused then still has only the
+  // token it sent, which would count as stolen when it tries again.
+  provider.on("grant.error", (ctx) => {
+    if (ctx.oidc.entities.RotatedRefreshToken !== undefined) ctx.state["isUndone"] = true;
+  });
   provider.use(async (ctx: KoaContextWithOIDC, next) => {
     const isKept = () => ctx.status < 500 && ctx.state["isUndone"] !== true;
     await runInUnitOfWork(knex, next, isKept, (error) => refuse(ctx, error, needs));

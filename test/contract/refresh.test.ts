@@ -339,6 +339,16 @@ describe("the refresh token grant", () => {
       return row;
     };
 
+    it("and not when it is refused for what it asks for (RFC 6749 §6, RFC 8707 §2)", async () => {
+      const token = await tokenOf();
+      for (let again = 0; again < 2; again += 1)
+        refuses(
+          await refresh(app, token, { resource: "https://unknown.example/" }),
+          "invalid_target",
+        );
+      await next(app, token);
+    });
+
     it("at the latest a fixed time after the first, however often it is used (RFC 9700 §4.14.2)", async () => {
       const token = await tokenOf(app, OFFLINE);
       const row = await endOf();
