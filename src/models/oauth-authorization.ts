@@ -17,12 +17,19 @@ const KEPT = "interval '24 hours'";
 const IN_TIME = `t.expires_at > CAST(:now AS timestamptz) - ${KEPT}
   AND t.expires_at <= CAST(:now AS timestamptz) + ${MAX_LIFETIME}`;
 
+/**
+ * Ending a session revokes the grants of it. One that was being written at that moment escapes, and waits for the session
+ * before it is committed: its code comes to nothing. Who only signed out keeps offline access (OIDC Core §11).
+ */
+const WAS_CUT_OFF = `EXISTS (SELECT FROM sessions e
+   WHERE e.uid = t.session_uid AND e.ended_at IS NOT NULL AND e.end_reason <> 'logout')`;
+
 const FIND = lookUp(
   `SELECT t.client_id, t.user_id, t.redirect_uri, t.scope, t.payload, t.expires_at, t.consumed_at,
      t.session_uid AS bound_session_uid, ${TOKEN_CONTEXT_COLUMNS}, ${USER_COLUMN}
    FROM oauth_authorizations t ${GRANT_JOIN}
    LEFT JOIN sessions s ON s.uid = t.session_uid AND s.ended_at IS NULL
-   WHERE t.code_hash = k.codeHash AND ${IN_TIME}`,
+   WHERE t.code_hash = k.codeHash AND ${IN_TIME} AND NOT ${WAS_CUT_OFF}`,
   { codeHash: "bytea" },
 );
 

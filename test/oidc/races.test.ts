@@ -2,6 +2,7 @@ import assert from "node:assert/strict";
 import { setTimeout as delay } from "node:timers/promises";
 import { exportJWK, generateKeyPair, SignJWT, type CryptoKey, type JWK } from "jose";
 import type { Knex } from "knex";
+import { endSessions } from "../../src/devices/sessions.ts";
 import { OAuthConsent } from "../../src/models/oauth-consent.ts";
 import { OAuthGrant } from "../../src/models/oauth-grant.ts";
 import { RefreshToken } from "../../src/models/refresh-token.ts";
@@ -509,6 +510,32 @@ describe("races, on two servers", () => {
     for (const answer of answers) assert.equal(errorOf(answer), "invalid_grant");
     const answer = await browser.open(app.authorization({ prompt: "none" }));
     assert.equal(response(answer)["error"], "login_required");
+  });
+
+  it("bring no offline access that was allowed while all sessions were ended (T-30)", async () => {
+    const user = await aUser(server);
+    const browser = new WebBrowser(server);
+    const before = new RelyingParty(server, await aClient(server));
+    await walk(server, browser, before.authorization(), user);
+    const app = new RelyingParty(server, await aClient(server));
+    const asked = app.authorization({ scope: "openid offline_access", prompt: "consent" });
+    const page = await walk(server, browser, asked, { ...user, until: "consent" });
+    const { location = "" } = await browser.submit(page.url.href, {
+      decision: "allow",
+      scope: ["offline_access"],
+    });
+    const actor = { type: "user", id: user.id } as const;
+    const ending = { userId: user.id, reason: "user_revoked", actor } as const;
+    const { uid } = await Session.query(server.database.knex)
+      .findOne({ userId: user.id })
+      .throwIfNotFound();
+    const [answer] = await meeting(
+      (trx) => endSessions(trx, [uid], ending, new Date()),
+      [() => browser.open(location)],
+    );
+    const { code = "" } = answer === undefined ? {} : response(answer);
+    assert.notEqual(code, "", "it was under way");
+    assert.equal(errorOf(await app.redeem(code)), "invalid_grant");
   });
 
   it("answer a tab that still sends the cookie of a moment ago, until somebody signs out", async () => {
