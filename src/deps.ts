@@ -98,8 +98,12 @@ export async function openDeps(config: Config, log: Logger, hashes?: number): Pr
     await ensureKeys(knex, seal, new Date(), algorithmsOf(config.issuers));
 
     const hashQueue = createHashQueue(hashes === undefined ? {} : { concurrency: hashes });
+    // One gets ready while others are hashed: more of them only keep tokens waiting.
     const triesQueue = createHashQueue({
-      concurrency: Math.ceil(config.databasePool * TRIES_SHARE),
+      concurrency: Math.min(
+        hashQueue.concurrency + 1,
+        Math.ceil(config.databasePool * TRIES_SHARE),
+      ),
     });
     const passwords = createPasswords(hashQueue, triesQueue);
     await passwords.selfTest();

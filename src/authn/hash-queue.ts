@@ -11,6 +11,8 @@ export interface HashQueue {
   run<T>(job: () => Promise<T>): Promise<T>;
   /** Throws what `run` would throw now. */
   assertRoom(): void;
+  /** Most jobs that run at once. */
+  readonly concurrency: number;
   /** Jobs that run now. */
   readonly running: number;
   /** Jobs that wait for their turn. */
@@ -72,6 +74,7 @@ export function createHashQueue({
   return Object.freeze({
     run,
     assertRoom,
+    concurrency,
     get running() {
       return running;
     },
