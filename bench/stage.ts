@@ -26,7 +26,7 @@ export function closeAll(): Promise<void> {
 }
 
 async function closeEach(): Promise<void> {
-  for (const close of closers.toReversed()) await close();
+  for (let close = closers.pop(); close !== undefined; close = closers.pop()) await close();
 }
 
 /** Starts the load generator. */
