@@ -6,9 +6,10 @@ import { written } from "./browser.ts";
  * to read the headers of an answer than a server to give one that is ready, and would be what is measured.
  */
 export class Wire {
-  readonly #socket: Socket;
+  readonly #place: { readonly host: string; readonly port: number };
   readonly #path: string;
   readonly #request: string;
+  #socket: Socket;
   #arrived: Buffer = Buffer.alloc(0);
   #asked: PromiseWithResolvers<void> | undefined;
 
@@ -16,20 +17,26 @@ export class Wire {
     const { hostname, port } = new URL(origin);
     const { headers } = written({ path });
     const lines = Object.entries(headers ?? {}).map(([name, value]) => `${name}: ${value}\r\n`);
+    this.#place = { host: hostname, port: Number(port) };
     this.#path = path;
     this.#request = `GET ${path} HTTP/1.1\r\n${lines.join("")}\r\n`;
-    this.#socket = connect({ host: hostname, port: Number(port), noDelay: true });
-    this.#socket.on("data", (chunk: Buffer) => this.#read(chunk));
-    // A server ends connections that nobody asks at.
-    this.#socket.on("error", (error) => this.#asked?.reject(error));
-    this.#socket.on("close", () => this.#asked?.reject(new Error("the connection was closed")));
+    this.#socket = this.#connect();
   }
 
   /** Asks once, and throws where the answer is not a whole 200. */
   ask(): Promise<void> {
     this.#asked = Promise.withResolvers();
+    // A server ends connections at which nobody asked for a while.
+    if (this.#socket.closed) this.#socket = this.#connect();
     this.#socket.write(this.#request, "latin1");
     return this.#asked.promise;
+  }
+
+  #connect(): Socket {
+    return connect({ ...this.#place, noDelay: true })
+      .on("data", (chunk: Buffer) => this.#read(chunk))
+      .on("error", (error) => this.#asked?.reject(error))
+      .on("close", () => this.#asked?.reject(new Error("the connection was closed")));
   }
 
   #read(chunk: Buffer): void {
