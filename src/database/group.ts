@@ -149,7 +149,11 @@ async function transact(wire: Wire, begin: string, members: readonly Member[]): 
   });
   const open = () => wire.command(begin);
   const [begun, ...decided] = decide.length > 0 ? await wire.inOrder([open, ...decide]) : [];
-  throwRejected(begun);
+  if (begun?.status === "rejected") {
+    // It may have begun all the same, and whoever has the connection next must not find it so.
+    await wire.command("ROLLBACK").catch(() => undefined);
+    throw begun.reason;
+  }
 
   const winners = members.filter(({ decision }) => isWon(decision, won));
   const write = together(winners.map(({ statements }) => statements)).map(

@@ -3,7 +3,7 @@ import { setTimeout as delay } from "node:timers/promises";
 import type { Knex } from "knex";
 import { connect } from "../../src/database/connect.ts";
 import { runStatement, type Statement } from "../../src/database/statement.ts";
-import { defer, reader, runInUnitOfWork, writer } from "../../src/database/transaction.ts";
+import { decide, defer, reader, runInUnitOfWork, writer } from "../../src/database/transaction.ts";
 import { aDatabaseProxy, type DatabaseProxy } from "../support/database-proxy.ts";
 import { testDatabase, type TestDatabase } from "../support/database.ts";
 
@@ -300,6 +300,18 @@ describe("deferred writes", () => {
         assert.ok(Date.now() - begin < 5000);
         await Promise.all([5, 6, 7, 8].map(note));
         assert.deepEqual(await notes(), [0, 2, 3, 4, 5, 6, 7, 8]);
+      });
+
+      it("leave no connection in a transaction that did not begin as it should", async () => {
+        const once: Statement = {
+          sql: "UPDATE notes t SET n = k.n2 FROM :each WHERE t.n = k.n1 AND t.n = ANY(:n1) RETURNING k.n::int",
+          each: { n1: "integer", n2: "integer" },
+          bindings: { n1: 0, n2: 9 },
+        };
+        proxy.garble("lock_timeout");
+        await assert.rejects(runInUnitOfWork(far, () => decide(far, once, async () => undefined)));
+        await Promise.all([2, 3].map(note));
+        assert.deepEqual(await notes(), [0, 2, 3]);
       });
 
       if (isPooler) {

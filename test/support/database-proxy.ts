@@ -8,6 +8,8 @@ export interface DatabaseProxy {
   freeze(): void;
   /** Has the `nth` such command done, and cuts its connection instead of telling. */
   loseAnswerTo(command: "BEGIN" | "COMMIT", nth: number): void;
+  /** Has the next command with this text in it garbled: a name that nobody knows. */
+  garble(text: string): void;
   close(): void;
 }
 
@@ -27,6 +29,7 @@ export async function aDatabaseProxy(
 ): Promise<DatabaseProxy> {
   const ways = new Set<Way>();
   let toLose = { command: "", left: 0 };
+  let toGarble: string | undefined;
   const server = createServer((client) => {
     const way: Way = { isFrozen: false, lost: undefined };
     ways.add(way);
@@ -45,6 +48,11 @@ export async function aDatabaseProxy(
       if (toLose.left > 0 && data.includes(toLose.command)) {
         toLose.left -= 1;
         if (toLose.left === 0) way.lost = toLose.command;
+      }
+      const at = toGarble === undefined ? -1 : data.indexOf(toGarble);
+      if (at >= 0) {
+        data.write("x", at);
+        toGarble = undefined;
       }
       if (!way.isFrozen) upstream.write(data);
     });
@@ -67,6 +75,9 @@ export async function aDatabaseProxy(
     },
     loseAnswerTo: (command, nth) => {
       toLose = { command, left: nth };
+    },
+    garble: (text) => {
+      toGarble = text;
     },
     close: () => server.close(),
   };
