@@ -41,6 +41,11 @@ export async function freePort(): Promise<number> {
   return typeof address === "object" && address !== null ? address.port : 0;
 }
 
+/** Whose users and clients a test makes. */
+interface WithDatabase {
+  readonly database: Pick<TestDatabase, "knex">;
+}
+
 /** Starts a server; `settings` are environment variables on top of the usual ones. */
 export async function aServer(settings: Record<string, string> = {}): Promise<TestServer> {
   const database = await testDatabase();
@@ -131,7 +136,7 @@ let passwordHash: Promise<string> | undefined;
 
 /** A user with a verified address and {@link PASSWORD}. */
 export async function aUser(
-  { database }: Pick<TestServer, "database">,
+  { database }: WithDatabase,
   options: { email?: string; displayName?: string } = {},
 ): Promise<{ id: string; email: string }> {
   passwordHash ??= createPasswords(createHashQueue()).hash(PASSWORD);
@@ -155,7 +160,7 @@ export async function aUser(
 
 /** A registered client; `metadata` is on top of a confidential web client with refresh tokens. */
 export async function aClient(
-  { database, deps }: Pick<TestServer, "database"> & Partial<Pick<TestServer, "deps">>,
+  { database, deps }: WithDatabase & Partial<Pick<TestServer, "deps">>,
   metadata: Record<string, unknown> = {},
   issuer?: string,
 ): Promise<{ clientId: string; clientSecret: string; redirectUri: string }> {
