@@ -526,6 +526,7 @@ CREATE TABLE oauth_interactions WITH (fillfactor=70, autovacuum_vacuum_scale_fac
   finished_at timestamp with time zone
   gc_at timestamp with time zone NOT NULL
   browser_hash bytea
+  as_of timestamp with time zone
   CONSTRAINT oauth_interactions_browser_hash_check CHECK ((octet_length(browser_hash) = 32))
   CONSTRAINT oauth_interactions_pkey PRIMARY KEY (uid_hash)
   CONSTRAINT oauth_interactions_uid_hash_check CHECK ((octet_length(uid_hash) = 32))

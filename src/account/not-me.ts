@@ -70,6 +70,8 @@ export function notMeRoutes({ knex, seal, page }: NotMeNeeds): Router {
     const db = await writer(knex);
     const actor = { type: "user", id: userId } as const;
     const ending = { ...originOf(ctx), actor, userId, reason: "disavowed" } as const;
+    // The person first, as in everything that ends what they have open.
+    await User.query(db).findById(userId).forUpdate();
     const device = await UserDevice.query(db).findOne({ id: deviceId, userId });
     const isForgotten = await forgetDevice(db, deviceId, ending, now);
     if (device === undefined || !isForgotten)

@@ -48,6 +48,7 @@ export async function finish(
     // Who was spared the second step has not shown all they have.
     if (visit.demand.trusted) result["spared"] = true;
     result["finishedAt"] = now.getTime();
+    if (user !== undefined) result["asOf"] = user.overtakenAt.getTime();
     if (visit.demand.trusted)
       await noteTrustUsed(await writer(knex), {
         userId: accountId,

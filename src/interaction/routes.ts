@@ -117,14 +117,22 @@ export function interactionRoutes(needs: InteractionNeeds): Router {
     if (ctx.is("urlencoded") === "urlencoded") await readParameters(ctx);
     return needs.passwords.attempt(next);
   });
-  router.use((ctx: Context, next: Next) => runInUnitOfWork(knex, next, () => ctx.status < 500));
+  const stale = (ctx: Context) => async (error: unknown) => {
+    if (!(error instanceof engineErrors.SessionNotFound)) throw error;
+    // Of a session that began and was undone.
+    ctx.remove("Set-Cookie");
+    ctx.remove("Location");
+    return showStale(needs, ctx);
+  };
+  router.use((ctx: Context, next: Next) =>
+    runInUnitOfWork(knex, next, () => ctx.status < 500, stale(ctx)),
+  );
   router.use(async (ctx: Context, next: Next) => {
     try {
       const visit = await loadVisit(engine.provider, needs, ctx);
       ctx.state["visit"] = visit;
     } catch (error) {
-      if (!(error instanceof engineErrors.SessionNotFound)) throw error;
-      return showStale(needs, ctx);
+      return stale(ctx)(error);
     }
     return next();
   });

@@ -255,9 +255,7 @@ async function realmOf(
 function isStillGood({ userId, shown = [] }: Progress, user: User | undefined): boolean {
   if (userId === undefined) return true;
   if (user === undefined) return false;
-  const ended = [user.sessionsValidAfter, user.credentialsChangedAt];
-  const since = Math.max(...ended.map((at) => at?.getTime() ?? -Infinity));
-  return shown.every(({ at }) => at * 1000 > since);
+  return shown.every(({ at }) => at * 1000 > user.overtakenAt.getTime());
 }
 
 /** Whether who came from elsewhere is still known by that, through a connection that is still in use (T-93). */

@@ -7,7 +7,7 @@ import { selectUser, type UserJson } from "./user.ts";
 
 /** With whoever is about to be signed in by it, or is signed in already, and what they have decided about the client. */
 const FIND = lookUp(
-  `SELECT i.payload_enc AS payload, i.browser_hash AS browser, ${selectUser("i.user_id")} AS account,
+  `SELECT i.payload_enc AS payload, i.browser_hash AS browser, i.as_of, ${selectUser("i.user_id")} AS account,
      ${selectConsent("i.user_id", "(SELECT o.id FROM oauth_clients o WHERE o.client_id = i.client_id)")} AS consent
    FROM oauth_interactions i WHERE i.uid_hash = k.uidHash`,
   { uidHash: "bytea" },
@@ -16,6 +16,7 @@ const FIND = lookUp(
 interface InteractionRow {
   readonly payload: Buffer | null;
   readonly browser: Buffer | null;
+  readonly as_of: Date | null;
   readonly account: UserJson | null;
   readonly consent: ConsentJson | null;
 }
@@ -31,6 +32,8 @@ export class OAuthInteraction extends BaseModel {
   /** The client's public identifier. */
   declare clientId: string | null;
   declare userId: string | null;
+  /** Where it ended with a sign-in: {@link User.overtakenAt} as it was then, so that nothing changed unnoticed since. */
+  declare asOf: Date | null;
   /** Of the cookie by which its browser is known again. */
   declare browserHash: Buffer | null;
   declare payloadEnc: Buffer | null;
@@ -47,22 +50,24 @@ export class OAuthInteraction extends BaseModel {
     uidHash: Buffer;
     clientId: string | null;
     userId: string | null;
+    asOf: Date | null;
     browserHash: Buffer | null;
     payloadEnc: Buffer;
     expiresAt: Date;
   }): Statement {
     return {
-      sql: `INSERT INTO oauth_interactions AS i (uid_hash, client_id, user_id, browser_hash, payload_enc, expires_at, gc_at)
+      sql: `INSERT INTO oauth_interactions AS i (uid_hash, client_id, user_id, as_of, browser_hash, payload_enc, expires_at, gc_at)
        SELECT DISTINCT ON (k.uidHash)
-         k.uidHash, k.clientId, k.userId, k.browserHash, k.payloadEnc, k.expiresAt, k.expiresAt + interval '30 days'
+         k.uidHash, k.clientId, k.userId, k.asOf, k.browserHash, k.payloadEnc, k.expiresAt, k.expiresAt + interval '30 days'
        FROM :each ORDER BY k.uidHash, k.n DESC
        ON CONFLICT (uid_hash) DO UPDATE SET payload_enc = EXCLUDED.payload_enc, user_id = EXCLUDED.user_id,
-         expires_at = EXCLUDED.expires_at, gc_at = EXCLUDED.gc_at
+         as_of = EXCLUDED.as_of, expires_at = EXCLUDED.expires_at, gc_at = EXCLUDED.gc_at
        WHERE i.finished_at IS NULL`,
       each: {
         uidHash: "bytea",
         clientId: "text",
         userId: "uuid",
+        asOf: "timestamptz",
         browserHash: "bytea",
         payloadEnc: "bytea",
         expiresAt: "timestamptz",
@@ -76,11 +81,17 @@ export class OAuthInteraction extends BaseModel {
     return OAuthInteraction.lookUp(db, FIND, { uidHash });
   }
 
-  /** The write that ends an interaction, and answers `k.n` for exactly one of any number. */
+  /**
+   * The write that ends an interaction, and answers `k.n` for exactly one of any number; for nobody where the sign-in that
+   * it ends with counts no more. Whoever is about to make it so waits until the session that it begins is there to be
+   * ended.
+   */
   static finishing(uidHash: Buffer, now: Date): Statement {
     return {
       sql: `UPDATE oauth_interactions i SET finished_at = k.now, payload_enc = NULL
        FROM :each WHERE i.uid_hash = k.uidHash AND i.uid_hash = ANY(:uidHash) AND i.finished_at IS NULL
+         AND (i.as_of IS NULL OR EXISTS (SELECT FROM users u WHERE u.id = i.user_id AND i.as_of = coalesce(
+           date_trunc('milliseconds', greatest(u.credentials_changed_at, u.sessions_valid_after)), to_timestamp(0)) FOR SHARE))
        RETURNING k.n::int`,
       each: { uidHash: "bytea", now: "timestamptz" },
       bindings: { uidHash, now },

@@ -139,12 +139,6 @@ export class User extends IdentifiedModel {
     return model;
   }
 
-  /** When what somebody had shown, or all their sign-ins, last ceased to count; in milliseconds since the epoch. */
-  static lastOvertaken({ user }: UserJson): number {
-    const ended = [user["credentials_changed_at"], user["sessions_valid_after"]];
-    return Math.max(...ended.map((at) => (typeof at === "string" ? Date.parse(at) : -Infinity)));
-  }
-
   /** The write that notes when somebody has signed in. */
   static notingLogin(id: string, now: Date): Statement {
     return {
@@ -163,6 +157,13 @@ export class User extends IdentifiedModel {
       { id, most },
     );
     return rows.length === 1;
+  }
+
+  /** When what they had shown, or all their sign-ins, last ceased to count; the beginning of time where they never did. */
+  get overtakenAt(): Date {
+    return new Date(
+      Math.max(this.credentialsChangedAt?.getTime() ?? 0, this.sessionsValidAfter?.getTime() ?? 0),
+    );
   }
 
   get isActive(): boolean {

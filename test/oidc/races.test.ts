@@ -7,6 +7,7 @@ import { OAuthConsent } from "../../src/models/oauth-consent.ts";
 import { OAuthGrant } from "../../src/models/oauth-grant.ts";
 import { RefreshToken } from "../../src/models/refresh-token.ts";
 import { Session } from "../../src/models/session.ts";
+import { setPassword } from "../../src/users/passwords.ts";
 import {
   errorOf,
   json,
@@ -20,6 +21,8 @@ import {
   type Target,
 } from "../support/rp.ts";
 import { aClient, aServer, aUser, PASSWORD, type TestServer } from "../support/server.ts";
+
+type User = Awaited<ReturnType<typeof aUser>>;
 
 const PARALLEL = 40;
 const REPETITIONS = 3;
@@ -536,6 +539,60 @@ describe("races, on two servers", () => {
     const { code = "" } = answer === undefined ? {} : response(answer);
     assert.notEqual(code, "", "it was under way");
     assert.equal(errorOf(await app.redeem(code)), "invalid_grant");
+  });
+
+  /** Sets another password as the account page does, where everything else is signed out. */
+  const changePassword = (trx: Knex.Transaction, userId: string) =>
+    setPassword(
+      trx,
+      { userId, hash: "$of$another", via: "change", signOutOthers: true, keepSession: "another" },
+      new Date(),
+    );
+
+  it("begin no session with a password that is changed at that very moment (T-30)", async () => {
+    const app = new RelyingParty(server, await aClient(server));
+    const liveOf = (userId: string) => Session.liveOf(server.database.knex, userId, new Date());
+    /** The last page before the session begins, at a client's and at a page of ours, and what is sent there. */
+    const beginnings = [
+      { path: app.authorization(), until: "consent", fields: () => ({ decision: "allow" }) },
+      {
+        path: "/account",
+        until: "login",
+        fields: ({ email }: User) => ({ username: email, password: PASSWORD }),
+      },
+    ];
+    for (const { path, until, fields } of beginnings) {
+      const almost = async (user: User) => {
+        const browser = new WebBrowser(server);
+        const page = await walk(server, browser, path, { ...user, until });
+        return { browser, finish: () => browser.submit(page.url.href, fields(user)) };
+      };
+      const before = await aUser(server);
+      const first = await almost(before);
+      const { location = "" } = await first.finish();
+      const [answer] = await meeting(
+        (trx) => changePassword(trx, before.id),
+        [() => first.browser.open(location)],
+      );
+      assert.equal(answer?.status, 400, "changed when it was finished");
+      assert.deepEqual(await liveOf(before.id), []);
+
+      const during = await aUser(server);
+      const second = await almost(during);
+      const [finished] = await meeting((trx) => changePassword(trx, during.id), [second.finish]);
+      const resumed = await second.browser.open(finished?.location ?? "");
+      assert.equal(resumed.status, 400, "changed while it was finished");
+      assert.deepEqual(await liveOf(during.id), []);
+
+      const long = await aUser(server);
+      const { knex } = server.database;
+      await knex("users")
+        .where({ id: long.id })
+        .update({ credentialsChangedAt: knex.raw("clock_timestamp()") });
+      const third = await almost(long);
+      const { location: onwards = "" } = await third.finish();
+      assert.equal((await third.browser.open(onwards)).status, 303, "changed before");
+    }
   });
 
   it("answer a tab that still sends the cookie of a moment ago, until somebody signs out", async () => {

@@ -39,6 +39,7 @@ describe("writes that are committed together, reviewed", () => {
         uidHash: sha256(id),
         clientId: null,
         userId: null,
+        asOf: null,
         browserHash: null,
         payloadEnc: Buffer.from(content),
         expiresAt: new Date(Date.now() + 60_000),

@@ -32,6 +32,7 @@ export class InteractionAdapter extends ModelAdapter {
         uidHash,
         clientId: typeof clientId === "string" ? clientId : null,
         userId: payload.result?.login?.accountId ?? payload.session?.accountId ?? null,
+        asOf: asOf(payload),
         browserHash: currentBrowser() ?? null,
         payloadEnc: this.#seal.encrypt(JSON.stringify(payload), {
           ...PAYLOAD_COLUMN,
@@ -49,7 +50,7 @@ export class InteractionAdapter extends ModelAdapter {
     const place = { ...PAYLOAD_COLUMN, id: uidHash.toString("hex") };
     const payload = JSON.parse(this.#seal.decrypt(row.payload, place).toString()) as AdapterPayload;
     const account = await this.#accountOf(payload, row.account);
-    if (isOvertaken(payload, account)) return undefined;
+    if (isOvertaken(payload, row.as_of, account)) return undefined;
     if (account !== undefined) rememberUser(account);
     if (row.consent !== null) rememberConsent(row.consent);
     return payload;
@@ -80,10 +81,24 @@ export class InteractionAdapter extends ModelAdapter {
  * Whether a sign-in was finished and kept back until its person set another password, or ended everything (T-30), or is
  * no more.
  */
-function isOvertaken({ result }: AdapterPayload, account: UserJson | undefined): boolean {
+function isOvertaken(
+  { result }: AdapterPayload,
+  as: Date | null,
+  account: UserJson | undefined,
+): boolean {
   if (result?.login === undefined) return false;
   if (account === undefined) return true;
-  return User.lastOvertaken(account) > Number(result["finishedAt"] ?? 0);
+  const overtakenAt = User.fromJsonRow(account.user).overtakenAt.getTime();
+  // A server of an earlier version, of which one may still run, says only when it was finished.
+  return as === null
+    ? overtakenAt > Number(result["finishedAt"] ?? 0)
+    : overtakenAt !== as.getTime();
+}
+
+/** What was known of whoever signs in, where somebody does. */
+function asOf({ result }: AdapterPayload): Date | null {
+  const at = result?.["asOf"];
+  return typeof at === "number" ? new Date(at) : null;
 }
 
 function isThisBrowser(hash: Buffer | null): boolean {
