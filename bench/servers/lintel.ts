@@ -13,9 +13,11 @@ import { issuerOf } from "../../src/issuers.ts";
 import { WebauthnCredential } from "../../src/models/webauthn-credential.ts";
 import { createResource } from "../../src/resources/resources.ts";
 import { createUser } from "../../src/users/users.ts";
+import { startSmtpSink } from "../../test/mail/smtp-sink.ts";
 import { LOCALHOST_PEM } from "../../test/support/https.ts";
 import { freePort } from "../../test/support/server.ts";
 import { aPasskey } from "../../test/support/passkeys.ts";
+import { atEnd } from "../stage.ts";
 import {
   APIS,
   CLIENTS,
@@ -73,6 +75,8 @@ export async function startLintel(
   const launcher = join(root, "src/lintel.mjs");
   const port = await freePort();
   const encryptionKey = randomBytes(32);
+  const mail = await startSmtpSink();
+  atEnd(() => mail.stop());
   const environment = {
     PATH: process.env["PATH"],
     NODE_ENV: "production",
@@ -85,7 +89,7 @@ export async function startLintel(
     DATABASE_URL: url,
     DATABASE_POOL: String(Math.max(2, Math.floor(POOL / (options.workers ?? 1)))),
     ENCRYPTION_KEY: encryptionKey.toString("base64"),
-    SMTP_URL: "smtp://127.0.0.1:9",
+    SMTP_URL: mail.url,
     ...(options.keyServer === undefined
       ? {}
       : { TRUSTED_ORIGINS: options.keyServer, NODE_EXTRA_CA_CERTS: LOCALHOST_PEM }),
