@@ -1,7 +1,7 @@
 import { readFileSync } from "node:fs";
 import { runCommand } from "./cli/run.ts";
 import { startVerb } from "./cli/start-verb.ts";
-import { withYoungRequests } from "./oidc/engine-source.ts";
+import { withLeanEngine } from "./oidc/engine-source.ts";
 
 /** The command line, `lintel`: one process for one verb. */
 const manifest = readFileSync(new URL("../package.json", import.meta.url), "utf8");
@@ -11,7 +11,7 @@ const args = process.argv.slice(2);
 // The server's code is loaded by the verbs that need it, and by no other. Nor has a server the code of the other verbs.
 const server = {
   run: async (environment: NodeJS.ProcessEnv, workers?: number) =>
-    (await withYoungRequests(() => import("./main.ts"))).run({ ...environment }, workers),
+    (await withLeanEngine(() => import("./main.ts"))).run({ ...environment }, workers),
 };
 const verbs =
   args[0] === "start"

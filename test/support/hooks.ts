@@ -1,7 +1,7 @@
 import { fileURLToPath } from "node:url";
 import type { RootHookObject } from "mocha";
 
-import { withYoungRequests } from "../../src/oidc/engine-source.ts";
+import { withLeanEngine } from "../../src/oidc/engine-source.ts";
 import { startTestPostgres, stopTestPostgres } from "./database.ts";
 
 // mocha swallows what nobody waited for; a test that left such a thing behind has failed.
@@ -10,7 +10,7 @@ process.on("unhandledRejection", (reason) => {
 });
 
 // As `lintel start` loads it.
-await withYoungRequests(() => import("oidc-provider"));
+await withLeanEngine(() => import("oidc-provider"));
 
 /** What the engine printed: something was left to its defaults, or is about to change. */
 const attentions: unknown[] = [];
