@@ -35,8 +35,6 @@ interface Compiled {
   readonly bindings: readonly string[];
   /** How many of them are columns of `:each`, which come first; none where it is not about many. */
   readonly columns: number;
-  /** Whether it changes nothing and waits for nobody, so that others may wait for it. */
-  readonly isRead: boolean;
 }
 
 /** What of a connection pg's types do not say. */
@@ -50,17 +48,6 @@ interface Wire {
 const { prepareValue } = (pg as unknown as { utils: { prepareValue(value: unknown): unknown } })
   .utils;
 
-/** A connection on which reads are under way. */
-interface Carrier {
-  readonly connection: object;
-  reads: number;
-}
-
-/** Reads that one connection carries at a time. */
-const MOST_READS = 16;
-
-/** Of each pool, the connection that takes one more read. */
-const carriers = new WeakMap<Knex["client"], Carrier>();
 const known = new Map<string, Compiled>();
 const direct = new WeakSet<object>();
 
@@ -84,8 +71,7 @@ export function isDirect(connection: object): boolean {
 
 /**
  * Runs a statement that is written out. PostgreSQL parses and plans it once a connection, which for a look-up by key is
- * most of the work; where a pooling proxy is in between, each time. Reads that nobody's transaction is about share a
- * connection with those that are under way.
+ * most of the work; where a pooling proxy is in between, each time.
  *
  * @throws what {@link bind} throws; the database's error.
  */
@@ -96,23 +82,11 @@ export async function runStatement<Row>(db: Knex, statement: Statement): Promise
 /** {@link runStatement} of one statement that is about many things at once. */
 export async function run<Row>(db: Knex, bounds: Alike): Promise<Row[]> {
   const { client } = db;
-  const mayShare = client.transacting !== true && bounds[0].compiled.isRead;
-  let carrier = mayShare ? carriers.get(client) : undefined;
-  if (carrier === undefined || carrier.reads === MOST_READS) {
-    carrier = { connection: await client.acquireConnection(), reads: 0 };
-    if (mayShare && isDirect(carrier.connection)) carriers.set(client, carrier);
-  }
-  const { connection } = carrier;
-  carrier.reads += 1;
+  const connection: object = await client.acquireConnection();
   try {
-    if (mayShare && isDirect(connection)) withNext(connection);
     return (await send(client, connection, bounds)).rows as Row[];
   } finally {
-    carrier.reads -= 1;
-    if (carrier.reads === 0) {
-      if (carriers.get(client) === carrier) carriers.delete(client);
-      await client.releaseConnection(connection);
-    }
+    await client.releaseConnection(connection);
   }
 }
 
@@ -203,8 +177,7 @@ function compile({ sql, bindings: values, each = {} }: Statement): Compiled {
     return `$${bindings.length}`;
   });
   const name = `lintel_${createHash("sha256").update(text).digest("base64url").slice(0, 16)}`;
-  const isRead = /^\s*SELECT\b/.test(text) && !/\bFOR (UPDATE|SHARE)\b|\bpg_/.test(text);
-  const made = { name, text, bindings, columns: columns.length, isRead };
+  const made = { name, text, bindings, columns: columns.length };
   known.set(sql, made);
   return made;
 }
