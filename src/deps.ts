@@ -1,4 +1,5 @@
 import type { Knex } from "knex";
+import { letHashingGiveWay } from "./authn/hash-priority.ts";
 import { createHashQueue, type HashQueue } from "./authn/hash-queue.ts";
 import { createPasswords, type Passwords } from "./authn/password.ts";
 import type { Config } from "./config.ts";
@@ -107,6 +108,7 @@ export async function openDeps(config: Config, log: Logger, hashes?: number): Pr
     });
     const passwords = createPasswords(hashQueue, triesQueue);
     await passwords.selfTest();
+    letHashingGiveWay();
 
     const handlers = new Map<string, (() => void)[]>();
     const notify = (channel: string) => handlers.get(channel)?.forEach((handler) => handler());

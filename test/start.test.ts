@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { mkdtempSync, readdirSync, rmSync } from "node:fs";
+import { mkdtempSync, readdirSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
@@ -72,6 +72,18 @@ describe("a server that has just started", function () {
     const said = (): string[] | null => server.printed().err.match(/^oidc has .+$/gm);
     for (let tries = 0; said() === null && tries < 100; tries += 1) await delay(50);
     assert.deepEqual(said(), ["oidc has value"]);
+  });
+
+  it("has hashing give way to everything else", function () {
+    if (process.platform !== "linux") this.skip();
+    const threads = `/proc/${server.pid()}/task`;
+    const niceness = readdirSync(threads).map((id) => {
+      const [, name = "", rest = ""] =
+        /^\d+ \((.+)\) (.+)/.exec(readFileSync(`${threads}/${id}/stat`, "utf8")) ?? [];
+      return `${name} ${rest.split(" ")[16]}`;
+    });
+    assert.equal(niceness.filter((one) => one === "libuv-worker 15").length, 4);
+    assert.ok(niceness.includes("MainThread 0"), niceness.join());
   });
 
   it("writes down what it compiled, however it ends", async () => {
