@@ -9,19 +9,25 @@ const POOL = "libuv-worker";
 const NICENESS = 15;
 
 /**
- * Has hashing give way to whatever else wants a core: beside a rush of passwords tokens are issued sooner, and as many
+ * Has hashing give way to whatever else wants a core: beside a rush of passwords tokens are issued sooner, and nearly as many
  * passwords are checked (docs/performance.md, "Password hashing"). Signatures come from the same threads, which matters only
  * where no core is free. Called once there are such threads. Only Linux gives a thread a priority of its own; elsewhere,
  * and where that is forbidden, everything is as it was.
  */
 export function letHashingGiveWay(): void {
   if (process.platform !== "linux") return;
-  for (const id of readdirSync(THREADS)) {
-    try {
+  for (const id of ifPossible(() => readdirSync(THREADS)) ?? [])
+    ifPossible(() => {
       if (readFileSync(`${THREADS}/${id}/comm`, "utf8").trim() === POOL)
         setPriority(Number(id), NICENESS);
-    } catch {
-      // A thread that has just ended, or a place where nobody may do this.
-    }
+    });
+}
+
+/** A thread may have just ended, `/proc` may be missing, and a sandbox may forbid it. */
+function ifPossible<T>(look: () => T): T | undefined {
+  try {
+    return look();
+  } catch {
+    return undefined;
   }
 }
